@@ -1,0 +1,66 @@
+// The seam for learners: a candidate sees an input, says a number with its uncertainty, and later
+// learns the outcome. Candidates know nothing of rows, graphs, files or sockets.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/prediction.h"
+#include "proto/result.h"
+
+namespace accrete::models {
+
+/// What the entity's own matured labels say, as known at the time of the prediction.
+/// `value` below: 0/1 (binary), the number (regression), the class index (multiclass).
+struct LabelHistory {
+  std::uint32_t count = 0;
+  double last = 0;
+  double sum = 0;
+  double ewma = 0;                ///< running mean with weight ewma_alpha on the newest label
+  std::vector<float> class_ewma;  ///< multiclass: the same per class (index may be beyond the end)
+
+  static constexpr double ewma_alpha = 0.3;
+  void learn(TaskKind kind, double label);
+};
+
+struct Input {
+  std::span<const double> features;  ///< NaN = missing; width may grow over time, never shrinks
+  const LabelHistory* history = nullptr;
+};
+
+/// Binary: value = probability of the positive class. Regression: value, and variance of a new
+/// observation (0 = unknown). Multiclass: probabilities (size = classes known to the candidate).
+struct Output {
+  double value = 0;
+  double variance = 0;
+  std::vector<double> classes;
+};
+
+/// One learner of one task. Deterministic: same calls, same bits.
+class Candidate {
+ public:
+  Candidate() = default;
+  Candidate(const Candidate&) = delete;
+  Candidate& operator=(const Candidate&) = delete;
+  virtual ~Candidate() = default;
+
+  virtual std::string_view name() const = 0;
+  /// Threads: const, may be called from several threads at once between two learns.
+  virtual void predict(const Input& input, Output& output) const = 0;
+  /// `weight` > 0. Multiclass labels are class indices; a new one grows the candidate.
+  virtual void learn(const Input& input, double label, double weight) = 0;
+  /// Called when a batch of labels is complete (a tick matured): the place for solves.
+  virtual void settle() {}
+
+  /// Byte-exact state; load(save()) continues with identical bits. Errors: Corruption.
+  virtual void save(std::string& out) const = 0;
+  virtual Status load(std::string_view bytes) = 0;
+};
+
+using Candidates = std::vector<std::unique_ptr<Candidate>>;
+
+}  // namespace accrete::models

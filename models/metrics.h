@@ -1,0 +1,65 @@
+// Prequential metrics under their usual names, exact over a list and over a sliding window.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "models/candidate.h"
+
+namespace accrete::models {
+
+using Metrics = std::vector<std::pair<std::string, double>>;  ///< name -> value, fixed order
+
+/// Area under the ROC curve by ranks, ties counted half. NaN when a class is absent.
+double auroc(std::span<const double> scores, std::span<const double> labels);
+/// Average precision: sum over thresholds of (recall step × precision), ties as one threshold.
+double average_precision(std::span<const double> scores, std::span<const double> labels);
+
+/// Graded examples, kept exactly. For report windows and for tests.
+class Graded {
+ public:
+  explicit Graded(TaskKind kind) : kind_(kind) {}
+  void add(const Output& output, double label);
+  std::size_t size() const { return labels_.size(); }
+  /// binary: auroc, average_precision, log_loss, brier, accuracy · multiclass: accuracy, macro_f1,
+  /// log_loss · regression: mae, rmse, r2. Empty list: no entries.
+  Metrics metrics() const;
+
+ private:
+  friend class Prequential;
+  TaskKind kind_;
+  std::vector<double> scores_;  // binary: probability; regression: value; multiclass: arg max
+  std::vector<double> losses_;  // log loss (binary, multiclass), absolute error (regression)
+  std::vector<double> labels_;
+};
+
+/// Sliding window over the last `window` graded examples (all metrics, computed on demand) and
+/// fading means of the per-example losses.
+class Prequential {
+ public:
+  Prequential(TaskKind kind, std::size_t window, double fading = 0.999);
+  void add(const Output& output, double label);
+  std::uint64_t count() const { return count_; }
+  Metrics sliding() const;
+  /// log_loss and accuracy (binary, multiclass) or mae (regression), exponentially faded.
+  Metrics fading() const;
+  void save(std::string& out) const;
+  Status load(std::string_view bytes);
+
+ private:
+  TaskKind kind_;
+  std::size_t window_;
+  double fading_;
+  std::uint64_t count_ = 0;
+  Graded ring_;  // at most window_ entries, next_ is overwritten next
+  std::size_t next_ = 0;
+  double faded_loss_ = 0;
+  double faded_hit_ = 0;
+  double faded_weight_ = 0;
+};
+
+}  // namespace accrete::models

@@ -1,0 +1,86 @@
+// The change log: every accepted record, in order of acceptance, synced before it is acknowledged.
+// It is also where row contents live: the graph keeps ordinals, not bytes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/codec.h"
+#include "proto/ids.h"
+#include "proto/result.h"
+#include "store/database.h"
+
+namespace accrete::store {
+
+struct DeadLetter {
+  std::uint64_t number = 0;  ///< 1, 2, 3, …
+  std::string source;
+  std::uint64_t position = 0;
+  std::string reason;
+  std::string record;  ///< the offending record's bytes as received
+};
+
+/// One writer (the ingest thread or the backtest); any number of readers through get() and read().
+class Log {
+ public:
+  /// Errors: Corruption if the stored end or sources do not decode.
+  static Result<Log> open(Database& database);
+
+  /// Ordinal of the newest record; 0 when empty.
+  Ordinal end() const { return end_; }
+
+  /// Number and durable commit position of a source; a new name gets the next number (persisted
+  /// with its first append). Errors: Exhausted over name_bytes_max.
+  Result<SourceId> source(std::string_view name);
+  std::uint64_t position(SourceId source) const;
+  const std::vector<std::string>& source_names() const { return names_; }
+
+  struct Advance {
+    SourceId source;
+    std::uint64_t position;
+  };
+
+  /// Append entries and move source positions in ONE batch; durable on return if the database
+  /// syncs. `slice.first` must be end()+1. `letters` are stored in the same batch (numbers are
+  /// assigned here). Errors: Unavailable on I/O failure: nothing was appended, and every later
+  /// append fails too (the file system can no longer be trusted).
+  /// Cost: one sequential put a record; one fdatasync a call.
+  Status append(const LogSlice& slice, std::span<const Advance> advances,
+                std::span<const DeadLetter> letters = {});
+
+  /// Entry bytes of one record. Errors: NotFound, Corruption, Unavailable. Threads: any.
+  Status get(Ordinal ordinal, std::string& entry) const;
+
+  /// Up to `records_max` entries and about `bytes_max` bytes from `from` on (empty past the end).
+  Result<LogSlice> read(Ordinal from, std::size_t records_max, std::size_t bytes_max) const;
+
+  Result<std::vector<DeadLetter>> dead_letters(std::uint64_t from, std::size_t max) const;
+  std::uint64_t dead_letter_count() const { return letters_; }
+  /// Drop the oldest dead letters above `max`.
+  Status prune_dead_letters(std::uint64_t max);
+
+  struct Verified {
+    std::uint64_t records = 0;
+    std::uint64_t transactions = 0;
+    std::uint64_t bytes = 0;
+  };
+  /// Read everything: ordinals without gaps, entries decode, positions strictly rise per source,
+  /// the last record of the log ends its transaction. Errors: Corruption naming the ordinal.
+  Result<Verified> verify() const;
+
+ private:
+  explicit Log(Database& database) : database_(&database) {}
+  Database* database_;
+  Ordinal end_;
+  std::vector<std::string> names_;        // SourceId -> name
+  std::vector<std::uint64_t> positions_;  // SourceId -> commit position
+  std::map<std::string, SourceId, std::less<>> sources_;
+  std::uint64_t letters_ = 0;
+  bool failed_ = false;
+};
+
+}  // namespace accrete::store

@@ -1,0 +1,120 @@
+// The other ends: a producer that never loses or repeats a row, a subscriber that never misses or
+// repeats a prediction, an operator that asks. A small library others can link.
+//
+// Threads: each object belongs to the thread that made it. Errors carry the daemon's own words.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/codec.h"
+#include "proto/prediction.h"
+#include "proto/result.h"
+#include "stream/endpoint.h"
+
+namespace accrete::stream {
+
+struct ProducerOptions {
+  EndpointOptions endpoint;
+  std::string name = "producer";
+  std::string source;            ///< whose positions these are
+  std::size_t batch_rows = 256;  ///< rows a message
+  std::size_t batch_bytes = 256u << 10;
+  std::chrono::milliseconds reply_timeout{10'000};  ///< without any answer: reconnect and resume
+  std::chrono::milliseconds give_up_after{120'000};
+};
+
+class Producer {
+ public:
+  /// Connect and say HELLO; on return durable_position() is where to resume: send only transactions
+  /// with greater positions. Errors: Unavailable after give_up_after; Malformed if refused.
+  static Result<std::unique_ptr<Producer>> open(const ProducerOptions& options);
+  ~Producer();
+
+  std::uint64_t durable_position() const;
+
+  /// Queue one whole transaction (serialized records). Blocks while credit is used up, sends full
+  /// batches, resends after a reconnect. Errors: Unavailable (gave up), Exhausted, Malformed only
+  /// when the stream as a whole is refused.
+  Status send(std::uint64_t position, std::span<const std::string_view> records);
+
+  /// Send what is queued without waiting for acknowledgement.
+  Status push();
+  /// Send what is queued and wait until all of it is durable.
+  Status flush();
+  /// Flush and say BYE.
+  Status close();
+
+  struct Counters {
+    std::uint64_t rows = 0, batches = 0, acknowledged = 0, resent = 0, rejected = 0, reconnects = 0;
+  };
+  const Counters& counters() const;
+  /// Faults that set a transaction aside (dead letters), since the last call.
+  std::vector<std::string> take_faults();
+
+ private:
+  struct Parts;
+  explicit Producer(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+struct SubscriberOptions {
+  EndpointOptions predictions;
+  EndpointOptions replay;
+  std::string topic = "pred/";        ///< prefix; `pred/<task>/` for one task
+  std::string name;                   ///< named subscribers keep their place at the daemon
+  std::optional<std::uint64_t> from;  ///< first number wanted; unset: named -> resume, else live
+  bool snapshot = false;              ///< first the last value of every key, then live
+  std::chrono::milliseconds stall_timeout{15'000};  ///< no progress frame for so long: reconnect
+};
+
+/// One prediction as delivered: each number at most once, in order, none left out.
+struct Delivered {
+  std::string topic;
+  PredictionHeader header;
+  std::string payload;  ///< serialized wire.Prediction
+};
+
+class Subscriber {
+ public:
+  /// Subscribes first, waits for the daemon's welcome, then asks for the past and merges. Never
+  /// sleeps.
+  static Result<std::unique_ptr<Subscriber>> open(const SubscriberOptions& options);
+  ~Subscriber();
+
+  /// The next prediction; nullopt when `timeout` passes. Errors: NotFound when numbers were pruned
+  /// ("GONE: oldest is N"), Gap when the daemon began a new epoch (call restart()), Unavailable.
+  Result<std::optional<Delivered>> next(std::chrono::milliseconds timeout);
+
+  /// For a named subscriber: everything up to `seq` is done.
+  Status acknowledge(PredictionSeq seq);
+  /// Newest number the daemon has spoken of (from progress frames).
+  PredictionSeq newest() const;
+  std::uint64_t epoch() const;
+  /// Begin again at `from` in the daemon's present epoch.
+  Status restart(std::uint64_t from);
+
+  struct Counters {
+    std::uint64_t live = 0, replayed = 0, duplicates_dropped = 0, gaps = 0;
+  };
+  const Counters& counters() const;
+
+ private:
+  struct Parts;
+  explicit Subscriber(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
+/// Ask one question on the control socket: a serialized wire.ToControl in, wire.FromControl out.
+/// Errors: Unavailable on time-out (says which address), and the daemon's own Fault as its code.
+Result<std::string> ask_control(const EndpointOptions& endpoint, std::string_view question,
+                                std::chrono::milliseconds timeout);
+
+}  // namespace accrete::stream

@@ -1,0 +1,40 @@
+// What every socket needs to know: where, how secured, how big.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "proto/limits.h"
+#include "proto/result.h"
+
+namespace accrete::stream {
+
+/// CURVE keys in Z85 text (40 characters each). Empty public key = no CURVE.
+struct CurveKeys {
+  std::string public_key;
+  std::string secret_key;
+  std::string server_key;  ///< clients: the server they trust
+  std::vector<std::string>
+      allowed;  ///< servers: client public keys; empty = any client with the server key
+};
+
+struct EndpointOptions {
+  std::string address;  ///< tcp://127.0.0.1:7701, ipc:///run/accreted/ingest.sock
+  CurveKeys curve;
+  std::size_t frame_bytes_max = limits::frame_bytes_max;
+  int high_water_mark = 1000;  ///< messages per peer, each way
+  int heartbeat_ms = 5000;     ///< ZMTP heartbeats; a silent peer is dropped after three
+};
+
+/// Refuse what must not be: a tcp address that is not loopback needs CURVE.
+/// Errors: Malformed with what to do ("give [curve] keys, or bind 127.0.0.1").
+Status check_endpoint(const EndpointOptions& options);
+
+/// Read a key file (mode 0600 demanded for secret keys): lines `public = …`, `secret = …`.
+Result<CurveKeys> read_key_file(const std::string& path);
+/// A fresh key pair.
+Result<CurveKeys> make_keys();
+
+}  // namespace accrete::stream
