@@ -41,7 +41,7 @@ class Context {
   void* context_;
 };
 
-/// One received frame; its bytes live as long as the object and do not move with it.
+/// One received frame. A view of it lives as long as the object stays where it is.
 class Frame {
  public:
   Frame();
@@ -51,8 +51,8 @@ class Frame {
   Frame& operator=(const Frame&) = delete;
   ~Frame();
 
-  /// Caution: ZeroMQ keeps short frames (up to 33 bytes) inside the object, so a view of one dies
-  /// when the Frame moves.
+  /// Caution: ZeroMQ keeps short frames (up to 33 bytes) inside the object, so a view dies when the
+  /// Frame moves.
   std::string_view view() const;
   void* raw() { return storage_.data(); }
 
