@@ -1,1 +1,601 @@
-// placeholder, replaced before the first release
+// Recursive descent over the tokens of a predictive query; one function per rule of the grammar.
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <utility>
+
+#include "proto/ids.h"
+#include "proto/limits.h"
+#include "proto/query.h"
+#include "proto/query_lexer.h"
+#include "proto/time.h"
+
+namespace accrete::query {
+namespace {
+
+constexpr std::string_view units_text = "SECONDS, MINUTES, HOURS, DAYS or WEEKS";
+constexpr std::string_view compare_text = "= != < <= > >=";
+constexpr std::array<std::string_view, 10> unit_words = {
+    "SECONDS", "MINUTES", "HOURS", "DAYS", "WEEKS", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK"};
+
+using Words = std::vector<std::string_view>;
+
+std::optional<Aggregate> aggregate_of(std::string_view word) {
+  for (auto i = static_cast<int>(Aggregate::Count); i <= static_cast<int>(Aggregate::ListDistinct);
+       ++i) {
+    if (same_word(word, aggregate_name(static_cast<Aggregate>(i)))) {
+      return static_cast<Aggregate>(i);
+    }
+  }
+  return std::nullopt;
+}
+
+/// Edits (insert, delete, replace, swap of neighbours) between two words, case aside.
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  const auto same = [&](std::size_t i, std::size_t j) {
+    return same_word(a.substr(i, 1), b.substr(j, 1));
+  };
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1,
+                             cost[i - 1][j - 1] + (same(i - 1, j - 1) ? 0 : 1)});
+      if (i > 1 && j > 1 && same(i - 1, j - 2) && same(i - 2, j - 1)) {
+        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+      }
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+/// "; did you mean COUNT?" for the nearest of `candidates`, or "".
+std::string suggestion(std::string_view word, const Words& candidates) {
+  constexpr std::size_t keyword_bytes_max = 24;
+  if (word.size() > keyword_bytes_max) return "";
+  std::string_view nearest;
+  std::size_t best = std::max<std::size_t>(1, word.size() / 3) + 1;
+  for (const std::string_view candidate : candidates) {
+    const std::size_t distance = edit_distance(word, candidate);
+    if (distance < best && distance < candidate.size()) {
+      best = distance;
+      nearest = candidate;
+    }
+  }
+  return nearest.empty() || best == 0 ? "" : "; did you mean " + std::string(nearest) + "?";
+}
+
+/// A time or a constant as written: sign and digits.
+struct SignedNumber {
+  bool negative = false;
+  std::string_view digits;
+  Span at;
+};
+
+/// A window, and the unit its bounds were written in: further horizons are in the same one.
+struct UnitWindow {
+  Window window;
+  std::int64_t unit_us = 0;
+};
+
+class Parser {
+ public:
+  explicit Parser(std::string_view text) : text_(text), tokens_(tokenize(text)) {}
+
+  Result<Query> query();
+
+ private:
+  /// One level of nesting, for as long as it lives.
+  class Level {
+   public:
+    explicit Level(std::size_t& depth) : depth_(depth) { ++depth_; }
+    ~Level() { --depth_; }
+    Level(const Level&) = delete;
+    Level& operator=(const Level&) = delete;
+
+   private:
+    std::size_t& depth_;
+  };
+
+  Result<Target> target();
+  Result<std::optional<std::uint32_t>> rank(Aggregate aggregate, bool compared);
+  Status every(Query& query);
+  Result<UnitWindow> window();
+  Status bounds(UnitWindow& out);
+  Status check_scalar(const Window& window) const;
+  Result<ColumnRef> column(bool star_allowed, std::string_view what);
+  Result<std::string> name_text(std::string_view what);
+
+  Result<ConditionPtr> any_of() { return chain(Condition::Kind::Or); }
+  Result<ConditionPtr> chain(Condition::Kind kind);
+  Result<ConditionPtr> negation();
+  Result<ConditionPtr> comparison();
+
+  Result<Compare> compare();
+  Result<Literal> literal();
+  Result<SignedNumber> signed_number(std::string_view what);
+  Result<std::int64_t> duration(const SignedNumber& number, std::int64_t unit_us) const;
+  Result<std::int64_t> unit(std::string_view where);
+
+  const Token& peek(std::size_t ahead = 0) const {
+    return tokens_[std::min(position_ + ahead, tokens_.size() - 1)];
+  }
+  const Token& take() {
+    const Token& token = peek();
+    if (position_ + 1 < tokens_.size()) ++position_;
+    return token;
+  }
+  /// The keyword stands here, as a keyword: `where.x` is a column of a table named where.
+  bool at_word(std::string_view word) const {
+    return peek().kind == TokenKind::Word && same_word(peek().text, word) &&
+           !peek(1).is_symbol(".");
+  }
+  bool accept_word(std::string_view word) {
+    if (!at_word(word)) return false;
+    take();
+    return true;
+  }
+  bool accept_symbol(std::string_view symbol) {
+    if (!peek().is_symbol(symbol)) return false;
+    take();
+    return true;
+  }
+  Status expect_word(std::string_view word, std::string_view what);
+  Status expect_symbol(std::string_view symbol, std::string_view what);
+  bool at_operand() const;
+  bool at_aggregate() const;
+  bool at_compare() const;
+
+  Error fail(Span at, std::string detail) const { return error_at(text_, at, std::move(detail)); }
+  /// "expected <what>, found <token>" under the current token.
+  Error expected(std::string_view what, const Words& candidates = {},
+                 std::string_view hint = {}) const;
+  Error expected_operand(std::string_view what, const Words& more = {}) const;
+
+  std::string_view text_;
+  std::vector<Token> tokens_;
+  std::size_t position_ = 0;
+  std::size_t depth_ = 0;
+};
+
+/// From the first token to the end of the last, on one line; else only the first.
+Span joined(Span first, Span last) {
+  if (last.line == first.line) first.length = last.column + last.length - first.column;
+  return first;
+}
+
+std::string found_text(const Token& token) {
+  constexpr std::size_t shown_max = 40;
+  if (token.kind == TokenKind::End) return "the end of the query";
+  if (token.text.size() <= shown_max) return std::string(token.text);
+  std::size_t bytes = 0;
+  while (bytes < shown_max)
+    bytes += std::max<std::size_t>(1, utf8_length(token.text, bytes));
+  return std::string(token.text.substr(0, bytes)) + "…";
+}
+
+Error Parser::expected(std::string_view what, const Words& candidates,
+                       std::string_view hint) const {
+  const Token& token = peek();
+  if (token.kind == TokenKind::Invalid) return fail(token.at, token.problem);
+  std::string detail = "expected " + std::string(what) + ", found " + found_text(token);
+  if (token.kind == TokenKind::Word) detail += suggestion(token.text, candidates);
+  if (!hint.empty()) detail += "; " + std::string(hint);
+  return fail(token.at, std::move(detail));
+}
+
+Error Parser::expected_operand(std::string_view what, const Words& more) const {
+  Words candidates = more;
+  for (auto i = static_cast<int>(Aggregate::Count); i <= static_cast<int>(Aggregate::ListDistinct);
+       ++i) {
+    candidates.push_back(aggregate_name(static_cast<Aggregate>(i)));
+  }
+  return expected(what, candidates);
+}
+
+Status Parser::expect_word(std::string_view word, std::string_view what) {
+  if (!accept_word(word)) return expected(what, {word});
+  return Ok{};
+}
+
+Status Parser::expect_symbol(std::string_view symbol, std::string_view what) {
+  if (!accept_symbol(symbol)) return expected(what);
+  return Ok{};
+}
+
+/// A window or a column begins: an aggregate, a word before ".", or a quoted name.
+bool Parser::at_operand() const {
+  if (peek().kind == TokenKind::QuotedName) return true;
+  if (peek().kind != TokenKind::Word) return false;
+  return peek(1).is_symbol(".") || aggregate_of(peek().text).has_value();
+}
+
+/// An aggregate's word, unless it is a table of that name.
+bool Parser::at_aggregate() const {
+  return peek().kind == TokenKind::Word && aggregate_of(peek().text) && !peek(1).is_symbol(".");
+}
+
+bool Parser::at_compare() const {
+  static constexpr std::array<std::string_view, 8> symbols = {"=",  "==", "!=", "<>",
+                                                              "<=", ">=", "<",  ">"};
+  return peek().kind == TokenKind::Symbol &&
+         std::find(symbols.begin(), symbols.end(), peek().text) != symbols.end();
+}
+
+Result<Query> Parser::query() {
+  Query out;
+  out.text = std::string(text_);
+  ACCRETE_DO(expect_word("PREDICT", "PREDICT"));
+  ACCRETE_TRY(out.target, target());
+  if (!at_word("FOR")) {
+    const bool ranked = out.target.rank_top.has_value();
+    return expected(ranked ? "FOR EACH" : "RANK TOP or FOR EACH", {"FOR", "RANK"},
+                    at_word("WHERE") ? "WHERE comes after FOR EACH" : "");
+  }
+  take();
+  ACCRETE_DO(expect_word("EACH", "EACH after FOR"));
+  ACCRETE_TRY(out.entity, column(false, "table.column of the entity after FOR EACH"));
+  if (accept_word("WHERE")) {
+    ACCRETE_TRY(out.where, any_of());
+  }
+  if (at_word("EVERY")) ACCRETE_DO(every(out));
+  if (peek().kind == TokenKind::End) return out;
+  if (out.every_us) {
+    return expected("the end of the query", {}, at_word("WHERE") ? "WHERE comes before EVERY" : "");
+  }
+  const std::string_view hint = at_word("RANK") ? "RANK TOP comes before FOR EACH" : "";
+  if (out.where) {
+    return expected("AND, OR, EVERY or the end of the query", {"AND", "OR", "EVERY"}, hint);
+  }
+  return expected("WHERE, EVERY or the end of the query", {"WHERE", "EVERY"}, hint);
+}
+
+Result<Target> Parser::target() {
+  Target out;
+  if (!at_operand()) return expected_operand("an aggregate (COUNT, SUM, …) or table.column");
+  if (!at_aggregate()) {
+    ACCRETE_TRY(out.operand, column(false, "table.column"));
+    if (at_compare()) {
+      return expected("FOR EACH", {}, "a column is predicted as it is; only a window is compared");
+    }
+    if (peek().is_symbol(",")) return expected("FOR EACH", {}, "only a window has more horizons");
+    if (at_word("RANK")) return fail(peek().at, "RANK TOP ranks a LIST_DISTINCT, not a column");
+    return out;
+  }
+  ACCRETE_TRY(UnitWindow parsed, window());
+  if (at_compare()) {
+    ACCRETE_DO(check_scalar(parsed.window));
+    ACCRETE_TRY(out.compare, compare());
+    ACCRETE_TRY(out.literal, literal());
+  }
+  std::int64_t last_us = parsed.window.end_us;
+  while (accept_symbol(",")) {
+    ACCRETE_TRY(const SignedNumber number, signed_number("a further end of the window"));
+    ACCRETE_TRY(const std::int64_t end_us, duration(number, parsed.unit_us));
+    if (end_us <= last_us) {
+      return fail(number.at, "expected an end after the one before; horizons must increase");
+    }
+    out.more_horizons_us.push_back(end_us);
+    last_us = end_us;
+  }
+  if (at_word("RANK")) {
+    ACCRETE_TRY(out.rank_top, rank(parsed.window.aggregate, out.compare.has_value()));
+  }
+  out.operand = std::move(parsed.window);
+  return out;
+}
+
+Result<std::optional<std::uint32_t>> Parser::rank(Aggregate aggregate, bool compared) {
+  const Span at = take().at;
+  if (aggregate != Aggregate::ListDistinct || compared) {
+    return fail(at, "RANK TOP ranks a LIST_DISTINCT, not " +
+                        std::string(compared ? "a comparison" : aggregate_name(aggregate)));
+  }
+  ACCRETE_DO(expect_word("TOP", "TOP after RANK"));
+  std::uint32_t k = 0;
+  const Token& token = peek();
+  const char* end = token.text.data() + token.text.size();
+  const auto parsed = std::from_chars(token.text.data(), end, k);
+  if (token.kind != TokenKind::Number || parsed.ptr != end || parsed.ec != std::errc{} || k == 0) {
+    return expected("a whole number from 1 to 4294967295 after RANK TOP");
+  }
+  take();
+  return std::optional<std::uint32_t>(k);
+}
+
+Status Parser::every(Query& query) {
+  take();
+  ACCRETE_TRY(const SignedNumber number, signed_number("a number after EVERY"));
+  ACCRETE_TRY(const std::int64_t unit_us, unit("after EVERY's number"));
+  ACCRETE_TRY(query.every_us, duration(number, unit_us));
+  if (*query.every_us <= 0) return fail(number.at, "expected a time greater than 0 after EVERY");
+  return Ok{};
+}
+
+Result<UnitWindow> Parser::window() {
+  UnitWindow out;
+  Window& window = out.window;
+  const Token& name = take();
+  window.at = name.at;
+  window.aggregate = *aggregate_of(name.text);
+  const std::string aggregate(aggregate_name(window.aggregate));
+  ACCRETE_DO(expect_symbol("(", "( after " + aggregate));
+  if (at_word("DISTINCT")) {
+    return fail(peek().at, "expected table.column after " + aggregate +
+                               "(; distinct values are written COUNT_DISTINCT or LIST_DISTINCT");
+  }
+  const bool counts = window.aggregate == Aggregate::Count || window.aggregate == Aggregate::Exists;
+  ACCRETE_TRY(window.argument, column(counts, "table.column after " + aggregate + "("));
+  if (at_compare()) {
+    if (window.argument.column == "*") {
+      return expected(", or WHERE", {}, "* has no value to compare; name a column");
+    }
+    ACCRETE_TRY(window.row_compare, compare());
+    ACCRETE_TRY(window.row_literal, literal());
+  }
+  if (accept_word("WHERE")) {
+    ACCRETE_TRY(window.where, any_of());
+  }
+  ACCRETE_DO(bounds(out));
+  if (accept_word("VIA")) {
+    if (peek(1).is_symbol(".")) {
+      return fail(peek().at, "expected a foreign-key column alone after VIA, without its table");
+    }
+    ACCRETE_TRY(window.via, name_text("a foreign-key column after VIA"));
+  }
+  return out;
+}
+
+/// `, start, end, UNIT)`: the unit comes last, so the numbers wait for it.
+Status Parser::bounds(UnitWindow& out) {
+  Window& window = out.window;
+  const std::string_view before =
+      window.where ? "AND, OR, or , and the window's start" : ", and the window's start";
+  if (!accept_symbol(",")) return expected(before, {"WHERE", "AND", "OR"});
+  std::optional<SignedNumber> start;
+  if (peek().is_symbol("-") && same_word(peek(1).text, "INF")) {
+    take();
+    take();
+    window.start_us = kTimeMin.value;
+  } else {
+    ACCRETE_TRY(start, signed_number("the window's start (a number or -INF)"));
+  }
+  ACCRETE_DO(expect_symbol(",", ", and the window's end"));
+  const std::size_t sign = peek().is_symbol("-") || peek().is_symbol("+") ? 1 : 0;
+  if (same_word(peek(sign).text, "INF")) {
+    return expected("the window's end", {}, "a window without an end never matures");
+  }
+  ACCRETE_TRY(const SignedNumber end, signed_number("the window's end"));
+  ACCRETE_DO(expect_symbol(",", ", and the window's unit (" + std::string(units_text) + ")"));
+  ACCRETE_TRY(out.unit_us, unit("at the end of the window"));
+  if (start) {
+    ACCRETE_TRY(window.start_us, duration(*start, out.unit_us));
+  }
+  ACCRETE_TRY(window.end_us, duration(end, out.unit_us));
+  if (window.end_us <= window.start_us) {
+    return fail(end.at, "expected an end after the start; the window is (t + start, t + end]");
+  }
+  return expect_symbol(")", ") after the window's unit");
+}
+
+Status Parser::check_scalar(const Window& window) const {
+  if (window.aggregate != Aggregate::ListDistinct) return Ok{};
+  return fail(peek().at, "a LIST_DISTINCT is a list and has no order; compare a COUNT_DISTINCT");
+}
+
+Result<ColumnRef> Parser::column(bool star_allowed, std::string_view what) {
+  ColumnRef out;
+  const Span first = peek().at;
+  ACCRETE_TRY(out.table, name_text(what));
+  ACCRETE_DO(expect_symbol(".", ". and a column name after the table " + out.table));
+  if (peek().is_symbol("*")) {
+    if (!star_allowed) {
+      return expected("a column name", {},
+                      "* stands for whole rows, which only COUNT and EXISTS take; write " +
+                          out.table + ".column");
+    }
+    out.at = joined(first, take().at);
+    out.column = "*";
+    return out;
+  }
+  out.at = joined(first, peek().at);
+  ACCRETE_TRY(out.column, name_text("a column name after " + out.table + "."));
+  return out;
+}
+
+Result<std::string> Parser::name_text(std::string_view what) {
+  const Token& token = peek();
+  if (token.kind == TokenKind::Word) return std::string(take().text);
+  if (token.kind != TokenKind::QuotedName) return expected(what);
+  std::string name = unquoted(token.text);
+  if (name == "*") return fail(token.at, "\"*\" cannot be a name; * alone stands for whole rows");
+  take();
+  return name;
+}
+
+Result<ConditionPtr> Parser::chain(Condition::Kind kind) {
+  const bool is_or = kind == Condition::Kind::Or;
+  const std::string_view word = is_or ? "OR" : "AND";
+  const Span at = peek().at;
+  std::vector<ConditionPtr> children;
+  do {
+    ACCRETE_TRY(ConditionPtr child, is_or ? chain(Condition::Kind::And) : negation());
+    children.push_back(std::move(child));
+  } while (accept_word(word));
+  if (children.size() == 1) return std::move(children.front());
+  auto out = std::make_unique<Condition>();
+  out->kind = kind;
+  out->children = std::move(children);
+  out->at = at;
+  return out;
+}
+
+Result<ConditionPtr> Parser::negation() {
+  const Level level(depth_);
+  if (depth_ > limits::query_depth_max) {
+    return fail(peek().at, "the condition is nested too deeply; at most " +
+                               std::to_string(limits::query_depth_max) + " levels are read");
+  }
+  if (at_word("NOT")) {
+    auto out = std::make_unique<Condition>();
+    out->kind = Condition::Kind::Not;
+    out->at = take().at;
+    ACCRETE_TRY(ConditionPtr child, negation());
+    out->children.push_back(std::move(child));
+    return out;
+  }
+  if (accept_symbol("(")) {
+    ACCRETE_TRY(ConditionPtr inner, any_of());
+    if (!accept_symbol(")")) return expected("AND, OR or )", {"AND", "OR"});
+    return inner;
+  }
+  return comparison();
+}
+
+Result<ConditionPtr> Parser::comparison() {
+  auto out = std::make_unique<Condition>();
+  out->at = peek().at;
+  if (!at_operand()) {
+    if (peek().kind == TokenKind::Number || peek().kind == TokenKind::Text) {
+      return expected("an aggregate or table.column", {}, "a constant goes on the right side");
+    }
+    return expected_operand("a condition (NOT, (, an aggregate or table.column)", {"NOT"});
+  }
+  if (at_aggregate()) {
+    ACCRETE_TRY(UnitWindow parsed, window());
+    if (at_word("IS")) {
+      return expected("a comparison (" + std::string(compare_text) + ")", {},
+                      "IS NULL asks about a column; for a window write EXISTS(…) = 0");
+    }
+    if (at_compare()) ACCRETE_DO(check_scalar(parsed.window));
+    out->operand = std::move(parsed.window);
+    if (!at_compare()) {
+      return expected("a comparison (" + std::string(compare_text) + ") after the window");
+    }
+  } else {
+    ACCRETE_TRY(ColumnRef ref, column(false, "table.column"));
+    out->operand = std::move(ref);
+    if (accept_word("IS")) {
+      const bool negated = accept_word("NOT");
+      ACCRETE_DO(expect_word("NULL", negated ? "NULL after IS NOT" : "NULL or NOT NULL after IS"));
+      out->kind = negated ? Condition::Kind::IsNotNull : Condition::Kind::IsNull;
+      return out;
+    }
+    if (!at_compare()) {
+      return expected("a comparison (" + std::string(compare_text) + ") or IS after the column",
+                      {"IS"});
+    }
+  }
+  ACCRETE_TRY(out->compare, compare());
+  ACCRETE_TRY(out->literal, literal());
+  return out;
+}
+
+/// The caller has seen at_compare().
+Result<Compare> Parser::compare() {
+  const std::string_view symbol = take().text;
+  if (at_word("NULL")) {
+    return fail(peek().at, "nothing compares with NULL; use IS NULL or IS NOT NULL");
+  }
+  if (symbol == "=" || symbol == "==") return Compare::Eq;
+  if (symbol == "!=" || symbol == "<>") return Compare::Ne;
+  if (symbol == "<") return Compare::Lt;
+  if (symbol == "<=") return Compare::Le;
+  return symbol == ">" ? Compare::Gt : Compare::Ge;
+}
+
+Result<Literal> Parser::literal() {
+  constexpr std::string_view what = "a constant (a number, 'text', TRUE or FALSE)";
+  const Token& token = peek();
+  if (token.kind == TokenKind::Text) return Literal(unquoted(take().text));
+  if (accept_word("TRUE")) return Literal(true);
+  if (accept_word("FALSE")) return Literal(false);
+  if (token.kind == TokenKind::QuotedName) {
+    return expected(what, {}, "double quotes hold names; text takes single quotes");
+  }
+  if (token.kind == TokenKind::Word) {
+    const bool is_column = peek(1).is_symbol(".");
+    return expected(what, {"TRUE", "FALSE"},
+                    is_column ? "columns are compared with constants, not with each other"
+                              : "text takes single quotes");
+  }
+  ACCRETE_TRY(const SignedNumber number, signed_number(what));
+  const std::string digits = (number.negative ? "-" : "") + std::string(number.digits);
+  const char* end = digits.data() + digits.size();
+  if (digits.find_first_of(".eE") == std::string::npos) {
+    std::int64_t value = 0;
+    if (std::from_chars(digits.data(), end, value).ec == std::errc{}) return Literal(value);
+    return fail(number.at, "the number is out of range; whole numbers have 64 bits");
+  }
+  double value = 0;
+  if (std::from_chars(digits.data(), end, value).ec == std::errc{}) return Literal(value);
+  return fail(number.at, "the number is out of range; the largest is about 1.8e308");
+}
+
+Result<SignedNumber> Parser::signed_number(std::string_view what) {
+  SignedNumber out;
+  out.at = peek().at;
+  if (peek().is_symbol("-") || peek().is_symbol("+")) out.negative = take().text == "-";
+  if (peek().kind != TokenKind::Number) return expected(what);
+  out.at = joined(out.at, peek().at);
+  out.digits = take().text;
+  return out;
+}
+
+/// Exact for whole numbers and for six digits of a second.
+Result<std::int64_t> Parser::duration(const SignedNumber& number, std::int64_t unit_us) const {
+  const std::string_view digits = number.digits;
+  if (digits.find_first_of("eE") != std::string_view::npos) {
+    return fail(number.at, "a time is written without an exponent");
+  }
+  const std::size_t point = std::min(digits.find('.'), digits.size());
+  std::int64_t whole = 0;
+  double fraction = 0;
+  std::int64_t us = 0;
+  bool fits = std::from_chars(digits.data(), digits.data() + point, whole).ec == std::errc{} &&
+              !__builtin_mul_overflow(whole, unit_us, &us);
+  if (fits && point < digits.size()) {
+    const std::string text = "0" + std::string(digits.substr(point));
+    std::from_chars(text.data(), text.data() + text.size(), fraction);
+    const auto rest =
+        static_cast<std::int64_t>(std::llround(fraction * static_cast<double>(unit_us)));
+    fits = !__builtin_add_overflow(us, rest, &us);
+  }
+  if (!fits) return fail(number.at, "the time is out of range; it must stay below 292,000 years");
+  return number.negative ? -us : us;
+}
+
+Result<std::int64_t> Parser::unit(std::string_view where) {
+  const Token& token = peek();
+  if (token.kind == TokenKind::Word) {
+    if (const auto us = unit_us(token.text)) {
+      take();
+      return *us;
+    }
+    for (const std::string_view calendar : {"MONTH", "MONTHS", "YEAR", "YEARS", "QUARTER"}) {
+      if (same_word(token.text, calendar)) {
+        return expected("a unit (" + std::string(units_text) + ")", {},
+                        "months and years differ in length; write DAYS");
+      }
+    }
+  }
+  return expected("a unit (" + std::string(units_text) + ") " + std::string(where),
+                  {unit_words.begin(), unit_words.end()});
+}
+
+}  // namespace
+
+Result<Query> parse(std::string_view text) {
+  if (text.size() > limits::query_bytes_max) {
+    return Error{Errc::Malformed, "the query has " + std::to_string(text.size()) +
+                                      " bytes; at most " + std::to_string(limits::query_bytes_max) +
+                                      " are read"};
+  }
+  return Parser(text).query();
+}
+
+}  // namespace accrete::query
