@@ -8,6 +8,7 @@
 #include "proto/ids.h"
 #include "proto/limits.h"
 #include "proto/query.h"
+#include "proto/query_cursor.h"
 #include "proto/query_lexer.h"
 #include "proto/time.h"
 
@@ -19,8 +20,6 @@ constexpr std::string_view compare_text = "= != < <= > >=";
 constexpr std::array<std::string_view, 10> unit_words = {
     "SECONDS", "MINUTES", "HOURS", "DAYS", "WEEKS", "SECOND", "MINUTE", "HOUR", "DAY", "WEEK"};
 
-using Words = std::vector<std::string_view>;
-
 std::optional<Aggregate> aggregate_of(std::string_view word) {
   for (auto i = static_cast<int>(Aggregate::Count); i <= static_cast<int>(Aggregate::ListDistinct);
        ++i) {
@@ -29,44 +28,6 @@ std::optional<Aggregate> aggregate_of(std::string_view word) {
     }
   }
   return std::nullopt;
-}
-
-/// Edits (insert, delete, replace, swap of neighbours) between two words, case aside.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
-  const auto same = [&](std::size_t i, std::size_t j) {
-    return same_word(a.substr(i, 1), b.substr(j, 1));
-  };
-  for (std::size_t i = 0; i <= a.size(); ++i) {
-    for (std::size_t j = 0; j <= b.size(); ++j) {
-      if (i == 0 || j == 0) {
-        cost[i][j] = i + j;
-        continue;
-      }
-      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1,
-                             cost[i - 1][j - 1] + (same(i - 1, j - 1) ? 0 : 1)});
-      if (i > 1 && j > 1 && same(i - 1, j - 2) && same(i - 2, j - 1)) {
-        cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
-      }
-    }
-  }
-  return cost[a.size()][b.size()];
-}
-
-/// "; did you mean COUNT?" for the nearest of `candidates`, or "".
-std::string suggestion(std::string_view word, const Words& candidates) {
-  constexpr std::size_t keyword_bytes_max = 24;
-  if (word.size() > keyword_bytes_max) return "";
-  std::string_view nearest;
-  std::size_t best = std::max<std::size_t>(1, word.size() / 3) + 1;
-  for (const std::string_view candidate : candidates) {
-    const std::size_t distance = edit_distance(word, candidate);
-    if (distance < best && distance < candidate.size()) {
-      best = distance;
-      nearest = candidate;
-    }
-  }
-  return nearest.empty() || best == 0 ? "" : "; did you mean " + std::string(nearest) + "?";
 }
 
 /// A time or a constant as written: sign and digits.
@@ -82,9 +43,9 @@ struct UnitWindow {
   std::int64_t unit_us = 0;
 };
 
-class Parser {
+class Parser : private Cursor {
  public:
-  explicit Parser(std::string_view text) : text_(text), tokens_(tokenize(text)) {}
+  using Cursor::Cursor;
 
   Result<Query> query();
 
@@ -121,44 +82,11 @@ class Parser {
   Result<std::int64_t> duration(const SignedNumber& number, std::int64_t unit_us) const;
   Result<std::int64_t> unit(std::string_view where);
 
-  const Token& peek(std::size_t ahead = 0) const {
-    return tokens_[std::min(position_ + ahead, tokens_.size() - 1)];
-  }
-  const Token& take() {
-    const Token& token = peek();
-    if (position_ + 1 < tokens_.size()) ++position_;
-    return token;
-  }
-  /// The keyword stands here, as a keyword: `where.x` is a column of a table named where.
-  bool at_word(std::string_view word) const {
-    return peek().kind == TokenKind::Word && same_word(peek().text, word) &&
-           !peek(1).is_symbol(".");
-  }
-  bool accept_word(std::string_view word) {
-    if (!at_word(word)) return false;
-    take();
-    return true;
-  }
-  bool accept_symbol(std::string_view symbol) {
-    if (!peek().is_symbol(symbol)) return false;
-    take();
-    return true;
-  }
-  Status expect_word(std::string_view word, std::string_view what);
-  Status expect_symbol(std::string_view symbol, std::string_view what);
   bool at_operand() const;
   bool at_aggregate() const;
-  bool at_compare() const;
 
-  Error fail(Span at, std::string detail) const { return error_at(text_, at, std::move(detail)); }
-  /// "expected <what>, found <token>" under the current token.
-  Error expected(std::string_view what, const Words& candidates = {},
-                 std::string_view hint = {}) const;
   Error expected_operand(std::string_view what, const Words& more = {}) const;
 
-  std::string_view text_;
-  std::vector<Token> tokens_;
-  std::size_t position_ = 0;
   std::size_t depth_ = 0;
 };
 
@@ -168,26 +96,6 @@ Span joined(Span first, Span last) {
   return first;
 }
 
-std::string found_text(const Token& token) {
-  constexpr std::size_t shown_max = 40;
-  if (token.kind == TokenKind::End) return "the end of the query";
-  if (token.text.size() <= shown_max) return std::string(token.text);
-  std::size_t bytes = 0;
-  while (bytes < shown_max)
-    bytes += std::max<std::size_t>(1, utf8_length(token.text, bytes));
-  return std::string(token.text.substr(0, bytes)) + "…";
-}
-
-Error Parser::expected(std::string_view what, const Words& candidates,
-                       std::string_view hint) const {
-  const Token& token = peek();
-  if (token.kind == TokenKind::Invalid) return fail(token.at, token.problem);
-  std::string detail = "expected " + std::string(what) + ", found " + found_text(token);
-  if (token.kind == TokenKind::Word) detail += suggestion(token.text, candidates);
-  if (!hint.empty()) detail += "; " + std::string(hint);
-  return fail(token.at, std::move(detail));
-}
-
 Error Parser::expected_operand(std::string_view what, const Words& more) const {
   Words candidates = more;
   for (auto i = static_cast<int>(Aggregate::Count); i <= static_cast<int>(Aggregate::ListDistinct);
@@ -195,16 +103,6 @@ Error Parser::expected_operand(std::string_view what, const Words& more) const {
     candidates.push_back(aggregate_name(static_cast<Aggregate>(i)));
   }
   return expected(what, candidates);
-}
-
-Status Parser::expect_word(std::string_view word, std::string_view what) {
-  if (!accept_word(word)) return expected(what, {word});
-  return Ok{};
-}
-
-Status Parser::expect_symbol(std::string_view symbol, std::string_view what) {
-  if (!accept_symbol(symbol)) return expected(what);
-  return Ok{};
 }
 
 /// A window or a column begins: an aggregate, a word before ".", or a quoted name.
@@ -219,16 +117,9 @@ bool Parser::at_aggregate() const {
   return peek().kind == TokenKind::Word && aggregate_of(peek().text) && !peek(1).is_symbol(".");
 }
 
-bool Parser::at_compare() const {
-  static constexpr std::array<std::string_view, 8> symbols = {"=",  "==", "!=", "<>",
-                                                              "<=", ">=", "<",  ">"};
-  return peek().kind == TokenKind::Symbol &&
-         std::find(symbols.begin(), symbols.end(), peek().text) != symbols.end();
-}
-
 Result<Query> Parser::query() {
   Query out;
-  out.text = std::string(text_);
+  out.text = std::string(text());
   ACCRETE_DO(expect_word("PREDICT", "PREDICT"));
   ACCRETE_TRY(out.target, target());
   if (!at_word("FOR")) {
