@@ -58,6 +58,8 @@ struct Record {
 /// Cost:    no allocation once `out`'s buffers have grown; about 10 ns a cell.
 Status decode_record(std::string_view bytes, Record& out);
 
+/// Append the serialized wire.Record to `out`: the bytes that the generated classes would write.
+/// Cost: one growth of `out`; the size is computed first.
 void encode_layout(const Layout& layout, std::string& out);
 void encode_change(const Change& change, std::string& out);
 void encode_mark(const Mark& mark, std::string& out);
@@ -109,7 +111,8 @@ Result<std::string_view> decode_entry(std::string_view entry, LogHeader& header)
 /// Errors:  Malformed naming table, column and value.
 Status check_change(const Change& change, const BoundLayout& layout, const Schema& schema);
 
-/// Canonical key bytes of the row in `change` (empty for a table without a key).
+/// Replace `out` by the canonical key bytes of the row in `change` (empty for a table without a
+/// key). Checks: check_change() passed, and the change is no truncate of a table with a key.
 void key_of(const Change& change, const BoundLayout& layout, const Table& table, std::string& out);
 
 /// The row's value in its table's time column as a time; nullopt when the table has none or the

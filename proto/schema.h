@@ -96,11 +96,13 @@ class Schema {
   Result<BoundLayout> bind(const Layout& layout);
 
   /// Hash of everything that decides how rows are folded (tables, keys, kinds, relations).
+  /// Columns that bind() appended do not count: they come from the data.
   std::uint64_t fingerprint() const;
 
  private:
   std::vector<Table> tables_;
   std::vector<Relation> relations_;
+  std::vector<std::size_t> configured_columns_;  ///< per table: columns it had when it was added
 };
 
 /// The candidate nearest to `name` (edit distance, case-insensitive), or "" if none is near.

@@ -1,0 +1,160 @@
+// One prediction as one line of JSON, for people and for tools without protobuf.
+#include <array>
+#include <charconv>
+#include <cmath>
+
+#include <stream.pb.h>
+
+#include "proto/prediction.h"
+#include "proto/time.h"
+
+namespace accrete {
+namespace {
+
+void append_string(std::string& out, std::string_view text) {
+  constexpr std::string_view hex = "0123456789abcdef";
+  out += '"';
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += c;
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\r') {
+      out += "\\r";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (byte < 0x20 || byte == 0x7F) {
+      out += "\\u00";
+      out += hex[byte >> 4];
+      out += hex[byte & 15];
+    } else {
+      out += c;
+    }
+  }
+  out += '"';
+}
+
+/// Shortest text that reads back as the same number; JSON has no NaN and no infinity.
+void append_real(std::string& out, double value) {
+  if (!std::isfinite(value)) {
+    out += "null";
+    return;
+  }
+  std::array<char, 32> digits{};
+  out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
+}
+
+void append_cell(std::string& out, const wire::Cell& cell) {
+  switch (cell.value_case()) {
+    case wire::Cell::kFlag:
+      out += cell.flag() ? "true" : "false";
+      return;
+    case wire::Cell::kInteger:
+      out += std::to_string(cell.integer());
+      return;
+    case wire::Cell::kReal:
+      append_real(out, cell.real());
+      return;
+    case wire::Cell::kText:
+      append_string(out, cell.text());
+      return;
+    case wire::Cell::kTimeUs:
+      append_string(out, format_time(TimeUs(cell.time_us())));
+      return;
+    case wire::Cell::kUnchanged:
+    case wire::Cell::VALUE_NOT_SET:
+      out += "null";
+      return;
+  }
+}
+
+/// A simple key as a scalar, a composite one as an array.
+void append_entity(std::string& out, const wire::Prediction& prediction) {
+  if (prediction.entity_size() == 1) return append_cell(out, prediction.entity(0));
+  out += '[';
+  for (int i = 0; i < prediction.entity_size(); ++i) {
+    if (i > 0) out += ',';
+    append_cell(out, prediction.entity(i));
+  }
+  out += ']';
+}
+
+bool append_outcome(std::string& out, const wire::Prediction& prediction) {
+  switch (prediction.kind()) {
+    case wire::Prediction::BINARY:
+      out += "\"binary\",\"score\":";
+      append_real(out, prediction.score());
+      return true;
+    case wire::Prediction::REGRESSION:
+      out += "\"regression\",\"value\":";
+      append_real(out, prediction.score());
+      return true;
+    case wire::Prediction::MULTICLASS:
+      out += "\"multiclass\",\"classes\":{";
+      for (int i = 0; i < prediction.classes_size(); ++i) {
+        if (i > 0) out += ',';
+        append_string(out, prediction.classes(i).label());
+        out += ':';
+        append_real(out, prediction.classes(i).probability());
+      }
+      out += '}';
+      return true;
+    default:
+      return false;
+  }
+}
+
+void append_interval(std::string& out, const wire::Prediction& prediction) {
+  if (!prediction.has_low() || !prediction.has_high()) {
+    out += "null";
+    return;
+  }
+  out += '[';
+  append_real(out, prediction.low());
+  out += ',';
+  append_real(out, prediction.high());
+  out += ']';
+}
+
+constexpr std::array<std::string_view, 4> kTriggerNames{"tick", "change", "request", "query"};
+
+}  // namespace
+
+Result<std::string> prediction_json(std::string_view payload) {
+  wire::Prediction prediction;
+  if (!prediction.ParseFromArray(payload.data(), static_cast<int>(payload.size()))) {
+    return Error{Errc::Malformed,
+                 "not a serialized prediction (" + std::to_string(payload.size()) + " bytes)"};
+  }
+  const auto trigger = static_cast<std::size_t>(prediction.trigger());
+  if (trigger >= kTriggerNames.size()) {
+    return Error{Errc::Malformed, "prediction of an unknown trigger"};
+  }
+  std::string out = "{\"seq\":" + std::to_string(prediction.seq()) + ",\"task\":";
+  append_string(out, prediction.task());
+  out += ",\"entity\":";
+  append_entity(out, prediction);
+  out += ",\"as_of\":";
+  append_string(out, format_time(TimeUs(prediction.as_of_us())));
+  out += ",\"kind\":";
+  if (!append_outcome(out, prediction)) {
+    return Error{Errc::Malformed, "prediction of an unknown kind"};
+  }
+  out += ",\"interval\":";
+  append_interval(out, prediction);
+  out += ",\"model\":" + std::to_string(prediction.model()) + ",\"candidates\":{";
+  for (int i = 0; i < prediction.candidates_size(); ++i) {
+    if (i > 0) out += ',';
+    append_string(out, prediction.candidates(i).name());
+    out += ':';
+    append_real(out, prediction.candidates(i).score());
+  }
+  out += "},\"trigger\":";
+  append_string(out, kTriggerNames[trigger]);
+  out += '}';
+  return out;
+}
+
+}  // namespace accrete
