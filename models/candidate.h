@@ -24,8 +24,18 @@ struct LabelHistory {
   std::vector<float> class_ewma;  ///< multiclass: the same per class (index may be beyond the end)
 
   static constexpr double ewma_alpha = 0.3;
+  /// Account a label that has matured. Checks: a class index is in [0, classes_max).
   void learn(TaskKind kind, double label);
 };
+
+/// Classes of one task: a class costs every learner a column of weights, and a target with more
+/// values than this is a ranking or a number.
+inline constexpr std::size_t classes_max = 1u << 16;
+
+/// Compact bytes of one history: 1 byte when empty, about 12 for 0/1 labels, 26 for numbers.
+void append_history(std::string& out, const LabelHistory& history);
+/// Take one history off the front of `bytes`. Errors: Corruption.
+Status read_history(std::string_view& bytes, LabelHistory& history);
 
 struct Input {
   std::span<const double> features;  ///< NaN = missing; width may grow over time, never shrinks

@@ -15,12 +15,17 @@
 
 namespace accrete::models {
 
-/// What each column gives: Number (value, or NaN) · Flag (0/1) · Time (age at `as_of` in days,
-/// log1p-signed) · Category: one-hot of the first 15 values seen plus "other", the dictionary grows
-/// and never reorders · Text: 8 hashed trigram buckets and log1p(length) · Inferred: decided at the
-/// first non-null value, text with at most 64 distinct values in the first 256 rows counts as a
-/// category · Vector, Set: dimension/size only (their own encoders come with the learners that use
-/// them) · Key, ForeignKey, Ignored: nothing.
+/// What each column gives, by its kind (or by what its first non-null value shows, if Inferred):
+///
+///   Number      value                       Time   sign·log1p of the age at `as_of` in days
+///   Flag        0/1                         Text   8 shares of hashed trigrams, log1p(bytes)
+///   Category    one-hot of the first 15 values seen, then "other" from the 16th on
+///   Vector, Set log1p(number of elements): their own encoders come with learners that use them
+///   Key, ForeignKey, Ignored  nothing; nor an Inferred column of the table's key or foreign keys
+///
+/// Inferred text counts as Category until it has shown more than 64 distinct values within its
+/// first 256 rows; then it is Text from there on, and its category positions stay as they are.
+///
 /// Output positions of a column never move once assigned; new ones are appended, so a vector of
 /// the past is a prefix of the vector of the future.
 class RowEncoder {
@@ -29,25 +34,36 @@ class RowEncoder {
 
   /// Look at a row before it is encoded for the first time: infer kinds, grow dictionaries.
   /// `cells[i]` is the value of column i of `table` (short spans: the rest is null).
+  /// Cost: one dictionary lookup per category column; no allocation for values seen before.
   void observe(const Table& table, std::span<const Value> cells);
 
   /// Numbers of one row as of a time; resized to width(), NaN where null or unknown.
+  /// A category value that was never observed is all zeros, or "other" if there is one.
   void encode(std::span<const Value> cells, TimeUs as_of, std::vector<double>& out) const;
 
   std::size_t width() const { return width_; }
-  /// `column`, `column=value`, `column#3`, `column.length`; for explain.
+  /// `column`, `column=value`, `column#3`, `column.length`; for explain. Size: width().
   std::vector<std::string> feature_names(const Table& table) const;
 
+  /// Byte-exact state; load(save()) encodes and grows identically. Errors: Corruption.
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
  private:
   struct ColumnState {
-    ColumnKind kind = ColumnKind::Inferred;
-    std::uint32_t seen = 0;
+    ColumnKind kind = ColumnKind::Inferred;  // as resolved; Inferred while only nulls were seen
+    TimeUnit unit = TimeUnit::Seconds;
+    bool watching = false;   // inferred text that may still turn out to be Text
+    std::uint32_t seen = 0;  // values while watching
     std::map<std::string, std::uint32_t, std::less<>> values;  // dictionary, value -> slot
-    std::vector<std::uint32_t> positions;                      // output positions of its slots
+    std::vector<std::uint32_t> slots;                          // output positions of category slots
+    std::vector<std::uint32_t> scalar;  // output positions of the other kinds, Text: 9 of them
   };
+
+  void resolve(ColumnState& column, const Table& table, std::size_t index, const Value& value);
+  void observe_category(ColumnState& column, const Value& value);
+  void assign_scalar(ColumnState& column, std::size_t count);
+
   std::vector<ColumnState> columns_;
   std::size_t width_ = 0;
 };

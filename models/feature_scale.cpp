@@ -1,0 +1,80 @@
+// Welford's moments and the affine map between two frozen scales.
+#include "models/feature_scale.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace accrete::models {
+namespace {
+
+// Below this share of its mean a deviation is rounding, not variation.
+constexpr double deviation_min = 1e-9;
+
+}  // namespace
+
+void FeatureScale::observe(std::span<const double> features) {
+  ACCRETE_CHECK(features.size() <= live_.size());
+  ++rows_;
+  for (std::size_t j = 0; j < features.size(); ++j) {
+    const double x = features[j];
+    if (!std::isfinite(x)) continue;
+    Moments& m = live_[j];
+    ++m.count;
+    const double gap = x - m.mean;
+    m.mean += gap / static_cast<double>(m.count);
+    m.squares += gap * (x - m.mean);
+  }
+}
+
+std::vector<ColumnMap> FeatureScale::freeze() {
+  std::vector<ColumnMap> maps(width());
+  for (std::size_t j = 0; j < width(); ++j) {
+    const Moments& m = live_[j];
+    Frozen& old = frozen_[j];
+    Frozen now;
+    now.mean = m.mean;
+    now.known = m.count > 0 ? 1 : 0;
+    now.deviation = m.count > 0 ? std::sqrt(m.squares / static_cast<double>(m.count)) : 0;
+    const bool varies = std::isfinite(now.deviation) && now.deviation > 1e-150 &&
+                        now.deviation > deviation_min * std::abs(now.mean);
+    if (!varies) now.deviation = 0;
+    maps[j].scale = varies ? old.deviation / now.deviation : 0;
+    maps[j].shift = varies && old.known > 0 ? (old.mean - now.mean) / now.deviation : 0;
+    old = now;
+  }
+  return maps;
+}
+
+double FeatureScale::standardise(std::size_t j, double x, double clip) const {
+  const Frozen& scale = frozen_[j];
+  if (scale.deviation == 0) return 0;
+  return std::clamp((x - scale.mean) / scale.deviation, -clip, clip);
+}
+
+void FeatureScale::save(StateWriter& writer) const {
+  writer.u64(rows_);
+  writer.u64(live_.size());
+  for (std::size_t j = 0; j < live_.size(); ++j) {
+    writer.u64(live_[j].count);
+    for (const double v : {live_[j].mean, live_[j].squares, frozen_[j].mean, frozen_[j].deviation,
+                           frozen_[j].known}) {
+      writer.f64(v);
+    }
+  }
+}
+
+void FeatureScale::load(StateReader& reader) {
+  rows_ = reader.u64();
+  const std::uint64_t width = reader.count(6 * sizeof(double));
+  live_.assign(width, {});
+  frozen_.assign(width, {});
+  for (std::size_t j = 0; j < width; ++j) {
+    live_[j].count = reader.u64();
+    for (double* v : {&live_[j].mean, &live_[j].squares, &frozen_[j].mean, &frozen_[j].deviation,
+                      &frozen_[j].known}) {
+      *v = reader.f64();
+    }
+  }
+}
+
+}  // namespace accrete::models
