@@ -2,8 +2,10 @@
 // It is also where row contents live: the graph keeps ordinals, not bytes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <string_view>
@@ -24,14 +26,17 @@ struct DeadLetter {
   std::string record;  ///< the offending record's bytes as received
 };
 
-/// One writer (the ingest thread or the backtest); any number of readers through get() and read().
+/// One writer (the ingest thread or the backtest), which alone calls source(), position(),
+/// source_names(), append() and prune_dead_letters(); any thread may call the rest, and sees a
+/// record once the append() that brought it has returned.
 class Log {
  public:
-  /// Errors: Corruption if the stored end or sources do not decode.
+  /// Errors: Corruption if the stored end or sources do not decode, or the end is not where the
+  ///         stored end says (records are missing).
   static Result<Log> open(Database& database);
 
   /// Ordinal of the newest record; 0 when empty.
-  Ordinal end() const { return end_; }
+  Ordinal end() const { return Ordinal{ends_->records.load(std::memory_order_acquire)}; }
 
   /// Number and durable commit position of a source; a new name gets the next number (persisted
   /// with its first append). Errors: Exhausted over name_bytes_max.
@@ -58,8 +63,10 @@ class Log {
   /// Up to `records_max` entries and about `bytes_max` bytes from `from` on (empty past the end).
   Result<LogSlice> read(Ordinal from, std::size_t records_max, std::size_t bytes_max) const;
 
+  /// Up to `max` retained letters with number >= `from`, in order.
   Result<std::vector<DeadLetter>> dead_letters(std::uint64_t from, std::size_t max) const;
-  std::uint64_t dead_letter_count() const { return letters_; }
+  /// All letters ever written, pruned ones included: the number of the newest.
+  std::uint64_t dead_letter_count() const { return ends_->letters.load(std::memory_order_acquire); }
   /// Drop the oldest dead letters above `max`.
   Status prune_dead_letters(std::uint64_t max);
 
@@ -73,13 +80,22 @@ class Log {
   Result<Verified> verify() const;
 
  private:
-  explicit Log(Database& database) : database_(&database) {}
+  /// Written by the writer, read by everybody; on the heap so that a Log can move.
+  struct Ends {
+    std::atomic<std::uint64_t> records{0};
+    std::atomic<std::uint64_t> letters{0};
+  };
+
+  explicit Log(Database& database) : database_(&database), ends_(std::make_unique<Ends>()) {}
+  Status load_sources();
+  Status load_ends();
+
   Database* database_;
-  Ordinal end_;
+  std::unique_ptr<Ends> ends_;
   std::vector<std::string> names_;        // SourceId -> name
   std::vector<std::uint64_t> positions_;  // SourceId -> commit position
   std::map<std::string, SourceId, std::less<>> sources_;
-  std::uint64_t letters_ = 0;
+  std::size_t stored_sources_ = 0;  // names_ up to here are in the database
   bool failed_ = false;
 };
 

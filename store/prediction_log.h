@@ -40,16 +40,19 @@ class PredictionLog {
 
   /// Append predictions with consecutive numbers, also as the newest of their topics. Numbers that
   /// are stored already (a fold repeating itself after a crash) must carry the same bytes; they
-  /// are compared, not rewritten. Not synced.
-  /// Errors: Corruption if a repeated number differs (the promise I5 is broken: says which).
+  /// are compared, not rewritten (pruned ones are taken on trust). Not synced.
+  /// Errors: Corruption if a repeated number differs (the promise I5 is broken: says which), or if
+  ///         a number is missing before it.
+  /// Cost:   about 2 us a prediction; `latest` gets one write a topic and call.
   Status append(std::span<const StoredPrediction> predictions);
 
   PredictionSeq end() const;     ///< newest stored number; 0 = none
   PredictionSeq oldest() const;  ///< oldest retained number; end()+1 when empty
-  std::uint64_t bytes() const;   ///< retained payload bytes (estimate)
+  std::uint64_t bytes() const;   ///< retained bytes of headers, topics and payloads
 
   /// From `from` on (clipped to what is there), up to both bounds, filtered by topic prefix;
-  /// `next` is the number to continue with. Errors: NotFound when `from` < oldest().
+  /// `next` is the number to continue with: a page may be empty before the end when the filter
+  /// passed over a lot, so ask on until next > end(). Errors: NotFound when `from` < oldest().
   struct Page {
     std::vector<StoredPrediction> predictions;
     PredictionSeq next;
@@ -63,13 +66,17 @@ class PredictionLog {
                                  const std::function<bool(const StoredPrediction&)>& visit) const;
 
   /// Keep at most `bytes_max` (0 = no bound) and, per record, what is younger than `oldest_as_of`;
-  /// never prune past the smallest acknowledged position of a subscriber that is not expired.
+  /// never prune past the smallest acknowledged position of a subscriber that is not expired
+  /// (subscribers of another epoch than the newest prediction's hold nothing back).
   /// Subscribers last seen before `deadline_us` are dropped and returned by name.
   struct Pruned {
     std::uint64_t predictions = 0;
     std::vector<std::string> dropped_subscribers;
   };
   Result<Pruned> prune(std::uint64_t bytes_max, TimeUs oldest_as_of, std::int64_t deadline_us);
+
+  /// Forget what memory knows and look again; call after State::reset(), which drops predictions.
+  Status reset();
 
   Status acknowledge(const Subscriber& subscriber);
   Result<std::optional<Subscriber>> subscriber(std::string_view name) const;

@@ -44,10 +44,15 @@ class State {
   bool fresh() const { return fresh_; }  ///< nothing was ever committed
 
   void put(Section section, std::string_view key, std::string_view value);
+  /// Append `bytes` to the value stored (or staged) under `key`, without reading it.
+  /// Checks: section is Nodes or Adjacency, the ones that pages grow in.
+  void append(Section section, std::string_view key, std::string_view bytes);
   void erase(Section section, std::string_view key);
   std::uint64_t staged_bytes() const;
 
   /// Write everything staged and the cursor atomically; not synced (a power cut re-derives it).
+  /// Errors: Unavailable; nothing was written, the staged writes are dropped and every later
+  ///         commit fails too.
   Status commit(const Cursor& cursor);
 
   /// Committed value. Errors: Unavailable, Corruption. nullopt: no such key.
@@ -59,16 +64,19 @@ class State {
   Status scan(Section section, std::string_view prefix,
               const std::function<bool(std::string_view key, std::string_view value)>& visit) const;
 
-  /// Drop all derived state, predictions included, and start `epoch`: the log is folded anew.
+  /// Drop all derived state, predictions included, and start `epoch`: the log is folded anew. The
+  /// log, sources, dead letters and named subscribers stay. What objects above this one keep in
+  /// memory is not told: call PredictionLog::reset() and make a new Graph.
   Status reset(std::uint64_t epoch, std::uint64_t fingerprint);
 
  private:
-  struct Staged;
+  struct Staged;  ///< the batch under construction
   explicit State(Database& database);
   Database* database_;
   std::unique_ptr<Staged> staged_;
   Cursor cursor_;
   bool fresh_ = true;
+  bool failed_ = false;
 };
 
 }  // namespace accrete::store
