@@ -97,12 +97,15 @@ class Subscriber {
   Status acknowledge(PredictionSeq seq);
   /// Newest number the daemon has spoken of (from progress frames).
   PredictionSeq newest() const;
+  /// Every number of the topic up to this one was received; once next() has handed them out, this
+  /// may be acknowledged even where it belongs to another topic.
+  PredictionSeq complete() const;
   std::uint64_t epoch() const;
   /// Begin again at `from` in the daemon's present epoch.
   Status restart(std::uint64_t from);
 
   struct Counters {
-    std::uint64_t live = 0, replayed = 0, duplicates_dropped = 0, gaps = 0;
+    std::uint64_t live = 0, replayed = 0, duplicates_dropped = 0, gaps = 0, reconnects = 0;
   };
   const Counters& counters() const;
 
