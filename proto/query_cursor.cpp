@@ -48,6 +48,7 @@ std::string suggestion(std::string_view word, const Words& candidates) {
 std::string found_text(const Token& token) {
   constexpr std::size_t shown_max = 40;
   if (token.kind == TokenKind::End) return "the end of the query";
+  if (token.kind == TokenKind::Symbol) return "\"" + std::string(token.text) + "\"";
   const std::string_view line = token.text.substr(0, token.text.find_first_of("\r\n"));
   std::size_t bytes = 0;
   while (bytes < line.size() && bytes < shown_max) {
@@ -63,8 +64,10 @@ Error Cursor::expected(std::string_view what, const Words& candidates,
   const Token& token = peek();
   if (token.kind == TokenKind::Invalid) return fail(token.at, token.problem);
   std::string detail = "expected " + std::string(what) + ", found " + found_text(token);
-  if (token.kind == TokenKind::Word) detail += suggestion(token.text, candidates);
-  if (!hint.empty()) detail += "; " + std::string(hint);
+  const std::string meant =
+      token.kind == TokenKind::Word ? suggestion(token.text, candidates) : std::string();
+  detail += meant;
+  if (meant.empty() && !hint.empty()) detail += "; " + std::string(hint);
   return fail(token.at, std::move(detail));
 }
 

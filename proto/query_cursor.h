@@ -52,8 +52,8 @@ class Cursor {
   bool at_compare() const;
 
   Error fail(Span at, std::string detail) const { return error_at(text_, at, std::move(detail)); }
-  /// "expected <what>, found <token>" under the current token; "did you mean" the nearest of
-  /// `candidates`, if one is near; then the hint. What the lexer could not cut speaks for itself.
+  /// "expected <what>, found <token>" under the current token; then "did you mean" the nearest of
+  /// `candidates`, or else the hint. What the lexer could not cut speaks for itself.
   Error expected(std::string_view what, const Words& candidates = {},
                  std::string_view hint = {}) const;
 

@@ -122,8 +122,8 @@ class Lexer {
         digits();
       }
     }
-    if (is_name_char(at(end)) || at(end) == '.') {
-      while (is_name_char(at(end)) || at(end) == '.')
+    if (is_name_char(at(end))) {
+      while (is_name_char(at(end)))
         ++end;
       return invalid(begin, end - begin,
                      "\"" + std::string(text_.substr(begin, end - begin)) +

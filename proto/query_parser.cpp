@@ -71,6 +71,7 @@ class Parser : private Cursor {
   Result<ColumnRef> column(bool star_allowed, std::string_view what);
   Result<std::string> name_text(std::string_view what);
 
+  Status check_depth() const;
   Result<ConditionPtr> any_of() { return chain(Condition::Kind::Or); }
   Result<ConditionPtr> chain(Condition::Kind kind);
   Result<ConditionPtr> negation();
@@ -123,8 +124,7 @@ Result<Query> Parser::query() {
   ACCRETE_DO(expect_word("PREDICT", "PREDICT"));
   ACCRETE_TRY(out.target, target());
   if (!at_word("FOR")) {
-    const bool ranked = out.target.rank_top.has_value();
-    return expected(ranked ? "FOR EACH" : "RANK TOP or FOR EACH", {"FOR", "RANK"},
+    return expected("FOR EACH", {"FOR", "RANK", "VIA"},
                     at_word("WHERE") ? "WHERE comes after FOR EACH" : "");
   }
   take();
@@ -220,15 +220,20 @@ Result<UnitWindow> Parser::window() {
                                "(; distinct values are written COUNT_DISTINCT or LIST_DISTINCT");
   }
   const bool counts = window.aggregate == Aggregate::Count || window.aggregate == Aggregate::Exists;
-  ACCRETE_TRY(window.argument, column(counts, "table.column after " + aggregate + "("));
+  ACCRETE_TRY(window.argument,
+              column(counts, (counts ? "table.* or table.column after " : "table.column after ") +
+                                 aggregate + "("));
   if (at_compare()) {
     if (window.argument.column == "*") {
-      return expected(", or WHERE", {}, "* has no value to compare; name a column");
+      return expected("a comma or WHERE", {}, "* has no value to compare; name a column");
     }
     ACCRETE_TRY(window.row_compare, compare());
     ACCRETE_TRY(window.row_literal, literal());
   }
-  if (accept_word("WHERE")) {
+  if (at_word("WHERE")) {
+    const Level level(depth_);
+    ACCRETE_DO(check_depth());
+    take();
     ACCRETE_TRY(window.where, any_of());
   }
   ACCRETE_DO(bounds(out));
@@ -244,8 +249,8 @@ Result<UnitWindow> Parser::window() {
 /// `, start, end, UNIT)`: the unit comes last, so the numbers wait for it.
 Status Parser::bounds(UnitWindow& out) {
   Window& window = out.window;
-  const std::string_view before =
-      window.where ? "AND, OR, or , and the window's start" : ", and the window's start";
+  const std::string_view before = window.where ? "AND, OR, or a comma and the window's start"
+                                               : "a comma and the window's start";
   if (!accept_symbol(",")) return expected(before, {"WHERE", "AND", "OR"});
   std::optional<SignedNumber> start;
   if (peek().is_symbol("-") && same_word(peek(1).text, "INF")) {
@@ -255,13 +260,13 @@ Status Parser::bounds(UnitWindow& out) {
   } else {
     ACCRETE_TRY(start, signed_number("the window's start (a number or -INF)"));
   }
-  ACCRETE_DO(expect_symbol(",", ", and the window's end"));
+  ACCRETE_DO(expect_symbol(",", "a comma and the window's end"));
   const std::size_t sign = peek().is_symbol("-") || peek().is_symbol("+") ? 1 : 0;
   if (same_word(peek(sign).text, "INF")) {
     return expected("the window's end", {}, "a window without an end never matures");
   }
   ACCRETE_TRY(const SignedNumber end, signed_number("the window's end"));
-  ACCRETE_DO(expect_symbol(",", ", and the window's unit (" + std::string(units_text) + ")"));
+  ACCRETE_DO(expect_symbol(",", "a comma and the window's unit (" + std::string(units_text) + ")"));
   ACCRETE_TRY(out.unit_us, unit("at the end of the window"));
   if (start) {
     ACCRETE_TRY(window.start_us, duration(*start, out.unit_us));
@@ -282,7 +287,7 @@ Result<ColumnRef> Parser::column(bool star_allowed, std::string_view what) {
   ColumnRef out;
   const Span first = peek().at;
   ACCRETE_TRY(out.table, name_text(what));
-  ACCRETE_DO(expect_symbol(".", ". and a column name after the table " + out.table));
+  ACCRETE_DO(expect_symbol(".", "a dot and a column name after the table " + out.table));
   if (peek().is_symbol("*")) {
     if (!star_allowed) {
       return expected("a column name", {},
@@ -308,6 +313,12 @@ Result<std::string> Parser::name_text(std::string_view what) {
   return name;
 }
 
+Status Parser::check_depth() const {
+  if (depth_ <= limits::query_depth_max) return Ok{};
+  return fail(peek().at, "the condition is nested too deeply; at most " +
+                             std::to_string(limits::query_depth_max) + " levels are read");
+}
+
 Result<ConditionPtr> Parser::chain(Condition::Kind kind) {
   const bool is_or = kind == Condition::Kind::Or;
   const std::string_view word = is_or ? "OR" : "AND";
@@ -326,11 +337,9 @@ Result<ConditionPtr> Parser::chain(Condition::Kind kind) {
 }
 
 Result<ConditionPtr> Parser::negation() {
+  if (!at_word("NOT") && !peek().is_symbol("(")) return comparison();
   const Level level(depth_);
-  if (depth_ > limits::query_depth_max) {
-    return fail(peek().at, "the condition is nested too deeply; at most " +
-                               std::to_string(limits::query_depth_max) + " levels are read");
-  }
+  ACCRETE_DO(check_depth());
   if (at_word("NOT")) {
     auto out = std::make_unique<Condition>();
     out->kind = Condition::Kind::Not;
@@ -339,12 +348,10 @@ Result<ConditionPtr> Parser::negation() {
     out->children.push_back(std::move(child));
     return out;
   }
-  if (accept_symbol("(")) {
-    ACCRETE_TRY(ConditionPtr inner, any_of());
-    if (!accept_symbol(")")) return expected("AND, OR or )", {"AND", "OR"});
-    return inner;
-  }
-  return comparison();
+  take();
+  ACCRETE_TRY(ConditionPtr inner, any_of());
+  if (!accept_symbol(")")) return expected("AND, OR or )", {"AND", "OR"});
+  return inner;
 }
 
 Result<ConditionPtr> Parser::comparison() {
