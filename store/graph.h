@@ -59,6 +59,9 @@ class Graph {
   std::optional<Version> version(NodeId node, TimeUs as_of);
   /// The newest version whatever its time (deleted ones included).
   std::optional<Version> newest_version(NodeId node);
+  /// The version just before the one that log record `ordinal` made, in version order; nullopt if
+  /// that is the first. Lets a partial update be completed from what it left unchanged.
+  std::optional<Version> version_before(NodeId node, Ordinal ordinal);
 
   /// Add the edge parent -> child. Late edges (older than others) are put where they belong.
   void link(RelationId relation, NodeId parent, NodeId child, TimeUs time);

@@ -1,0 +1,58 @@
+// 256 rows of a table with their versions. The newest version of a row is inline, older ones are
+// in a list of their own, which most rows never need.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/graph.h"
+#include "store/page_pool.h"
+
+namespace accrete::store {
+
+class NodePage final : public Page {
+ public:
+  static constexpr std::uint32_t kRows = 256;
+  static std::unique_ptr<Page> make() { return std::make_unique<NodePage>(); }
+
+  bool decode(std::string_view bytes) override;
+  void encode(std::string& out) override;
+  std::size_t bytes() const override { return sizeof(*this) + heap_bytes_; }
+
+  /// Insert in order of `from`, after versions of the same time; recorded as an operation.
+  void put(std::uint32_t row, const Version& version);
+  /// The version with the largest from <= as_of; deleted ones included.
+  std::optional<Version> at(std::uint32_t row, TimeUs as_of) const;
+  std::optional<Version> newest(std::uint32_t row) const;
+  /// All versions of a row, oldest first, appended to `out`.
+  void list(std::uint32_t row, std::vector<Version>& out) const;
+
+ private:
+  struct Stored {
+    std::int64_t from = 0;
+    std::uint64_t ordinal_deleted = 0;  ///< ordinal * 2 + deleted; 0: no version
+  };
+  struct Older {
+    std::uint8_t row;
+    std::vector<Stored> versions;  ///< oldest first
+  };
+  static Version to_version(const Stored& stored);
+  void insert(std::uint32_t row, const Stored& stored);
+  void write(std::uint32_t row, const Stored& stored, std::string& out);
+  Older* find(std::uint32_t row);
+  const Older* find(std::uint32_t row) const;
+
+  std::array<Stored, kRows> newest_{};
+  std::vector<Older> older_;  ///< by row
+  std::size_t heap_bytes_ = 0;
+  // Operations are differences from the one before.
+  std::int64_t last_from_ = 0;
+  std::uint64_t last_ordinal_ = 0;
+};
+
+}  // namespace accrete::store
