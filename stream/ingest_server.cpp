@@ -1,1 +1,93 @@
-// placeholder, replaced before the first release
+// The ingest socket: drains frames into the sessions, one group commit a turn, sends the replies.
+#include "stream/ingest_server.h"
+
+#include <array>
+#include <deque>
+#include <utility>
+
+#include "stream/ingest_sessions.h"
+#include "stream/socket.h"
+
+namespace accrete::stream {
+
+struct IngestServer::Parts {
+  Parts(Socket bound, const IngestOptions& options, const Schema& schema, Layouts layouts,
+        CommitSink& sink)
+      : socket(std::move(bound)), sessions(options, schema, std::move(layouts), sink) {}
+
+  Status drain();
+  Status answer();
+
+  Socket socket;
+  IngestSessions sessions;
+  // Messages of the group being collected: the first `count`. A deque, because the sessions hold
+  // views of frames, and short frames live inside their objects.
+  std::deque<std::vector<Frame>> messages;
+};
+
+Status IngestServer::Parts::drain() {
+  const Instant when = now();
+  for (std::size_t count = 0; !sessions.group_full(); ++count) {
+    if (count == messages.size()) messages.emplace_back();
+    std::vector<Frame>& message = messages[count];
+    ACCRETE_TRY(const bool received, socket.receive(message));
+    if (!received) break;
+    // A DEALER's message arrives as [routing id][frame].
+    if (message.size() == 2)
+      sessions.on_frame(message[0].view(), message[1].view(), when);
+    else
+      sessions.on_garbage(message[0].view(), message.size() - 1);
+  }
+  return Ok{};
+}
+
+Status IngestServer::Parts::answer() {
+  for (const IngestReply& reply : sessions.take_replies()) {
+    const std::array<std::string_view, 2> frames = {reply.peer, reply.frame};
+    const Status status = socket.send(frames);
+    // A peer that is gone, or does not read, asks again with HELLO; only a closed context ends us.
+    if (!status && status.error().code == Errc::Unavailable) return status;
+  }
+  return Ok{};
+}
+
+Result<std::unique_ptr<IngestServer>> IngestServer::open(void* zmq_context,
+                                                         const IngestOptions& options,
+                                                         const Schema& schema, Layouts layouts,
+                                                         CommitSink& sink) {
+  const auto positive = [](std::size_t value) { return value > 0; };
+  if (!positive(options.credit_bytes) || !positive(options.group_rows_max) ||
+      !positive(options.group_bytes_max) || !positive(options.producers_max) ||
+      !positive(options.sources_max) || !positive(options.transaction_bytes_max))
+    return Error{Errc::Malformed, "ingest: every limit must be positive"};
+  if (options.open_bytes_max < options.transaction_bytes_max)
+    return Error{Errc::Malformed,
+                 "ingest: open_bytes_max must not be below transaction_bytes_max, or the largest "
+                 "transaction could never complete"};
+  ACCRETE_TRY(Socket socket, Socket::bind(zmq_context, SocketKind::Router, options.endpoint));
+  return std::unique_ptr<IngestServer>(new IngestServer(
+      std::make_unique<Parts>(std::move(socket), options, schema, std::move(layouts), sink)));
+}
+
+IngestServer::IngestServer(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+IngestServer::~IngestServer() = default;
+
+Status IngestServer::poll(std::chrono::milliseconds timeout) {
+  Waiting item{&parts_->socket};
+  ACCRETE_TRY(const bool readable, wait({&item, 1}, timeout));
+  if (!readable) return Ok{};
+  ACCRETE_DO(parts_->drain());
+  const Status committed = parts_->sessions.commit();
+  ACCRETE_DO(parts_->answer());
+  return committed;
+}
+
+const IngestCounters& IngestServer::counters() const {
+  return parts_->sessions.counters();
+}
+
+std::string IngestServer::bound_address() const {
+  return parts_->socket.bound_address();
+}
+
+}  // namespace accrete::stream
