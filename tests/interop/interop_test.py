@@ -1,0 +1,228 @@
+"""The graders on small made-up inputs, and the subscriber against a made-up publisher."""
+import contextlib
+import io
+import itertools
+import json
+import math
+import os
+import random
+import struct
+import subprocess
+import sys
+import tempfile
+import unittest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, os.path.dirname(HERE))
+
+import compare_labels  # noqa: E402
+import grade  # noqa: E402
+from official_rows import entity_text, label_of, parse_time  # noqa: E402
+
+
+class Files(unittest.TestCase):
+    def setUp(self):
+        self.directory = tempfile.TemporaryDirectory()
+        self.addCleanup(self.directory.cleanup)
+
+    def write(self, name, text):
+        path = os.path.join(self.directory.name, name)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+    def run_main(self, main, *arguments):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+            code = main(list(arguments))
+        return code, out.getvalue()
+
+
+def prediction(seq, entity, as_of, score, trigger="tick", kind="binary", **more):
+    line = {"seq": seq, "task": "t", "entity": entity, "as_of": as_of, "kind": kind,
+            "interval": None, "model": 1, "candidates": {}, "trigger": trigger}
+    line[{"binary": "score", "regression": "value", "multiclass": "classes"}[kind]] = score
+    line.update(more)
+    return json.dumps(line) + "\n"
+
+
+class Forms(unittest.TestCase):
+    def test_times(self):
+        expected = parse_time("2010-03-02 00:00:00")
+        for text in ("2010-03-02T00:00:00Z", "2010-03-02", "2010-03-02T02:00:00+02:00"):
+            self.assertEqual(parse_time(text), expected, text)
+        self.assertEqual(parse_time("1970-01-01T00:00:01.500000Z"), 1.5)
+
+    def test_keys(self):
+        for entity in (1, 1.0, "1", [1]):
+            self.assertEqual(entity_text(entity), "1")
+        self.assertEqual(entity_text([1, "a"]), "1|a")
+
+    def test_labels(self):
+        self.assertEqual([label_of(t) for t in ("", "t", "0", "1.50", "red")],
+                         [None, 1.0, 0.0, 1.5, "red"])
+
+
+class Grade(Files):
+    def grade(self, predictions, labels, *more):
+        return self.run_main(
+            grade.main, "--predictions", self.write("p.jsonl", predictions), "--task", "t",
+            "--labels", self.write("l.csv", "date,id,y\n" + labels), "--entity", "id",
+            "--label", "y", "--bootstrap", "20", *more)
+
+    LABELS = ("2010-01-01 00:00:00,1,1\n2010-01-01 00:00:00,2,0\n"
+              "2010-02-01 00:00:00,1,0\n2010-02-01 00:00:00,2,1\n")
+    PREDICTIONS = (
+        prediction(1, 1, "2010-01-01T00:00:00Z", 0.8, candidates={"a": 0.1, "b": None})
+        + prediction(2, 2, "2010-01-01T00:00:00Z", 0.6, candidates={"a": 0.2, "b": 0.3})
+        + prediction(3, 1, "2010-02-01T00:00:00Z", 0.0, candidates={"a": 0.3, "b": 0.2})
+        + prediction(4, "2", "2010-02-01T00:00:00Z", 0.5, candidates={"a": 0.1, "b": 0.9})
+        + prediction(5, 9, "2010-02-01T00:00:00Z", 0.5))
+
+    def test_metrics_by_hand(self):
+        code, out = self.grade(self.PREDICTIONS, self.LABELS, "--require", "auroc>=0.75",
+                               "--require", "average_precision>0.83", "--require", "a.auroc<=0.0",
+                               "--require", "b.auroc>=1")
+        self.assertEqual(code, 0, out)
+        self.assertIn("matched 4 missing 0", out)
+        self.assertRegex(out, r"\bauroc +0\.7500 ")
+        self.assertRegex(out, r"\baverage_precision +0\.8333 ")
+        self.assertRegex(out, r"b\.auroc .*\(3 rows\)")
+
+    def test_requirements_fail(self):
+        for requirement in ("auroc>=0.76", "a.auroc>=0.1", "nosuch.auroc>=0", "mae<=1"):
+            code, out = self.grade(self.PREDICTIONS, self.LABELS, "--require", requirement)
+            self.assertEqual(code, 1, requirement)
+            self.assertIn("FAIL", out)
+        with self.assertRaises(SystemExit):
+            self.grade(self.PREDICTIONS, self.LABELS, "--require", "auroc=1")
+
+    def test_not_a_number_never_holds(self):
+        one_class = "2010-01-01 00:00:00,1,1\n2010-01-01 00:00:00,2,1\n"
+        for requirement in ("auroc>=0", "auroc<=1"):
+            code, out = self.grade(self.PREDICTIONS, one_class, "--require", requirement)
+            self.assertEqual(code, 1, out)
+
+    def test_missing_rows(self):
+        labels = self.LABELS + "2010-03-01 00:00:00,1,0\n"
+        code, out = self.grade(self.PREDICTIONS, labels, "--min-matched", "4")
+        self.assertEqual(code, 0)
+        self.assertIn("matched 4 missing 1", out)
+        code, _ = self.grade(self.PREDICTIONS, labels, "--min-matched", "5")
+        self.assertEqual(code, 1)
+        self.assertEqual(self.grade("", labels)[0], 1)
+
+    def test_request_before_tick_before_change_and_then_the_newest(self):
+        at = "2010-01-01T00:00:00Z"
+        change, tick = (9, "change", 7), (8, "tick", 6)
+        request, older_request = (3, "request", 5), (2, "request", 4)
+        for lines, error in (([change, request, older_request, tick], 1), ([change, tick], 2),
+                             ([change], 3), ([older_request, request], 1)):
+            for order in itertools.permutations(lines):
+                text = "".join(prediction(seq, 1, at, value, trigger, "regression")
+                               for seq, trigger, value in order)
+                code, out = self.grade(text, "2010-01-01 00:00:00,1,4\n", "--require",
+                                       f"mae>={error}", "--require", f"mae<={error}")
+                self.assertEqual(code, 0, out)
+
+    def test_multiclass_accuracy(self):
+        at = "2010-01-01T00:00:00Z"
+        lines = (prediction(1, 1, at, {"red": 0.2, "blue": 0.8}, kind="multiclass")
+                 + prediction(2, 2, at, {"1": 0.7, "blue": 0.3}, kind="multiclass")
+                 + prediction(3, 3, at, {"1": 0.7, "blue": 0.3}, kind="multiclass"))
+        code, out = self.grade(lines, "2010-01-01,1,blue\n2010-01-01,2,1\n2010-01-01,3,blue\n",
+                               "--require", "accuracy>=0.66", "--require", "accuracy<=0.67")
+        self.assertEqual(code, 0, out)
+
+    def test_bad_lines_are_named(self):
+        with self.assertRaisesRegex(SystemExit, r"p\.jsonl:2"):
+            self.grade(prediction(1, 1, "2010-01-01", 0.5) + "{oops\n", self.LABELS)
+
+    def test_auroc_against_pairs_and_seeded_errors(self):
+        generator = random.Random(5)
+        scores = [generator.randrange(12) / 12 for _ in range(80)]
+        labels = [float(generator.random() < 0.4) for _ in scores]
+        dates = [i // 8 for i in range(80)]
+        pairs = [(a > b) + (a == b) / 2 for a, x in zip(scores, labels) if x
+                 for b, y in zip(scores, labels) if not y]
+        first = grade.bootstrap(grade.binary_metrics, scores, labels, dates, 200, 3)
+        self.assertAlmostEqual(first[0][1], sum(pairs) / len(pairs))
+        self.assertEqual(first, grade.bootstrap(grade.binary_metrics, scores, labels, dates, 200, 3))
+        self.assertTrue(0.01 < first[0][2] < 0.2)
+        same = grade.bootstrap(grade.mean_metric("mae"), [2.0] * 8, [0] * 8, list(range(8)), 50, 1)
+        self.assertEqual(same, [("mae", 2.0, 0.0)])
+        self.assertTrue(math.isnan(
+            grade.bootstrap(grade.mean_metric("mae"), [1.0], [0], [0], 1, 1)[0][2]))
+
+
+class CompareLabels(Files):
+    OFFICIAL = "date,id,y\n2010-01-01 00:00:00,1,4.25\n2010-01-01 00:00:00,2,1\n"
+
+    def compare(self, ours, *more):
+        return self.run_main(
+            compare_labels.main, "--labels",
+            self.write("o.csv", "task,as_of,entity,label\n" + ours), "--task", "t", "--official",
+            self.write("a.csv", self.OFFICIAL),
+            self.write("b.csv", "date,id,y\n2010-02-01 00:00:00,1,0\n"), "--entity", "id",
+            "--label", "y", *more)
+
+    EQUAL = ("t,2010-01-01T00:00:00Z,1,4.250\nt,2010-01-01T00:00:00Z,2,true\n"
+             "t,2010-02-01T00:00:00Z,1,0\n")
+
+    def test_equal_rows_at_official_cut_offs(self):
+        others = "t,2009-01-01T00:00:00Z,1,3\nu,2010-01-01T00:00:00Z,7,3\nt,2010-01-01T00:00:00Z,3,\n"
+        code, out = self.compare(self.EQUAL + others)
+        self.assertEqual(code, 0, out)
+        self.assertIn("3 official rows: missing 0 extra 0 different 0", out)
+
+    def test_every_difference_counts(self):
+        extra = "t,2010-02-01T00:00:00Z,8,1\n"
+        for ours, expected in (
+                (self.EQUAL.replace("4.250", "4.2500001"), "missing 0 extra 0 different 1"),
+                (self.EQUAL + extra, "missing 0 extra 1 different 0"),
+                (self.EQUAL.split("\n", 1)[1], "missing 1 extra 0 different 0")):
+            code, out = self.compare(ours)
+            self.assertEqual(code, 1)
+            self.assertIn(expected, out)
+
+    def test_count_only(self):
+        self.assertEqual(self.compare(self.EQUAL, "--count-only", "3")[0], 0)
+        self.assertEqual(self.compare(self.EQUAL, "--count-only", "2")[0], 1)
+
+    def test_a_missing_column_is_named(self):
+        with self.assertRaisesRegex(SystemExit, "no column z"):
+            self.run_main(compare_labels.main, "--labels", self.write("o.csv", "task,as_of\n"),
+                          "--task", "t", "--official", self.write("a.csv", self.OFFICIAL),
+                          "--entity", "id", "--label", "z")
+
+
+class Subscriber(unittest.TestCase):
+    def test_prints_its_task_and_sees_gaps(self):
+        try:
+            import zmq
+        except ImportError:
+            self.skipTest("pyzmq is not installed")
+        publisher = zmq.Context.instance().socket(zmq.XPUB)
+        self.addCleanup(publisher.close, 0)
+        publisher.setsockopt(zmq.RCVTIMEO, 20000)
+        port = publisher.bind_to_random_port("tcp://127.0.0.1")
+        child = subprocess.Popen(
+            [sys.executable, os.path.join(HERE, "subscriber.py"), f"tcp://127.0.0.1:{port}", "t"],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            self.assertEqual(publisher.recv(), b"\x01json/pred/")
+            for topic, seq, body in (("t/1", 7, "{\"a\":1}"), ("u/1", 8, "{}"),
+                                     ("t/2", 9, "{\"b\":2}"), ("t/1", 12, "{\"c\":3}")):
+                header = struct.pack(">4sBBHQQqQQ", b"ACPR", 1, 0, 0, 1, seq, 0, 0, 0)
+                self.assertEqual(len(header), 48)
+                publisher.send_multipart([b"json/pred/" + topic.encode(), header, body.encode()])
+            lines = [child.stdout.readline() for _ in range(3)]
+            self.assertEqual(lines, ["{\"a\":1}\n", "{\"b\":2}\n", "{\"c\":3}\n"])
+        finally:
+            child.kill()
+        errors = child.communicate()[1].splitlines()
+        self.assertEqual(errors, ["gap: after (1, 9) came (1, 12); ask the replay socket"])
+
+
+if __name__ == "__main__":
+    unittest.main()
