@@ -17,6 +17,8 @@ extern char** environ;  // NOLINT(readability-redundant-declaration)
 namespace accrete::daemon {
 namespace {
 
+constexpr std::size_t kDrainBytes = 64u << 10;
+
 std::string reason() {
   return std::generic_category().message(errno);
 }
@@ -144,6 +146,12 @@ Result<std::size_t> Subprocess::read(std::string& out, std::size_t bytes_max) {
 }
 
 Status Subprocess::finish() {
+  std::string rest;
+  while (true) {
+    rest.clear();
+    ACCRETE_TRY(const std::size_t got, read(rest, kDrainBytes));
+    if (got == 0) break;
+  }
   const int status = wait_for_end();
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return Ok{};
   std::string text(4096, '\0');  // enough for the sentence that matters

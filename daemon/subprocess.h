@@ -27,7 +27,8 @@ class Subprocess {
   /// Append up to `bytes_max` bytes of its output to `out`; 0 at the end. Errors: Unavailable.
   Result<std::size_t> read(std::string& out, std::size_t bytes_max);
 
-  /// Wait for its end. Errors: Unavailable with what it wrote to standard error, if it failed.
+  /// Read what is left and wait for its end. Errors: Unavailable with what it wrote to standard
+  /// error, if it failed.
   Status finish();
 
  private:
