@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -165,6 +166,18 @@ TEST(Query, TheTreeHoldsWhatWasWritten) {
   EXPECT_EQ(query.entity.at.column, 10U);
   EXPECT_EQ(error_at(query.text, query.entity.at, "unknown table c").detail,
             "FOR EACH c.id WHERE NOT c.a IS NULL EVERY 2 HOURS\n         ^~~~\nunknown table c");
+}
+
+TEST(Query, TheExamplesOfTheReadmeParse) {
+  std::ifstream readme(ACCRETE_SOURCE_DIR "/proto/README.md");
+  int examples = 0;
+  for (std::string line; std::getline(readme, line);) {
+    if (!line.starts_with("PREDICT ") || line.find("CONT(") != std::string::npos) continue;
+    ++examples;
+    const auto parsed = parse(line);
+    EXPECT_TRUE(parsed) << (parsed ? "" : parsed.error().detail);
+  }
+  EXPECT_GE(examples, 6);
 }
 
 TEST(Query, AndBindsMoreTightlyThanOrAndNotMostOfAll) {
