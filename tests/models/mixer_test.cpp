@@ -1,0 +1,170 @@
+// The mixer: its regret bound against a switching adversary, its arithmetic, its state.
+#include "models/mixer.h"
+
+#include <array>
+#include <cmath>
+#include <numeric>
+
+#include <gtest/gtest.h>
+
+#include "proto/rng.h"
+#include "state_check.h"
+
+namespace accrete::models {
+namespace {
+
+Output point(double value, double variance = 0) {
+  return {value, variance, {}};
+}
+
+double sum(std::span<const double> values) {
+  return std::accumulate(values.begin(), values.end(), 0.0);
+}
+
+// Herbster & Warmuth 1998: against any sequence of experts with k switches in T rounds,
+//   sum of <w, loss> <= loss of the sequence
+//                       + (ln N + k ln(N / share) + (T - 1 - k) ln(1 / (1 - share))) / eta
+//                       + eta T range^2 / 8.
+TEST(Mixer, RegretStaysWithinTheBoundOfFixedShare) {
+  constexpr std::size_t N = 4;
+  constexpr int T = 2000;
+  constexpr int segment = 250;
+  const double good = 0.95;
+  const double bad = 0.4;
+  const MixerOptions options{0.5, 0.02};
+  Mixer mixer(TaskKind::Binary, N, options);
+  std::array<double, N> expert_loss{};
+  double mixer_loss = 0;
+  double sequence_loss = 0;
+  Rng rng(5, 0, Purpose::Test);
+  for (int t = 0; t < T; ++t) {
+    const std::size_t best = static_cast<std::size_t>(t / segment) % N;
+    const double label = static_cast<double>(rng.below(2));
+    std::array<Output, N> outputs;
+    for (std::size_t k = 0; k < N; ++k) {
+      const double right = k == best ? good : bad;
+      outputs[k] = point(label > 0.5 ? right : 1 - right);
+      const double loss = loss_of(TaskKind::Binary, outputs[k], label);
+      expert_loss[k] += loss;
+      mixer_loss += mixer.weights()[k] * loss;
+      if (k == best) sequence_loss += loss;
+    }
+    mixer.grade(outputs, label);
+    mixer.settle();
+    EXPECT_NEAR(sum(mixer.weights()), 1, 1e-12);
+  }
+  const double n = N;
+  const double switches = T / segment - 1;
+  const double range = std::log(good / bad);
+  const double bound = sequence_loss +
+                       (std::log(n) + switches * std::log(n / options.share) +
+                        (T - 1 - switches) * -std::log(1 - options.share)) /
+                           options.eta +
+                       options.eta * T * range * range / 8;
+  EXPECT_LE(mixer_loss, bound);
+  // The bound must say something: it is below what any single expert loses.
+  for (const double loss : expert_loss) {
+    EXPECT_LT(bound, loss);
+    EXPECT_LT(mixer_loss, 0.6 * loss);
+  }
+}
+
+TEST(Mixer, FollowsTheDocumentedUpdate) {
+  Mixer mixer(TaskKind::Binary, 2, {0.5, 0.1});
+  const std::array<Output, 2> outputs{point(0.9), point(0.2)};
+  mixer.grade(outputs, 1);
+  mixer.grade(outputs, 0);
+  EXPECT_EQ(mixer.weights()[0], 0.5) << "weights move at settle only";
+  mixer.settle();
+  const double a = std::exp(-0.5 * (-std::log(0.9) - std::log(0.1)) / 2);
+  const double b = std::exp(-0.5 * (-std::log(0.2) - std::log(0.8)) / 2);
+  EXPECT_NEAR(mixer.weights()[0], 0.9 * a / (a + b) + 0.05, 1e-12);
+  const double before = mixer.weights()[0];
+  mixer.settle();
+  EXPECT_EQ(mixer.weights()[0], before) << "nothing graded, nothing learnt";
+}
+
+TEST(Mixer, OneWildLabelDoesNotSilenceACandidate) {
+  Mixer mixer(TaskKind::Regression, 2, {0.5, 0.02});
+  for (int i = 0; i < 20; ++i) {
+    mixer.grade(std::array<Output, 2>{point(1.1), point(1.0)}, 1.0 + 0.1 * (i % 3));
+    mixer.settle();
+  }
+  mixer.grade(std::array<Output, 2>{point(1), point(1e12)}, 1e12);
+  mixer.settle();
+  EXPECT_GT(mixer.weights()[0], 0.01);
+  EXPECT_NEAR(sum(mixer.weights()), 1, 1e-12);
+}
+
+TEST(Mixer, RegressionLossesDoNotDependOnTheUnit) {
+  Mixer metres(TaskKind::Regression, 2, {});
+  Mixer millimetres(TaskKind::Regression, 2, {});
+  Rng rng(6, 0, Purpose::Test);
+  for (int i = 0; i < 50; ++i) {
+    const double label = rng.uniform();
+    const double other = rng.uniform();
+    metres.grade(std::array<Output, 2>{point(other), point(0.5)}, label);
+    millimetres.grade(std::array<Output, 2>{point(1000 * other), point(500)}, 1000 * label);
+    metres.settle();
+    millimetres.settle();
+  }
+  EXPECT_NEAR(metres.weights()[0], millimetres.weights()[0], 1e-9);
+  EXPECT_LT(metres.weights()[0], 0.45);
+}
+
+TEST(Mixer, CombinesValuesVariancesAndClasses) {
+  const Mixer regression(TaskKind::Regression, 2, {});
+  Output mixed;
+  regression.combine(std::array<Output, 2>{point(1, 4), point(3, 0)}, mixed);
+  EXPECT_DOUBLE_EQ(mixed.value, 2);
+  EXPECT_DOUBLE_EQ(mixed.variance, 4 + 1) << "an unknown variance is not a variance of zero";
+  regression.combine(std::array<Output, 2>{point(1), point(3)}, mixed);
+  EXPECT_EQ(mixed.variance, 0) << "unknown stays unknown";
+
+  const Mixer multiclass(TaskKind::Multiclass, 3, {});
+  const Output narrow{0, 0, {1}};
+  const Output wide{0, 0, {0.5, 0.25, 0.25}};
+  multiclass.combine(std::array<Output, 3>{narrow, wide, Output{}}, mixed);
+  ASSERT_EQ(mixed.classes.size(), 3u);
+  EXPECT_DOUBLE_EQ(mixed.classes[0], 0.75);
+  EXPECT_DOUBLE_EQ(sum(mixed.classes), 1);
+}
+
+TEST(Mixer, ExtremesStayFinite) {
+  Mixer mixer(TaskKind::Binary, 3, {50, 0});  // no share: weights may underflow, never turn NaN
+  for (int i = 0; i < 500; ++i) {
+    mixer.grade(std::array<Output, 3>{point(1), point(0), point(0.5)}, 1);
+    mixer.settle();
+  }
+  EXPECT_DOUBLE_EQ(mixer.weights()[0], 1);
+  EXPECT_EQ(mixer.weights()[1], 0);
+  Mixer perfect(TaskKind::Regression, 2, {});
+  perfect.grade(std::array<Output, 2>{point(5), point(5)}, 5);  // scale is zero
+  perfect.settle();
+  EXPECT_DOUBLE_EQ(perfect.weights()[0], 0.5);
+}
+
+TEST(Mixer, StateIsExactInTheMiddleOfABatch) {
+  Mixer original(TaskKind::Regression, 3, {});
+  Rng rng(8, 0, Purpose::Test);
+  const auto step = [&](Mixer& mixer, std::uint64_t i) {
+    Rng draw(8, i, Purpose::Test);
+    const std::array<Output, 3> outputs{point(draw.uniform()), point(draw.uniform()), point(0)};
+    mixer.grade(outputs, draw.uniform());
+    if (i % 3 == 0) mixer.settle();
+  };
+  for (std::uint64_t i = 0; i < 11; ++i)
+    step(original, i);
+  Mixer copy(TaskKind::Regression, 3, {});
+  expect_exact_state(saved(original), copy);
+  for (std::uint64_t i = 11; i < 40; ++i) {
+    step(original, i);
+    step(copy, i);
+  }
+  EXPECT_EQ(saved(original), saved(copy));
+  Mixer wider(TaskKind::Regression, 4, {});
+  EXPECT_FALSE(wider.load(saved(original)));
+}
+
+}  // namespace
+}  // namespace accrete::models
