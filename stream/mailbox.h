@@ -66,6 +66,7 @@ class Mailbox {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     room_.notify_all();
+    mail_.notify_all();
     signal();
   }
 
