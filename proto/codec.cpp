@@ -2,6 +2,7 @@
 #include "proto/codec.h"
 
 #include <bit>
+#include <cstring>
 #include <limits>
 
 #include "proto/limits.h"
@@ -89,6 +90,71 @@ bool read_cell_field(Reader& in, std::uint32_t tag, Value& out) {
   }
 }
 
+/// The common cell: shorter than 128 bytes and exactly one field. Everything happens in registers;
+/// what it does not recognise, right or wrong, it leaves to read_cell's general loop.
+/// `at` is the cell's length byte; returns the end of the cell, or nullptr. Checks: `out` is null.
+inline const char* read_plain_cell(const char* at, const char* end, Value& out) {
+  if (at == end) return nullptr;
+  const auto size = static_cast<std::size_t>(static_cast<unsigned char>(*at++));
+  if (size >= 0x80 || size > static_cast<std::size_t>(end - at)) return nullptr;
+  if (size == 0) return at;
+  const char* const cell_end = at + size;
+  const auto tag = static_cast<std::uint32_t>(static_cast<unsigned char>(*at++));
+  if (tag == kCellText) {
+    if (at == cell_end || static_cast<std::size_t>(static_cast<unsigned char>(*at)) != size - 2) {
+      return nullptr;
+    }
+    const std::string_view text(at + 1, size - 2);
+    if (!wire_bytes::is_utf8(text)) return nullptr;
+    out.kind = ValueKind::Text;
+    out.text = text;
+    return cell_end;
+  }
+  if (tag == kCellReal) {
+    if (size != 9) return nullptr;
+    out.kind = ValueKind::Real;
+    std::memcpy(&out.real, at, 8);
+    return cell_end;
+  }
+  std::uint64_t bits = 0;
+  unsigned shift = 0;
+  for (; at != cell_end && shift < 63; ++at, shift += 7) {
+    const auto byte = static_cast<unsigned char>(*at);
+    bits |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
+    if (byte < 0x80) break;
+  }
+  if (at == cell_end || shift == 63 || at + 1 != cell_end) return nullptr;
+  if (tag == kCellInteger || tag == kCellTime) {
+    out.kind = tag == kCellInteger ? ValueKind::Integer : ValueKind::Time;
+    out.integer = unzigzag(bits);
+  } else if (tag == kCellFlag) {
+    out.kind = ValueKind::Flag;
+    out.integer = bits != 0 ? 1 : 0;
+  } else if (tag == kCellUnchanged) {
+    out.kind = ValueKind::Unchanged;
+  } else {
+    return nullptr;
+  }
+  return cell_end;
+}
+
+/// Take the run of plain cells with `tag` that starts here; what follows is the general loop's.
+void read_plain_cells(Reader& in, std::uint32_t tag, std::vector<Value>& out,
+                      std::size_t cells_max) {
+  const std::string_view rest = in.rest();
+  const char* at = rest.data();
+  const char* const end = at + rest.size();
+  for (std::size_t left = cells_max - out.size(); left > 0; --left) {
+    if (at == end || static_cast<unsigned char>(*at) != tag) break;
+    Value cell;
+    const char* const next = read_plain_cell(at + 1, end, cell);
+    if (next == nullptr) break;
+    out.push_back(cell);
+    at = next;
+  }
+  in.jump(at);
+}
+
 bool read_cell(Reader& in, std::vector<Value>& out, std::size_t cells_max) {
   if (out.size() == cells_max) return in.fail("too many cells");
   const char* outer = nullptr;
@@ -106,7 +172,9 @@ bool read_change(Reader& in, Change& out) {
   std::uint32_t tag = 0;
   std::uint64_t bits = 0;
   std::int64_t time = 0;
-  while (!in.done()) {
+  while (true) {
+    read_plain_cells(in, kChangeCells, out.cells, limits::columns_max);
+    if (in.done()) return true;
     if (!in.tag(tag)) return false;
     switch (tag) {
       case kChangeCells:
@@ -131,7 +199,6 @@ bool read_change(Reader& in, Change& out) {
         if (!in.skip(tag, 5)) return false;
     }
   }
-  return true;
 }
 
 bool read_name(Reader& in, std::string_view& out) {

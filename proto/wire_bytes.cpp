@@ -27,20 +27,11 @@ std::size_t sequence_length(const unsigned char* at, std::size_t left) {
 
 }  // namespace
 
-bool is_utf8(std::string_view text) {
-  constexpr std::uint64_t high_bits = 0x8080'8080'8080'8080ull;
+bool is_utf8_slow(std::string_view text) {
+  const auto* const bytes = reinterpret_cast<const unsigned char*>(text.data());
   std::size_t i = 0;
   while (i < text.size()) {
-    if (text.size() - i >= 8) {  // database text is mostly ASCII: eight bytes at a time
-      std::uint64_t word = 0;
-      std::memcpy(&word, text.data() + i, 8);
-      if ((word & high_bits) == 0) {
-        i += 8;
-        continue;
-      }
-    }
-    const std::size_t length =
-        sequence_length(reinterpret_cast<const unsigned char*>(text.data()) + i, text.size() - i);
+    const std::size_t length = sequence_length(bytes + i, text.size() - i);
     if (length == 0) return false;
     i += length;
   }
