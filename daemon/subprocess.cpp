@@ -9,6 +9,7 @@
 
 #include <fcntl.h>
 #include <spawn.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,12 +24,9 @@ std::string reason() {
   return std::generic_category().message(errno);
 }
 
-/// An open file that has no name and goes with its last descriptor; -1 on failure.
+/// A file in memory that goes with its last descriptor; -1 on failure.
 int nameless_file() {
-  std::string path = "/tmp/accrete-XXXXXX";
-  const int file = mkostemp(path.data(), O_CLOEXEC);
-  if (file >= 0) unlink(path.c_str());
-  return file;
+  return memfd_create("accrete", MFD_CLOEXEC);
 }
 
 bool write_all(int file, std::string_view bytes) {
@@ -98,7 +96,7 @@ Result<Subprocess> Subprocess::start(const std::vector<std::string>& arguments,
   if (!open_all(files, input)) {
     const std::string why = reason();
     files.close_all();
-    return Error{Errc::Unavailable, arguments[0] + ": no temporary files for it: " + why};
+    return Error{Errc::Unavailable, arguments[0] + ": no pipe or memory for it: " + why};
   }
   pid_t child = -1;
   if (const int fault = spawn(arguments, files, hide, child); fault != 0) {

@@ -1,0 +1,21 @@
+// The commands of accretectl: each function adds one group to the command line.
+#pragma once
+
+#include <CLI/CLI.hpp>
+
+#include "daemon/terminal.h"
+
+namespace accrete::daemon {
+
+/// A command that was chosen runs while the command line is parsed and leaves its exit code here.
+using terminal::Exit;
+
+void add_feed(CLI::App& app, Exit& exit);
+void add_subscribe(CLI::App& app, Exit& exit);
+void add_digest(CLI::App& app, Exit& exit);
+void add_query(CLI::App& app,
+               Exit& exit);  ///< status, predict, explain, dead-letters, checkpoint, drain
+void add_local(CLI::App& app, Exit& exit);     ///< log verify, keys, config
+void add_backtest(CLI::App& app, Exit& exit);  ///< in ctl_backtest.cpp
+
+}  // namespace accrete::daemon

@@ -1,0 +1,253 @@
+// accretectl feed: rows from files, a git repository or standard input into the daemon, each once.
+#include <algorithm>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "daemon/ctl_commands.h"
+#include "daemon/ctl_endpoint.h"
+#include "daemon/row_source.h"
+#include "daemon/terminal.h"
+#include "stream/client.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr char kLayoutTag = 0x0A;  // wire.Record: field 1, length-delimited
+
+/// What all feeds share.
+struct FeedFlags {
+  EndpointFlags endpoint;
+  std::string ingest;  ///< "" = the configuration's
+  std::string source;  ///< "" = the row source's own name
+  bool keep_going = false;
+
+  void add_to(CLI::App& command) {
+    endpoint.add_to(command);
+    command.add_option("--ingest", ingest, "address to send to instead of [endpoints] ingest");
+    command.add_option("--source", source,
+                       "name under which the daemon keeps the position of this feed");
+  }
+};
+
+/// Standard input has nothing to read at the moment.
+bool input_is_idle() {
+  if (std::cin.rdbuf()->in_avail() > 0) return false;
+  pollfd input = {STDIN_FILENO, POLLIN, 0};
+  return poll(&input, 1, 0) == 0;
+}
+
+class Feed {
+ public:
+  Feed(RowSource& source, stream::Producer& producer, bool appends)
+      : source_(source),
+        producer_(producer),
+        durable_(producer.durable_position()),
+        appends_(appends),
+        progress_("feed") {}
+
+  /// Send everything behind the durable position. `keep_going`: leave out bad lines.
+  Result<Exit> run(bool keep_going) {
+    if (durable_ > 0 && !appends_) {
+      terminal::note("resuming after position " + terminal::grouped(durable_));
+    }
+    SourceTransaction transaction;
+    while (true) {
+      Result<bool> more = source_.next(transaction);
+      if (!more) {
+        progress_.clear();
+        if (!keep_going || more.error().code != Errc::Malformed) {
+          // What came before the bad row is whole and stays.
+          ACCRETE_DO(producer_.flush());
+          return std::move(more).error();
+        }
+        terminal::note(more.error().detail + "; left out");
+        ++bad_lines_;
+        continue;
+      }
+      if (!more.value()) break;
+      ACCRETE_DO(take(transaction));
+      progress_.show(source_.progress());
+    }
+    ACCRETE_DO(producer_.flush());
+    report_faults();
+    const std::uint64_t rejected = producer_.counters().rejected;
+    ACCRETE_DO(producer_.close());
+    progress_.clear();
+    summarise(rejected);
+    return rejected + bad_lines_ > 0 ? Exit::BadData : Exit::Good;
+  }
+
+ private:
+  Status take(const SourceTransaction& transaction) {
+    records_.clear();
+    std::size_t begin = 0;
+    const std::string_view bytes = transaction.bytes;
+    for (const std::uint32_t end : transaction.ends) {
+      records_.push_back(bytes.substr(begin, end - begin));
+      begin = end;
+    }
+    if (!appends_ && transaction.position <= durable_) {
+      ++skipped_;
+      skipped_rows_ += transaction.rows;
+      // Rows name their layout by its hash, and this session has not declared it yet.
+      for (const std::string_view record : records_) {
+        if (record.front() == kLayoutTag) layouts_.emplace_back(record);
+      }
+      return Ok{};
+    }
+    records_.insert(records_.begin(), layouts_.begin(), layouts_.end());
+    const std::uint64_t base = appends_ ? durable_ : 0;
+    ACCRETE_DO(producer_.send(base + transaction.position, records_));
+    layouts_.clear();
+    ++sent_;
+    rows_ += transaction.rows;
+    if (appends_ && input_is_idle()) ACCRETE_DO(producer_.push());
+    report_faults();
+    return Ok{};
+  }
+
+  void report_faults() {
+    for (const std::string& fault : producer_.take_faults()) {
+      progress_.clear();
+      terminal::note("set aside by the daemon: " + fault);
+    }
+  }
+
+  void summarise(std::uint64_t rejected) const {
+    const double seconds = std::max(progress_.seconds(), 1e-9);
+    std::string line =
+        terminal::grouped(rows_) + " rows in " + terminal::grouped(sent_) + " transactions, " +
+        terminal::seconds_text(seconds) + ", " +
+        terminal::grouped(static_cast<std::uint64_t>(static_cast<double>(rows_) / seconds)) +
+        " rows/s; " + terminal::grouped(skipped_rows_) + " rows were durable before";
+    if (bad_lines_ > 0) line += "; " + terminal::grouped(bad_lines_) + " bad lines left out";
+    if (rejected > 0) {
+      line += "; " + terminal::grouped(rejected) +
+              " transactions set aside, see accretectl dead-letters";
+    }
+    terminal::print(line + "\n");
+  }
+
+  RowSource& source_;
+  stream::Producer& producer_;
+  std::uint64_t durable_;  // when the feed began
+  bool appends_;           // positions go on from there instead of being compared with it
+  terminal::ProgressLine progress_;
+  std::vector<std::string_view> records_;
+  std::vector<std::string> layouts_;  // of skipped transactions, due before the first one sent
+  std::uint64_t sent_ = 0;
+  std::uint64_t rows_ = 0;
+  std::uint64_t skipped_ = 0;
+  std::uint64_t skipped_rows_ = 0;
+  std::uint64_t bad_lines_ = 0;
+};
+
+Result<Exit> feed(RowSource& source, const FeedFlags& flags, const Config& config, bool appends) {
+  stream::ProducerOptions options;
+  ACCRETE_TRY(options.endpoint,
+              endpoint_of(flags.endpoint, config,
+                          flags.ingest.empty() ? config.endpoints.ingest : flags.ingest));
+  options.name = "accretectl";
+  options.source = flags.source.empty() ? source.name() : flags.source;
+  ACCRETE_TRY(const std::unique_ptr<stream::Producer> producer, stream::Producer::open(options));
+  return Feed(source, *producer, appends).run(flags.keep_going);
+}
+
+/// Open the source that `open` makes of the configuration, and feed it.
+template <class Open>
+Exit run_feed(const FeedFlags& flags, bool appends, const Open& open) {
+  Result<Config> config = config_of(flags.endpoint);
+  if (!config) return terminal::fail_config(config.error());
+  Result<std::unique_ptr<RowSource>> source = open(config.value());
+  if (!source) return terminal::fail(source.error());
+  Result<Exit> done = feed(*source.value(), flags, config.value(), appends);
+  return done ? done.value() : terminal::fail(done.error());
+}
+
+struct CsvFlags : FeedFlags {
+  CsvOptions csv;
+};
+
+void add_csv(CLI::App& feed, Exit& exit) {
+  CLI::App* command = feed.add_subcommand(
+      "csv", "table files TABLE.csv and TABLE.csv.gz; a feed that is cut off resumes by itself");
+  const auto flags = std::make_shared<CsvFlags>();
+  command->add_option("paths", flags->csv.paths, "files, or folders of files")->required();
+  flags->add_to(*command);
+  command->get_option("--config")->required();
+  command->add_flag("--as-of-order", flags->csv.as_of_order,
+                    "merge the tables by event time instead of marking a snapshot");
+  command->footer("Example:\n  accretectl feed csv data/ --config accreted.toml --as-of-order");
+  command->callback([flags, &exit] {
+    exit = run_feed(*flags, false, [&](const Config& config) {
+      std::vector<std::string> skipped;
+      Result<std::unique_ptr<RowSource>> source = open_csv(flags->csv, config.schema, &skipped);
+      for (const std::string& path : skipped)
+        terminal::note(path + " is of no table, left out");
+      return source;
+    });
+  });
+}
+
+void add_git(CLI::App& feed, Exit& exit) {
+  struct GitFlags : FeedFlags {
+    GitOptions git;
+  };
+  CLI::App* command = feed.add_subcommand(
+      "git", "the history of a git repository, one commit a transaction; run again after a pull");
+  const auto flags = std::make_shared<GitFlags>();
+  command->add_option("repository", flags->git.repository, "folder of the repository")->required();
+  command
+      ->add_option("--paths-per-commit-max", flags->git.paths_per_commit_max,
+                   "larger commits keep their row, not their changes")
+      ->check(CLI::PositiveNumber);
+  flags->add_to(*command);
+  command->footer("Example:\n  accretectl feed git ~/src/project --config git.toml");
+  command->callback([flags, &exit] {
+    exit = run_feed(*flags, false, [&](const Config&) { return open_git(flags->git); });
+  });
+}
+
+void add_jsonl(CLI::App& feed, Exit& exit) {
+  struct JsonlFlags : FeedFlags {
+    std::string path;
+  };
+  CLI::App* command = feed.add_subcommand(
+      "jsonl",
+      "JSON rows, one object a line: {\"table\":…,\"op\":\"insert\",\"row\":{…},\"tx\":…}");
+  const auto flags = std::make_shared<JsonlFlags>();
+  command
+      ->add_option("file", flags->path,
+                   "file, or - for standard input (which adds to what came before, unless "
+                   "--source names a stream that is sent again)")
+      ->required();
+  flags->add_to(*command);
+  command->get_option("--config")->required();
+  command->add_flag("--keep-going", flags->keep_going, "report and leave out bad lines");
+  command->footer("Example:\n  accretectl feed jsonl rows.jsonl --config accreted.toml");
+  command->callback([flags, &exit] {
+    const bool appends = flags->path == "-" && flags->source.empty();
+    exit = run_feed(*flags, appends,
+                    [&](const Config& config) { return open_jsonl(flags->path, config.schema); });
+  });
+}
+
+}  // namespace
+
+void add_feed(CLI::App& app, Exit& exit) {
+  CLI::App* feed = app.add_subcommand("feed", "send rows to the daemon, each exactly once");
+  feed->require_subcommand(1);
+  feed->footer("Example:\n  accretectl feed csv data/ --config accreted.toml");
+  add_csv(*feed, exit);
+  add_git(*feed, exit);
+  add_jsonl(*feed, exit);
+}
+
+}  // namespace accrete::daemon

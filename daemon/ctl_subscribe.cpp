@@ -1,0 +1,158 @@
+// accretectl subscribe and digest: predictions in the order of their numbers.
+#include <chrono>
+#include <cstdio>
+#include <limits>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "daemon/ctl_commands.h"
+#include "daemon/ctl_endpoint.h"
+#include "daemon/ctl_prediction.h"
+#include "daemon/digest.h"
+#include "daemon/terminal.h"
+#include "proto/prediction.h"
+#include "stream/client.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::chrono::milliseconds kIdle{200};
+constexpr std::uint64_t kAcknowledgeEvery = 1000;
+
+struct SubscribeFlags {
+  EndpointFlags endpoint;
+  std::string predictions;
+  std::string replay;
+  std::string task;
+  std::string name;
+  std::optional<std::uint64_t> from;
+  std::uint64_t count = std::numeric_limits<std::uint64_t>::max();
+  bool json = false;
+  bool snapshot = false;
+
+  void add_to(CLI::App& command) {
+    endpoint.add_to(command);
+    command.add_option("--predictions", predictions, "address instead of [endpoints] predictions");
+    command.add_option("--replay", replay, "address instead of [endpoints] replay");
+  }
+};
+
+Result<std::unique_ptr<stream::Subscriber>> open_subscriber(const SubscribeFlags& flags,
+                                                            const Config& config) {
+  const EndpointsConfig& endpoints = config.endpoints;
+  stream::SubscriberOptions options;
+  ACCRETE_TRY(options.predictions,
+              endpoint_of(flags.endpoint, config,
+                          flags.predictions.empty() ? endpoints.predictions : flags.predictions));
+  ACCRETE_TRY(options.replay, endpoint_of(flags.endpoint, config,
+                                          flags.replay.empty() ? endpoints.replay : flags.replay));
+  if (!flags.task.empty()) options.topic = "pred/" + flags.task + "/";
+  options.name = flags.name;
+  options.from = flags.from;
+  options.snapshot = flags.snapshot;
+  return stream::Subscriber::open(options);
+}
+
+/// Print predictions until `count` of them were, acknowledging what has left our hands.
+Status follow(stream::Subscriber& subscriber, const SubscribeFlags& flags) {
+  std::uint64_t printed = 0;
+  PredictionSeq acknowledged;
+  PredictionSeq last;
+  const auto acknowledge = [&]() -> Status {
+    terminal::flush();
+    if (flags.name.empty() || last == acknowledged) return Ok{};
+    acknowledged = last;
+    return subscriber.acknowledge(last);
+  };
+  while (printed < flags.count) {
+    Result<std::optional<stream::Delivered>> next = subscriber.next(kIdle);
+    if (!next && next.error().code == Errc::Gap) {
+      terminal::note(next.error().detail + "; going on with its first prediction");
+      ACCRETE_DO(subscriber.restart(1));
+      continue;
+    }
+    if (!next) return std::move(next).error();
+    if (!next.value()) {
+      ACCRETE_DO(acknowledge());
+      continue;
+    }
+    const stream::Delivered& delivered = *next.value();
+    ACCRETE_TRY(const std::string line, flags.json ? prediction_json(delivered.payload)
+                                                   : prediction_line(delivered.payload));
+    terminal::print(line + "\n");
+    last = delivered.header.seq;
+    if (++printed % kAcknowledgeEvery == 0) ACCRETE_DO(acknowledge());
+  }
+  return acknowledge();
+}
+
+Exit run_subscribe(const SubscribeFlags& flags) {
+  const Result<Config> config = config_of(flags.endpoint);
+  if (!config) return terminal::fail_config(config.error());
+  const auto subscriber = open_subscriber(flags, config.value());
+  if (!subscriber) return terminal::fail(subscriber.error());
+  const Status done = follow(*subscriber.value(), flags);
+  terminal::flush();
+  return done ? Exit::Good : terminal::fail(done.error());
+}
+
+/// Digest of every prediction from 1 to the newest one of this moment.
+Result<std::string> digest_of_replay(stream::Subscriber& subscriber) {
+  const PredictionSeq newest = subscriber.newest();
+  Digest digest;
+  PredictionSeq last;
+  while (last < newest) {
+    ACCRETE_TRY(const std::optional<stream::Delivered> next, subscriber.next(kIdle));
+    if (!next) continue;
+    digest.add(next->payload);
+    last = next->header.seq;
+  }
+  return digest.hex();
+}
+
+Exit run_digest(SubscribeFlags& flags) {
+  const Result<Config> config = config_of(flags.endpoint);
+  if (!config) return terminal::fail_config(config.error());
+  flags.from = 1;
+  const auto subscriber = open_subscriber(flags, config.value());
+  if (!subscriber) return terminal::fail(subscriber.error());
+  const Result<std::string> hex = digest_of_replay(*subscriber.value());
+  if (!hex) return terminal::fail(hex.error());
+  terminal::print(hex.value() + "\n");
+  return Exit::Good;
+}
+
+}  // namespace
+
+void add_subscribe(CLI::App& app, Exit& exit) {
+  CLI::App* command = app.add_subcommand(
+      "subscribe", "print predictions as they are published, without gap or repeat");
+  const auto flags = std::make_shared<SubscribeFlags>();
+  command->add_option("task", flags->task, "only this task");
+  command->add_option("--from", flags->from, "begin with this sequence number");
+  command->add_flag("--json", flags->json, "one JSON object a line");
+  command->add_option("--name", flags->name,
+                      "a name for which the daemon keeps the place across runs");
+  command->add_option("--count", flags->count, "stop after so many")->check(CLI::PositiveNumber);
+  command->add_flag("--snapshot", flags->snapshot, "first the last prediction of every entity");
+  flags->add_to(*command);
+  command->footer(
+      "Examples:\n  accretectl subscribe churn --snapshot\n"
+      "  accretectl subscribe --from 1 --json --count 10");
+  command->callback([flags, &exit] { exit = run_subscribe(*flags); });
+}
+
+void add_digest(CLI::App& app, Exit& exit) {
+  CLI::App* command = app.add_subcommand(
+      "digest",
+      "SHA-256 over all predictions in the order of their numbers: equal logs, equal digests");
+  const auto flags = std::make_shared<SubscribeFlags>();
+  command->add_flag("--from-replay")
+      ->description("read them from the replay endpoint (the default)");
+  flags->add_to(*command);
+  command->footer("Example:\n  accretectl digest --from-replay");
+  command->callback([flags, &exit] { exit = run_digest(*flags); });
+}
+
+}  // namespace accrete::daemon
