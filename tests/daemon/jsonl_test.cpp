@@ -1,0 +1,163 @@
+// JSON rows: values, operations, transactions, layouts, and what is refused.
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "daemon/row_source.h"
+#include "source_text.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr const char* kConfig = R"(
+[[table]]
+name = "orders"
+key = "id"
+time = "at"
+foreign_keys = { customer = "customers" }
+ignore = ["note"]
+[[table]]
+name = "customers"
+key = ["shop", "id"]
+[[table]]
+name = "events"
+time = "at"
+time_unit = "ms"
+)";
+
+Schema schema() {
+  std::string text = kConfig;
+  text.replace(text.find("customer = "), 11, "\"shop,customer\" = ");
+  Result<Config> config = parse_config(text, "a.toml");
+  EXPECT_TRUE(config) << (config ? "" : config.error().detail);
+  return std::move(config).value().schema;
+}
+
+Lines jsonl(const std::string& text) {
+  const Folder folder;
+  const Schema tables = schema();
+  Lines lines = lines_of(open_jsonl(folder.write("rows.jsonl", text), tables));
+  for (std::string& line : lines) {
+    if (const std::size_t at = line.find(folder.path()); at != std::string::npos) {
+      line.erase(at, folder.path().size() + 1);
+    }
+  }
+  return lines;
+}
+
+TEST(JsonlSource, ValuesAndLayouts) {
+  EXPECT_EQ(
+      jsonl(R"({"table":"events","row":{"at":1500,"n":1.5,"ok":true,"who":null,"text":"42"}})"
+            "\n\n"
+            R"({"row":{"text":"ü\n","tags":["a",1],"at":"2020-01-02T03:04:05Z"},"table":"events"})"
+            "\r\n"
+            R"({"table":"events","row":{"big":18446744073709551615,"n":-7,"at":null}})"),
+      (Lines{"#1", "layout events: at n ok who text",
+             "+ events 1970-01-01T00:00:01.500000Z|1.5|true|NULL|42'", "#2",
+             "layout events: at n ok who text tags",
+             "+ events 2020-01-02T03:04:05Z|NULL|NULL|NULL|ü\n'|[\"a\",1]'", "#3",
+             "layout events: at n ok who text tags big",
+             "+ events NULL|-7|NULL|NULL|NULL|NULL|18446744073709552000"}));
+}
+
+TEST(JsonlSource, Operations) {
+  EXPECT_EQ(
+      jsonl(R"({"table":"orders","row":{"id":1,"customer":7,"at":"2020-01-01","note":"x"}})"
+            "\n"
+            R"({"table":"orders","op":"update","row":{"id":1,"customer":8},"time":"2020-01-03"})"
+            "\n"
+            R"({"table":"orders","op":"update","row":{"id":2},"old_key":{"id":1}})"
+            "\n"
+            R"({"table":"orders","op":"delete","row":{"id":2}})"
+            "\n"
+            R"({"table":"orders","op":"truncate"})"
+            "\n"),
+      (Lines{"#1", "layout orders: id at shop customer", "+ orders 1|2020-01-01T00:00:00Z|NULL|7",
+             "#2", "= orders 1|unchanged|unchanged|8 at 2020-01-03T00:00:00Z", "#3",
+             "= orders 2|unchanged|unchanged|unchanged was 1", "#4", "- orders 2|NULL|NULL|NULL",
+             "#5", "truncate orders "}));
+}
+
+TEST(JsonlSource, TransactionsAreRunsOfTheSameTx) {
+  const auto row = [](int n, const std::string& tx) {
+    return "{\"table\":\"events\",\"row\":{\"n\":" + std::to_string(n) + ",\"at\":1}" +
+           (tx.empty() ? "" : ",\"tx\":" + tx) + "}\n";
+  };
+  const Lines lines = jsonl(row(1, "5") + row(2, "5") + row(3, "") + row(4, "") + row(5, "\"5\"") +
+                            row(6, "5") + row(7, "6"));
+  Lines shape;
+  for (const std::string& line : lines) {
+    if (line[0] == '#') shape.push_back(line);
+    if (line[0] == '+') shape.back() += " " + line.substr(line.rfind('|') + 1);
+  }
+  EXPECT_EQ(shape, (Lines{"#1 1 2", "#2 3", "#3 4", "#4 5", "#5 6", "#6 7"}));
+}
+
+TEST(JsonlSource, AfterABadLineTheNextOneIsRead) {
+  const Folder folder;
+  const std::string good = R"({"table":"events","row":{"at":1},"tx":1})";
+  const std::string path =
+      folder.write("rows.jsonl", good + "\nnonsense\n" + good + "\n{\"table\":\"events\"");
+  const Schema tables = schema();
+  const Result<std::unique_ptr<RowSource>> source = open_jsonl(path, tables);
+  ASSERT_TRUE(source);
+  SourceTransaction transaction;
+  Result<bool> more = source.value()->next(transaction);
+  ASSERT_FALSE(more);
+  EXPECT_NE(more.error().detail.find("rows.jsonl:2: no JSON"), std::string::npos);
+  more = source.value()->next(transaction);
+  ASSERT_FALSE(more);
+  EXPECT_NE(more.error().detail.find("rows.jsonl:4: no JSON"), std::string::npos);
+  more = source.value()->next(transaction);
+  ASSERT_TRUE(more);
+  EXPECT_TRUE(more.value());
+  EXPECT_EQ(transaction.rows, 2u);  // both good lines, one transaction
+  EXPECT_EQ(transaction.position, 1u);
+  more = source.value()->next(transaction);
+  ASSERT_TRUE(more);
+  EXPECT_FALSE(more.value());
+}
+
+TEST(JsonlSource, Faults) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"[1]", "rows.jsonl:1: expected one object { … } a line"},
+      {"{} {}", "rows.jsonl:1: no JSON"},
+      {"{\"table\":\"events\",\"row\":{\"n\":\"\xFF\"}}", "rows.jsonl:1: no JSON"},
+      {"{\"row\":{}}", "\"table\" is missing"},
+      {"{\"table\":1}", "\"table\" must be a text"},
+      {"{\"table\":\"event\",\"row\":{}}", "unknown table \"event\"; did you mean \"events\"?"},
+      {"{\"table\":\"events\",\"raw\":{}}", "unknown member \"raw\"; did you mean \"row\"?"},
+      {"{\"table\":\"events\",\"row\":[1]}", "\"row\" must be an object"},
+      {"{\"table\":\"events\",\"op\":\"upsert\",\"row\":{}}",
+       "\"op\" must be insert, update, delete or truncate"},
+      {"{\"table\":\"events\",\"row\":{\"a\":1,\"a\":2}}", "column \"a\" is given twice"},
+      {"{\"table\":\"events\",\"row\":{\"at\":\"soon\"}}",
+       "column \"at\": \"soon\" is no time, expected text such as"},
+      {"{\"table\":\"events\",\"row\":{\"at\":true}}", "column \"at\": \"true\" is no time"},
+      {"{\"table\":\"events\",\"op\":\"delete\",\"row\":{\"at\":1}}",
+       "table \"events\" has no key, so it takes inserts only"},
+      {"{\"table\":\"customers\",\"row\":{\"id\":1}}", "the row lacks its key column \"shop\""},
+      {"{\"table\":\"customers\",\"row\":{\"id\":null,\"shop\":1}}",
+       "the row lacks its key column \"id\""},
+      {"{\"table\":\"customers\",\"op\":\"update\",\"row\":{\"id\":1,\"shop\":1},"
+       "\"old_key\":{\"id\":2}}",
+       "\"old_key\" belongs to an update and names every key column"},
+      {"{\"table\":\"orders\",\"row\":{\"id\":1},\"old_key\":{\"id\":2}}",
+       "\"old_key\" belongs to an update"},
+      {"{\"table\":\"orders\",\"op\":\"truncate\",\"row\":{\"id\":1}}", "a truncate has no row"},
+      {"{\"table\":\"orders\",\"row\":{\"id\":1},\"time\":\"x\"}", "\"time\" must be a time"},
+      {"{\"table\":\"orders\",\"row\":{\"id\":1},\"tx\":[1]}", "\"tx\" must be a number or text"},
+  };
+  for (const auto& [line, message] : cases) {
+    const Lines lines = jsonl(line + "\n");
+    ASSERT_EQ(lines.size(), 1u) << line;
+    EXPECT_NE(lines[0].find(message), std::string::npos) << lines[0];
+  }
+  const Schema tables = schema();
+  EXPECT_EQ(open_jsonl("/nowhere/rows.jsonl", tables).error().code, Errc::NotFound);
+}
+
+}  // namespace
+}  // namespace accrete::daemon
