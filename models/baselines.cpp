@@ -54,8 +54,9 @@ class Baseline final : public Candidate {
       }
     }
     const double total = std::accumulate(output.classes.begin(), output.classes.end(), 0.0);
-    for (double& share : output.classes)
+    for (double& share : output.classes) {
       share = total > 0 ? share / total : 0;
+    }
   }
 
   void learn(const Input& input, double label, double weight) override {

@@ -76,10 +76,12 @@ double elements_of(const Value& value) {
   if (value.kind != ValueKind::Text) return nan;
   std::string_view text = value.text;
   const auto trim = [&](std::string_view drop) {
-    while (!text.empty() && drop.find(text.front()) != text.npos)
+    while (!text.empty() && drop.find(text.front()) != text.npos) {
       text.remove_prefix(1);
-    while (!text.empty() && drop.find(text.back()) != text.npos)
+    }
+    while (!text.empty() && drop.find(text.back()) != text.npos) {
       text.remove_suffix(1);
+    }
   };
   trim(" \t[]{}()");
   if (text.empty()) return 0;
@@ -264,7 +266,7 @@ std::vector<std::string> RowEncoder::feature_names(const Table& table) const {
     const ColumnState& column = columns_[i];
     const std::string& name = table.columns[i].name;
     for (const auto& [value, slot] : column.values) {
-      if (slot < category_slots) names[column.slots[slot]] = name + "=" + value;
+      if (slot < category_slots) names[column.slots[slot]].append(name).append("=").append(value);
     }
     if (column.slots.size() > category_slots) names[column.slots.back()] = name + "=(other)";
     for (std::size_t s = 0; s < column.scalar.size(); ++s) {
@@ -295,8 +297,9 @@ void RowEncoder::save(std::string& out) const {
     }
     for (const auto* positions : {&column.slots, &column.scalar}) {
       writer.u64(positions->size());
-      for (const std::uint32_t position : *positions)
+      for (const std::uint32_t position : *positions) {
         writer.u32(position);
+      }
     }
   }
 }

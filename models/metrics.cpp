@@ -49,8 +49,9 @@ bool is_hit(TaskKind kind, double score, double label) {
 
 double accuracy(TaskKind kind, std::span<const double> scores, std::span<const double> labels) {
   double hits = 0;
-  for (std::size_t i = 0; i < scores.size(); ++i)
+  for (std::size_t i = 0; i < scores.size(); ++i) {
     hits += is_hit(kind, scores[i], labels[i]) ? 1 : 0;
+  }
   return hits / static_cast<double>(scores.size());
 }
 
@@ -67,8 +68,9 @@ double macro_f1(std::span<const double> scores, std::span<const double> labels) 
     if (scores[i] == labels[i]) classes[labels[i]].hits += 1;
   }
   double sum = 0;
-  for (const auto& [index, count] : classes)
+  for (const auto& [index, count] : classes) {
     sum += 2 * count.hits / (count.predicted + count.actual);
+  }
   return sum / static_cast<double>(classes.size());
 }
 

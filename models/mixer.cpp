@@ -62,13 +62,15 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
     // Candidates that know no class yet said nothing: the others speak for them.
     const double total = std::accumulate(mixed.classes.begin(), mixed.classes.end(), 0.0);
     if (total > 0) {
-      for (double& p : mixed.classes)
+      for (double& p : mixed.classes) {
         p /= total;
+      }
     }
     return;
   }
-  for (std::size_t k = 0; k < outputs.size(); ++k)
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
     mixed.value += weights_[k] * outputs[k].value;
+  }
   double within = 0;
   double known = 0;
   double between = 0;
@@ -87,8 +89,9 @@ void Mixer::grade(std::span<const Output> outputs, double label) {
   ACCRETE_CHECK(outputs.size() == weights_.size());
   if (kind_ == TaskKind::Regression) {
     double mixture = 0;
-    for (std::size_t k = 0; k < outputs.size(); ++k)
+    for (std::size_t k = 0; k < outputs.size(); ++k) {
       mixture += weights_[k] * outputs[k].value;
+    }
     scale_count_ += 1;
     scale_ += (std::abs(label - mixture) - scale_) / scale_count_;
   }

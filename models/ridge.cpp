@@ -109,8 +109,9 @@ void Ridge::predict(const Input& input, Output& output) const {
     output.classes.push_back(std::max(weights.col(c).dot(row), probability_min));
     total += output.classes.back();
   }
-  for (double& p : output.classes)
+  for (double& p : output.classes) {
     p /= total;
+  }
 }
 
 void Ridge::learn(const Input& input, double label, double weight) {
