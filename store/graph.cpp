@@ -228,6 +228,17 @@ std::optional<Version> Graph::newest_version(NodeId node) {
   return page->newest(node.row % NodePage::kRows);
 }
 
+std::optional<Version> Graph::version_before(NodeId node, Ordinal ordinal) {
+  const NodePage* page = parts_->node_page(node);
+  if (page == nullptr) return std::nullopt;
+  std::vector<Version> versions;
+  page->list(node.row % NodePage::kRows, versions);
+  for (std::size_t i = 1; i < versions.size(); ++i) {
+    if (versions[i].ordinal == ordinal) return versions[i - 1];
+  }
+  return std::nullopt;
+}
+
 void Graph::link(RelationId relation, NodeId parent, NodeId child, TimeUs time) {
   AdjacencyPage* page = parts_->adjacency_page(relation, parent.row);
   if (page == nullptr) return;
