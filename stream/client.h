@@ -68,10 +68,12 @@ class Producer {
 struct SubscriberOptions {
   EndpointOptions predictions;
   EndpointOptions replay;
-  std::string topic = "pred/";        ///< prefix; `pred/<task>/` for one task
-  std::string name;                   ///< named subscribers keep their place at the daemon
+  std::string topic = "pred/";  ///< prefix; `pred/<task>/` for one task
+  /// Named subscribers keep their place at the daemon. A name it does not know begins live, and
+  /// from then on has that place.
+  std::string name;
   std::optional<std::uint64_t> from;  ///< first number wanted; unset: named -> resume, else live
-  bool snapshot = false;              ///< first the last value of every key, then live
+  bool snapshot = false;  ///< without `from`: first the last value of every key, then live
   std::chrono::milliseconds stall_timeout{15'000};  ///< no progress frame for so long: reconnect
 };
 
@@ -82,18 +84,31 @@ struct Delivered {
   std::string payload;  ///< serialized wire.Prediction
 };
 
+/// How nothing is missed: numbers are global, so a filtered stream has holes, and ZeroMQ drops
+/// silently when a subscriber is slow. Each prediction therefore carries links (stream/chain.h):
+/// "under your prefix there is no number between `previous` and me". Who is complete up to
+/// `previous` takes it; else the numbers in between are replayed, while live ones wait in a
+/// bounded buffer. The daemon repeats the newest link on a timer, which shows loss at the end of a
+/// burst and lets complete() pass over other topics' numbers. A prefix that the daemon does not
+/// track (its bounds: stream/subscriptions.h) is verified by replay alone: slower, as complete.
 class Subscriber {
  public:
   /// Subscribes first, waits for the daemon's welcome, then asks for the past and merges. Never
   /// sleeps.
+  /// Errors: Malformed (a `json/` topic, a name too long, keys), Unavailable after stall_timeout.
   static Result<std::unique_ptr<Subscriber>> open(const SubscriberOptions& options);
   ~Subscriber();
 
   /// The next prediction; nullopt when `timeout` passes. Errors: NotFound when numbers were pruned
-  /// ("GONE: oldest is N"), Gap when the daemon began a new epoch (call restart()), Unavailable.
+  /// ("GONE: oldest is N"), Gap when the daemon began a new epoch; both stand until restart().
+  /// The daemon's own fault when it cannot read its log; the next call asks again. A daemon that
+  /// is away is no error: we connect anew after every stall_timeout and go on where we were.
+  /// Cost: a move while predictions are ready; else one turn of both sockets.
   Result<std::optional<Delivered>> next(std::chrono::milliseconds timeout);
 
-  /// For a named subscriber: everything up to `seq` is done.
+  /// For a named subscriber: everything up to `seq` is done. On return the daemon has stored it.
+  /// Errors: Malformed (no name; a number not yet made), Gap (new epoch), Unavailable after
+  /// stall_timeout. Cost: one round trip.
   Status acknowledge(PredictionSeq seq);
   /// Newest number the daemon has spoken of (from progress frames).
   PredictionSeq newest() const;

@@ -39,8 +39,8 @@ class ReplaySource {
  public:
   virtual ~ReplaySource() = default;
   virtual std::uint64_t epoch() = 0;
-  virtual PredictionSeq oldest() = 0;
-  virtual PredictionSeq end() = 0;
+  virtual PredictionSeq oldest() = 0;  ///< oldest retained number; end() + 1 when empty
+  virtual PredictionSeq end() = 0;     ///< newest number; 0 = none
   /// Predictions with numbers in [from, …), at most `max`, whose topic has the prefix; sets `next`.
   virtual Status read(PredictionSeq from, std::size_t max, std::string_view topic,
                       std::vector<Outgoing>& out, PredictionSeq& next) = 0;
@@ -72,15 +72,22 @@ struct PublishOptions {
   std::size_t control_open_max = 256;  ///< questions waiting for an answer
 };
 
+/// `dropped`: answers to peers that had gone or read too slowly, and payloads that are no JSON.
+/// What ZeroMQ drops on the prediction socket it does not tell; the subscribers see it and replay.
 struct PublishCounters {
   std::uint64_t published = 0, json_published = 0, replayed = 0, snapshots = 0, faults = 0,
                 subscriptions = 0, questions = 0, dropped = 0;
 };
 
+/// Message on the prediction socket: [topic][header][payload][links], where links say which number
+/// came before under each tracked prefix (stream/chain.h). JSON goes out as [json/topic][header]
+/// [document] while at least one subscription begins with `json/` or is a beginning of it; the
+/// empty subscription alone gets only binary.
 class PublishServer {
  public:
   /// Binds all three. Questions go to `ask` (return false when it cannot take more: the peer is
-  /// told Exhausted); answers come back through `answers`. Json topics are `json/` + topic.
+  /// told Exhausted; what was taken must be answered, however late); answers come back through
+  /// `answers`. Json topics are `json/` + topic.
   static Result<std::unique_ptr<PublishServer>> open(void* zmq_context,
                                                      const PublishOptions& options,
                                                      Mailbox<OutgoingBatch>& outgoing,
