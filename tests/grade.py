@@ -134,7 +134,9 @@ def check(requirement, results):
     if name not in results:
         return f"{name} was not graded; there are {', '.join(results)}"
     value = results[name][0]
-    return None if COMPARE[sign](value, float(bound)) else f"{name} is {value:.4f}, not {sign} {bound}"
+    if COMPARE[sign](value, float(bound)):
+        return None
+    return f"{name} is {value:.4f}, not {sign} {bound}"
 
 
 def main(arguments):

@@ -42,7 +42,8 @@ def read_rows(path, time_column, entity_column, label_column, wanted=None):
                 continue
             key = (parse_time(row[time_column]), entity_text(row[entity_column]))
             if key in rows and rows[key] != row[label_column]:
-                raise SystemExit(f"{path}: two labels for {row[entity_column]} at {row[time_column]}")
+                where = f"{row[entity_column]} at {row[time_column]}"
+                raise SystemExit(f"{path}: two labels for {where}")
             rows[key] = row[label_column]
     return rows
 

@@ -147,7 +147,8 @@ class Grade(Files):
                  for b, y in zip(scores, labels) if not y]
         first = grade.bootstrap(grade.binary_metrics, scores, labels, dates, 200, 3)
         self.assertAlmostEqual(first[0][1], sum(pairs) / len(pairs))
-        self.assertEqual(first, grade.bootstrap(grade.binary_metrics, scores, labels, dates, 200, 3))
+        again = grade.bootstrap(grade.binary_metrics, scores, labels, dates, 200, 3)
+        self.assertEqual(first, again)
         self.assertTrue(0.01 < first[0][2] < 0.2)
         same = grade.bootstrap(grade.mean_metric("mae"), [2.0] * 8, [0] * 8, list(range(8)), 50, 1)
         self.assertEqual(same, [("mae", 2.0, 0.0)])
@@ -170,7 +171,8 @@ class CompareLabels(Files):
              "t,2010-02-01T00:00:00Z,1,0\n")
 
     def test_equal_rows_at_official_cut_offs(self):
-        others = "t,2009-01-01T00:00:00Z,1,3\nu,2010-01-01T00:00:00Z,7,3\nt,2010-01-01T00:00:00Z,3,\n"
+        others = ("t,2009-01-01T00:00:00Z,1,3\nu,2010-01-01T00:00:00Z,7,3\n"
+                  "t,2010-01-01T00:00:00Z,3,\n")
         code, out = self.compare(self.EQUAL + others)
         self.assertEqual(code, 0, out)
         self.assertIn("3 official rows: missing 0 extra 0 different 0", out)
