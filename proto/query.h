@@ -112,6 +112,6 @@ std::string print(const Query& query);
 
 /// Malformed: the query's line, a caret at `at`, then `detail`; for errors found after parsing.
 /// Tabs are shown as blanks; a line wider than 100 characters is cut around the caret.
-Error error_at(std::string_view text, Span at, std::string detail);
+Error error_at(std::string_view text, Span at, std::string_view detail);
 
 }  // namespace accrete::query

@@ -68,7 +68,7 @@ Error Cursor::expected(std::string_view what, const Words& candidates,
       token.kind == TokenKind::Word ? suggestion(token.text, candidates) : std::string();
   detail += meant;
   if (meant.empty() && !hint.empty()) detail += "; " + std::string(hint);
-  return fail(token.at, std::move(detail));
+  return fail(token.at, detail);
 }
 
 Status Cursor::expect_word(std::string_view word, std::string_view what) {

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "proto/query.h"
@@ -51,7 +50,7 @@ class Cursor {
   Status expect_symbol(std::string_view symbol, std::string_view what);
   bool at_compare() const;
 
-  Error fail(Span at, std::string detail) const { return error_at(text_, at, std::move(detail)); }
+  Error fail(Span at, std::string_view detail) const { return error_at(text_, at, detail); }
   /// "expected <what>, found <token>" under the current token; then "did you mean" the nearest of
   /// `candidates`, or else the hint. What the lexer could not cut speaks for itself.
   Error expected(std::string_view what, const Words& candidates = {},

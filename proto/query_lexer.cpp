@@ -266,7 +266,7 @@ bool same_word(std::string_view a, std::string_view b) {
                     [](char x, char y) { return lower(x) == lower(y); });
 }
 
-Error error_at(std::string_view text, Span at, std::string detail) {
+Error error_at(std::string_view text, Span at, std::string_view detail) {
   // A terminal's width: wider lines are cut around the caret.
   constexpr std::size_t columns_max = 100;
   constexpr std::size_t columns_before = 40;
