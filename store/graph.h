@@ -40,7 +40,10 @@ struct Edge {
 
 class Graph {
  public:
-  /// `schema` must be sealed and keep its relations; tables may grow columns.
+  /// `schema` must be sealed and keep its relations; tables may grow columns. `memory_bytes_max`
+  /// is shared: up to a half for keys, a sixteenth for decoded segments, the rest for pages. It is
+  /// kept between commits; what a commit is about to write comes on top (dirty_bytes()).
+  /// Cost: one scan of the stored keys, as far as they fit.
   Graph(State& state, const Schema& schema, std::size_t memory_bytes_max);
   ~Graph();
 
@@ -66,7 +69,9 @@ class Graph {
   /// Add the edge parent -> child. Late edges (older than others) are put where they belong.
   void link(RelationId relation, NodeId parent, NodeId child, TimeUs time);
   /// End the open edge parent -> child at `end` (a delete or a changed foreign key); false if there
-  /// is none.
+  /// is none. (Should there be several, one of them; which one depends only on what was written.)
+  /// Cost: looks at the times of the child's versions first; only an edge with none of these times
+  /// makes it read the whole list. Checks: end < kTimeMax.
   bool unlink(RelationId relation, NodeId parent, NodeId child, TimeUs end);
 
   /// Edges with time in (after, upto] that are valid as of `as_of`. Visible-always edges count

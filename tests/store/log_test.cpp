@@ -1,0 +1,235 @@
+// The change log: order, positions, reopening, damage that verify() must see, the failed latch.
+#include "store/log.h"
+
+#include <gtest/gtest.h>
+#include <rocksdb/db.h>
+
+#include "proto/limits.h"
+#include "proto/rng.h"
+#include "scratch.h"
+#include "store/handles.h"
+#include "store/keys.h"
+
+namespace accrete::store {
+namespace {
+
+std::string record(std::int64_t time) {
+  std::string out;
+  encode_mark({MarkKind::Clock, TimeUs{time}}, out);
+  return out;
+}
+
+/// One transaction of `records` records at `position`.
+Status append(Log& log, SourceId source, std::uint64_t position, std::size_t records) {
+  LogSlice slice;
+  slice.first = Ordinal{log.end().value + 1};
+  for (std::size_t i = 0; i < records; ++i) {
+    slice.append({source, position, i + 1 == records},
+                 record(static_cast<std::int64_t>(slice.first.value + i)));
+  }
+  const Log::Advance advance{source, position};
+  return log.append(slice, {&advance, 1});
+}
+
+void expect_record(const Log& log, std::uint64_t ordinal) {
+  std::string entry;
+  must(log.get(Ordinal{ordinal}, entry));
+  LogHeader header;
+  EXPECT_EQ(must(decode_entry(entry, header)), record(static_cast<std::int64_t>(ordinal)));
+}
+
+void overwrite(Database& database, Family family, const std::string& key,
+               const std::string* value) {
+  const Database::Handles& handles = database.handles();
+  const auto status = value == nullptr ? handles.db->Delete({}, handles.family(family), key)
+                                       : handles.db->Put({}, handles.family(family), key, *value);
+  ASSERT_TRUE(status.ok());
+}
+
+TEST(Log, AppendsAcrossReopeningsWithoutGaps) {
+  Scratch scratch;
+  std::uint64_t records = 0;
+  Rng rng(3, 0, Purpose::Test);
+  for (std::uint64_t round = 1; round <= 5; ++round) {
+    const auto database = open_database(scratch);
+    Log log = must(Log::open(*database));
+    EXPECT_EQ(log.end().value, records);
+    const SourceId a = must(log.source("a"));
+    const SourceId b = must(log.source("b"));
+    EXPECT_EQ(a.value, 0u);
+    EXPECT_EQ(b.value, 1u);
+    EXPECT_EQ(log.position(a), (round - 1) * 10);
+    for (std::uint64_t i = 1; i <= 10; ++i) {
+      const std::size_t size = 1 + rng.below(20);
+      must(append(log, a, (round - 1) * 10 + i, size));
+      must(append(log, b, (round * 100) + i, 1));
+      records += size + 1;
+    }
+    EXPECT_EQ(log.end().value, records);
+    for (std::uint64_t ordinal = 1; ordinal <= records; ++ordinal)
+      expect_record(log, ordinal);
+    const Log::Verified verified = must(log.verify());
+    EXPECT_EQ(verified.records, records);
+    EXPECT_EQ(verified.transactions, round * 20);
+  }
+}
+
+TEST(Log, ReadsPagesWithinTheirBounds) {
+  Scratch scratch;
+  const auto database = open_database(scratch);
+  Log log = must(Log::open(*database));
+  const SourceId source = must(log.source("s"));
+  for (std::uint64_t i = 1; i <= 100; ++i)
+    must(append(log, source, i, 3));
+  const std::size_t entry_bytes = must(log.read(Ordinal{1}, 1, 1)).bytes.size();
+  ASSERT_GT(entry_bytes, 0u);  // one record at least, whatever the bound
+  struct Case {
+    std::uint64_t from;
+    std::size_t records_max, bytes_max, size;
+  };
+  for (const Case& c : {Case{1, 10, 1 << 20, 10}, Case{295, 10, 1 << 20, 6}, Case{301, 10, 9, 0},
+                        Case{1, 0, 100, 0}, Case{1, 300, 1 << 20, 300}}) {
+    const LogSlice slice = must(log.read(Ordinal{c.from}, c.records_max, c.bytes_max));
+    ASSERT_EQ(slice.size(), c.size);
+    EXPECT_EQ(slice.first.value, c.from);
+    std::string entry;
+    for (std::size_t i = 0; i < slice.size(); ++i) {
+      must(log.get(Ordinal{c.from + i}, entry));
+      EXPECT_EQ(slice.entry(i), entry);
+    }
+  }
+  EXPECT_LT(must(log.read(Ordinal{50}, 100, 4 * entry_bytes)).size(), 6u);
+  std::string entry;
+  const Status missing = log.get(Ordinal{301}, entry);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Errc::NotFound);
+}
+
+TEST(Log, SourceNamesAreBounded) {
+  Scratch scratch;
+  const auto database = open_database(scratch);
+  Log log = must(Log::open(*database));
+  const auto refused = log.source(std::string(limits::name_bytes_max + 1, 'x'));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Errc::Exhausted);
+  EXPECT_TRUE(log.source(std::string(limits::name_bytes_max, 'x')));
+}
+
+TEST(Log, DeadLettersAreNumberedKeptAndPruned) {
+  Scratch scratch;
+  {
+    const auto database = open_database(scratch);
+    Log log = must(Log::open(*database));
+    std::vector<DeadLetter> letters;
+    for (std::uint64_t i = 1; i <= 10; ++i) {
+      letters.push_back({0, "source", i, "reason " + std::to_string(i), std::string(i, '\0')});
+    }
+    must(log.append({}, {}, letters));
+    must(log.append({}, {}, {letters.data(), 1}));
+    must(log.prune_dead_letters(4));
+  }
+  const auto database = open_database(scratch);
+  Log log = must(Log::open(*database));
+  EXPECT_EQ(log.dead_letter_count(), 11u);
+  EXPECT_EQ(log.end().value, 0u);
+  const std::vector<DeadLetter> kept = must(log.dead_letters(0, 100));
+  ASSERT_EQ(kept.size(), 4u);
+  EXPECT_EQ(kept[0].number, 8u);
+  EXPECT_EQ(kept[0].position, 8u);
+  EXPECT_EQ(kept[0].reason, "reason 8");
+  EXPECT_EQ(kept[0].record, std::string(8, '\0'));
+  EXPECT_EQ(kept[3].number, 11u);
+  EXPECT_EQ(must(log.dead_letters(10, 1)).at(0).number, 10u);
+}
+
+class DamagedLog : public testing::Test {
+ protected:
+  void SetUp() override {
+    const auto database = open_database(scratch_);
+    Log log = must(Log::open(*database));
+    const SourceId source = must(log.source("s"));
+    for (std::uint64_t i = 1; i <= 10; ++i)
+      must(append(log, source, i, 2));
+  }
+  void expect_damage(const std::string& says) {
+    const auto database = open_database(scratch_);
+    const auto log = Log::open(*database);
+    if (!log) {
+      EXPECT_NE(log.error().detail.find(says), std::string::npos) << log.error().detail;
+      return;
+    }
+    const auto verified = log.value().verify();
+    ASSERT_FALSE(verified);
+    EXPECT_EQ(verified.error().code, Errc::Corruption);
+    EXPECT_NE(verified.error().detail.find(says), std::string::npos) << verified.error().detail;
+  }
+  void damage(std::uint64_t ordinal, const std::string* value) {
+    overwrite(*open_database(scratch_), Family::Log, key_of_number(ordinal), value);
+  }
+  static std::string entry(std::uint64_t position, bool last) {
+    LogSlice slice;
+    slice.append({SourceId{0}, position, last}, record(1));
+    return slice.bytes;
+  }
+  Scratch scratch_;
+};
+
+TEST_F(DamagedLog, ARemovedRecordIsMissed) {
+  damage(7, nullptr);
+  expect_damage("record 7 is missing");
+}
+TEST_F(DamagedLog, ARemovedEndIsMissed) {
+  damage(20, nullptr);
+  expect_damage("record 20 is missing");
+}
+TEST_F(DamagedLog, AnExtraRecordIsSeen) {
+  const std::string extra = entry(11, true);
+  damage(21, &extra);
+  expect_damage("record 21");
+}
+TEST_F(DamagedLog, AlteredBytesAreSeen) {
+  const std::string garbage = "\xFF\xFF\xFF";
+  damage(5, &garbage);
+  expect_damage("record 5 does not decode");
+}
+TEST_F(DamagedLog, ARepeatedPositionIsSeen) {
+  const std::string again = entry(5, true);
+  damage(11, &again);
+  expect_damage("record 11 has position 5 after 5");
+}
+TEST_F(DamagedLog, AnUnfinishedTransactionIsSeen) {
+  const std::string unfinished = entry(10, false);
+  damage(20, &unfinished);
+  expect_damage("unfinished");
+}
+TEST_F(DamagedLog, AForgottenPositionIsSeen) {
+  const std::string behind = key_of_number(9) + "s";
+  overwrite(*open_database(scratch_), Family::Meta,
+            std::string(meta::kSource) + std::string(4, '\0'), &behind);
+  expect_damage("beyond the stored position");
+}
+
+TEST(Log, OneFailedWriteEndsIt) {
+  Scratch scratch;
+  {
+    const auto database = open_database(scratch);
+    Log log = must(Log::open(*database));
+    must(append(log, must(log.source("s")), 1, 2));
+  }
+  DatabaseOptions options = scratch.options();
+  options.read_only = true;  // every write fails
+  const auto database = must(Database::open(options));
+  Log log = must(Log::open(*database));
+  const SourceId source = must(log.source("s"));
+  for (int i = 0; i < 2; ++i) {
+    const Status failed = append(log, source, 2, 1);
+    ASSERT_FALSE(failed);
+    EXPECT_EQ(failed.error().code, Errc::Unavailable);
+    EXPECT_EQ(failed.error().detail.find("failed before") != std::string::npos, i == 1);
+  }
+  EXPECT_EQ(log.end().value, 2u);
+  EXPECT_EQ(log.position(source), 1u);
+}
+
+}  // namespace
+}  // namespace accrete::store
