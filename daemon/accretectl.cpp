@@ -23,6 +23,7 @@ int run(int count, char** arguments) {
   accrete::daemon::add_query(app, exit);
   accrete::daemon::add_digest(app, exit);
   accrete::daemon::add_local(app, exit);
+  accrete::daemon::add_backtest(app, exit);
   try {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -66,12 +66,13 @@ Status CsvReader::fill() {
   const int got =
       gzread(file_.get(), buffer_.data() + end_, static_cast<unsigned>(buffer_.size() - end_));
   int fault = Z_OK;
-  const char* message = gzerror(file_.get(), &fault);
+  std::string_view message = gzerror(file_.get(), &fault);
   if (fault == Z_ERRNO) {
     return Error{Errc::Unavailable,
                  path_ + ": reading failed: " + std::generic_category().message(errno)};
   }
   if (got < 0 || fault != Z_OK) {
+    if (message.starts_with(path_ + ": ")) message.remove_prefix(path_.size() + 2);
     return Error{Errc::Malformed, path_ + ": the gzip file is damaged or cut off (" +
                                       std::string(message) + "); fetch it again"};
   }
@@ -88,7 +89,7 @@ Status CsvReader::fill() {
 
 /// The input has ended: what is left is the last record, if anything is.
 Result<bool> CsvReader::after_input(bool quoted) {
-  if (quoted) return malformed("the record ends inside a quoted cell; close the quote");
+  if (quoted) return malformed("a quote of this record is never closed");
   record_end_ = end_;
   next_begin_ = end_;
   return begin_ < end_;

@@ -207,6 +207,16 @@ Status Schema::seal() {
   return Ok{};
 }
 
+Result<ColumnId> Schema::add_column(TableId table, std::string_view name) {
+  Table& grown = tables_[table.value];
+  if (const auto id = grown.find(name)) return *id;
+  if (grown.columns.size() >= limits::columns_max) {
+    return malformed(grown.name, "more than " + std::to_string(limits::columns_max) + " columns");
+  }
+  grown.columns.push_back(Column{std::string(name), ColumnKind::Inferred});
+  return ColumnId(static_cast<std::uint16_t>(grown.columns.size() - 1));
+}
+
 std::optional<TableId> Schema::find(std::string_view table) const {
   for (std::size_t i = 0; i < tables_.size(); ++i) {
     if (tables_[i].name == table) return TableId(static_cast<std::uint16_t>(i));

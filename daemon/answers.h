@@ -1,0 +1,48 @@
+// Answers to questions on the control socket, given by the fold thread between two slices.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include <stream.pb.h>
+
+#include "daemon/fold.h"
+#include "daemon/gauges.h"
+#include "proto/result.h"
+#include "store/database.h"
+#include "store/log.h"
+#include "store/prediction_log.h"
+
+namespace accrete::daemon {
+
+class Answers {
+ public:
+  struct World {
+    Fold* fold = nullptr;
+    store::Database* database = nullptr;
+    store::Log* log = nullptr;
+    store::PredictionLog* predictions = nullptr;
+    const Gauges* gauges = nullptr;
+    std::function<std::size_t()> queued;  ///< committed groups waiting for the fold
+    std::function<Status()> drain;        ///< fold all that is durable, then commit
+    std::function<std::string()> reload;  ///< JSON: what was reloaded and what needs a restart
+  };
+  explicit Answers(World world) : world_(std::move(world)) {}
+
+  /// Serialized wire.FromControl for a serialized wire.ToControl. Never fails: errors are Faults.
+  std::string answer(std::string_view question);
+
+ private:
+  Result<std::string> status() const;
+  Result<std::string> explain(const wire::ExplainQuery& query) const;
+  Status predict(const wire::PredictQuery& query, wire::Predictions& out) const;
+  Status dead_letters(const wire::DeadLettersRequest& request, wire::DeadLetters& out) const;
+  Result<Task*> task(const std::string& name) const;
+  Status fill(const wire::ToControl& question, wire::FromControl& answer);
+
+  World world_;
+};
+
+}  // namespace accrete::daemon

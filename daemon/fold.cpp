@@ -1,0 +1,402 @@
+// The fold's loop: admission, order, instants, commits.
+#include "daemon/fold.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/bytes.h"
+#include "proto/time.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+constexpr std::string_view kFoldBlob = "fold/position";
+constexpr std::string_view kLayoutsBlob = "fold/layouts";
+constexpr std::size_t kOutboxMax = 4096;
+
+}  // namespace
+
+Fold::Fold(const Config& config, const FoldOptions& options, store::Log& log, store::State& state,
+           store::PredictionLog* predictions, FoldSink& sink)
+    : options_(options),
+      log_(log),
+      state_(state),
+      prediction_log_(predictions),
+      sink_(sink),
+      schema_(config.schema),
+      timeline_(options.lateness_us) {}
+
+Fold::~Fold() = default;
+
+Result<std::unique_ptr<Fold>> Fold::open(const Config& config, const FoldOptions& options,
+                                         store::Log& log, store::State& state,
+                                         store::PredictionLog* predictions, FoldSink& sink) {
+  std::unique_ptr<Fold> fold(new Fold(config, options, log, state, predictions, sink));
+  const bool same = !state.fresh() && state.cursor().fingerprint == options.fingerprint;
+  if (!same) {
+    const std::uint64_t epoch = state.fresh() ? 1 : state.cursor().epoch + 1;
+    ACCRETE_DO(state.reset(epoch, options.fingerprint));
+    if (predictions != nullptr) ACCRETE_DO(predictions->reset());
+  }
+  fold->epoch_ = state.cursor().epoch;
+  fold->graph_ = std::make_unique<store::Graph>(state, fold->schema_, options.graph_bytes_max);
+  fold->rows_ = std::make_unique<RowReader>(log, fold->schema_, fold->layouts_, *fold->graph_,
+                                            options.row_cache_rows);
+  fold->windows_ = std::make_unique<WindowReader>(*fold->graph_, *fold->rows_, fold->schema_);
+  ACCRETE_DO(fold->load(config.tasks));
+  return fold;
+}
+
+Task* Fold::find_task(std::string_view name) {
+  for (auto& task : tasks_) {
+    if (task->plan().name == name) return task.get();
+  }
+  return nullptr;
+}
+
+std::size_t Fold::memory_bytes() const {
+  std::size_t bytes = graph_->memory_bytes() + rows_->memory_bytes() + timeline_.memory_bytes();
+  for (const auto& task : tasks_)
+    bytes += task->memory_bytes();
+  return bytes;
+}
+
+Status Fold::load(const std::vector<TaskConfig>& task_configs) {
+  const TaskWorld world{&schema_, graph_.get(), rows_.get(), windows_.get()};
+  tasks_of_entity_.resize(schema_.tables().size());
+  relations_of_child_.resize(schema_.tables().size());
+  content_matters_.assign(schema_.tables().size(), false);
+  for (const TaskConfig& config : task_configs) {
+    ACCRETE_TRY(TaskPlan plan, bind_task(config, schema_));
+    tasks_of_entity_[plan.entity.value].push_back(tasks_.size());
+    content_matters_[plan.entity.value] = true;
+    if (!plan.target.counts_edges()) {
+      content_matters_[schema_.relations()[plan.target.relation.value].child.value] = true;
+    }
+    tasks_.push_back(std::make_unique<Task>(std::move(plan), world, options_.pending_labels_max));
+    tasks_.back()->freeze(options_.freeze_after);
+  }
+  for (std::size_t i = 0; i < schema_.relations().size(); ++i) {
+    relations_of_child_[schema_.relations()[i].child.value].push_back(
+        RelationId{static_cast<std::uint16_t>(i)});
+  }
+  std::string stored;
+  ACCRETE_TRY(const bool has_layouts, state_.get(Section::Blobs, kLayoutsBlob, stored));
+  ByteReader layout_reader(has_layouts ? std::string_view(stored) : std::string_view());
+  while (!layout_reader.done()) {
+    Layout layout;
+    layout.table = layout_reader.get_text();
+    const auto columns = layout_reader.get<std::uint32_t>();
+    for (std::uint32_t i = 0; i < columns && layout_reader.ok(); ++i) {
+      layout.columns.emplace_back(layout_reader.get_text());
+    }
+    if (!layout_reader.ok()) return Error{Errc::Corruption, "stored layouts do not decode"};
+    ACCRETE_DO(layouts_.declare(layout, schema_));
+    layout_list_.push_back(std::move(layout));
+  }
+  folded_ = state_.cursor().folded;
+  admitted_ = folded_;
+  checkpointed_ = folded_;
+  predicted_ = state_.cursor().predicted;
+  ACCRETE_TRY(const bool has_position, state_.get(Section::Blobs, kFoldBlob, stored));
+  if (!has_position) return Ok{};
+  ByteReader reader(stored);
+  now_.value = reader.get<std::int64_t>();
+  applied_.value = reader.get<std::uint64_t>();
+  counters_ = reader.get<FoldCounters>();
+  fired_before_.value = reader.get<std::int64_t>();
+  const auto oldest_request = Ordinal{reader.get<std::uint64_t>()};
+  ACCRETE_TRY(const Ordinal oldest_row, timeline_.load(reader.get_text()));
+  if (!reader.done()) return Error{Errc::Corruption, "the stored fold position does not decode"};
+  for (auto& task : tasks_)
+    ACCRETE_DO(task->load(state_));
+  Ordinal from = oldest_row;
+  if (oldest_request.value != 0 && (from.value == 0 || oldest_request < from)) {
+    from = oldest_request;
+  }
+  if (from.value != 0) ACCRETE_DO(rescan(from));
+  return drain();
+}
+
+/// Find again what waited in the timeline at the last commit: admitted, but not folded.
+Status Fold::rescan(Ordinal from) {
+  while (from <= folded_) {
+    const std::size_t left = folded_.value - from.value + 1;
+    ACCRETE_TRY(const LogSlice slice,
+                log_.read(from, std::min<std::size_t>(left, 65'536), 8u << 20));
+    if (slice.size() == 0) return Error{Errc::Corruption, "the log ends before its own cursor"};
+    for (std::size_t i = 0; i < slice.size(); ++i) {
+      ACCRETE_DO(admit_record(Ordinal{from.value + i}, slice.entry(i), true));
+    }
+    from.value += slice.size();
+  }
+  return Ok{};
+}
+
+Status Fold::admit(const LogSlice& slice) {
+  ACCRETE_CHECK(slice.first.value == admitted_.value + 1);
+  slice_ = &slice;
+  for (std::size_t i = 0; i < slice.size(); ++i) {
+    const Ordinal ordinal{slice.first.value + i};
+    LogHeader header;
+    ACCRETE_TRY([[maybe_unused]] const auto record, decode_entry(slice.entry(i), header));
+    ACCRETE_DO(admit_record(ordinal, slice.entry(i), false));
+    admitted_ = ordinal;
+    if (!header.last) continue;
+    folded_ = ordinal;
+    timeline_.advance();
+    ACCRETE_DO(drain());
+  }
+  slice_ = nullptr;
+  return Ok{};
+}
+
+Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed) {
+  LogHeader header;
+  ACCRETE_TRY(const auto bytes, decode_entry(entry, header));
+  ACCRETE_DO(decode_record(bytes, record_));
+  if (!replayed) {
+    ++counters_.records;
+    ++since_checkpoint_;
+  }
+  switch (record_.kind) {
+    case RecordKind::Layout:
+      if (replayed || layouts_.known(record_.layout.hash())) return Ok{};
+      ACCRETE_DO(layouts_.declare(record_.layout, schema_));
+      layout_list_.push_back(record_.layout);
+      return Ok{};
+    case RecordKind::Change:
+      return admit_change(ordinal, entry, replayed);
+    case RecordKind::Request:
+      admit_request(ordinal, replayed);
+      return Ok{};
+    case RecordKind::Mark:
+      break;
+  }
+  if (replayed) return Ok{};
+  if (record_.mark.kind == MarkKind::SnapshotBegin) timeline_.begin_snapshot();
+  if (record_.mark.kind == MarkKind::SnapshotEnd) timeline_.end_snapshot();
+  if (record_.mark.kind == MarkKind::Clock) timeline_.saw(record_.mark.time);
+  return Ok{};
+}
+
+/// When a change takes effect. A row's own event time, or when its source says it changed it; a
+/// change without either takes effect at the watermark, an insert without either always.
+TimeUs Fold::effective_time(const Change& change, const BoundLayout& layout) const {
+  if (change.op != Op::Insert && change.change_time) return *change.change_time;
+  if (change.op == Op::Insert || change.op == Op::Update) {
+    const auto own = event_time_of(change, layout, schema_.table(layout.table));
+    if (own) return *own;
+    if (change.op == Op::Insert) return kTimeMin;
+  }
+  return timeline_.watermark();
+}
+
+Status Fold::admit_change(Ordinal ordinal, std::string_view entry, bool replayed) {
+  const BoundLayout* layout = layouts_.find(record_.change.layout);
+  if (layout == nullptr) {
+    return Error{Errc::Corruption, "log record " + std::to_string(ordinal.value) +
+                                       " names a layout that was never declared"};
+  }
+  const TimeUs time = effective_time(record_.change, *layout);
+  if (replayed) {
+    // Rows without a time were folded when they were admitted; so were late ones.
+    const bool waits = time != kTimeMin && TimelineEntry{time, ordinal} > timeline_.last();
+    if (waits && time <= options_.freeze_after) timeline_.push({time, ordinal});
+    return Ok{};
+  }
+  if (time > options_.freeze_after) return Ok{};
+  if (time != kTimeMin && timeline_.in_time(time)) {
+    timeline_.saw(time);
+    timeline_.push({time, ordinal});
+    return Ok{};
+  }
+  if (time != kTimeMin) ++counters_.late_rows;
+  return apply(ordinal, entry, time);
+}
+
+void Fold::admit_request(Ordinal ordinal, bool replayed) {
+  const Request& request = record_.request;
+  if (request.as_of < fired_before_ || !(replayed || timeline_.in_time(request.as_of))) {
+    if (!replayed) ++counters_.late_requests;
+    return;
+  }
+  if (!replayed) timeline_.saw(request.as_of);
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (tasks_[i]->plan().name != request.task) continue;
+    key_.clear();
+    for (const Value& value : request.key)
+      append_key(key_, value);
+    requests_.emplace(request.as_of, PendingRequest{ordinal, i, key_});
+    return;
+  }
+  if (!replayed) ++counters_.unknown_requests;
+}
+
+Status Fold::drain() {
+  while (const TimelineEntry* next = timeline_.next()) {
+    const TimelineEntry entry = *next;
+    if (entry.time > now_) {
+      ACCRETE_DO(republish());
+      ACCRETE_DO(fire_before(entry.time));
+      if (now_ == kTimeMin) {
+        for (auto& task : tasks_)
+          task->begin(entry.time);
+      }
+      now_ = entry.time;
+      ACCRETE_DO(commit_if_due());
+    }
+    timeline_.pop();
+    ACCRETE_DO(apply_entry(entry));
+  }
+  ACCRETE_DO(republish());
+  ACCRETE_DO(fire_before(timeline_.watermark()));
+  timeline_.drained(folded_);
+  ACCRETE_DO(flush());
+  return commit_if_due();
+}
+
+Status Fold::apply_entry(const TimelineEntry& entry) {
+  const bool at_hand = slice_ != nullptr && entry.ordinal >= slice_->first &&
+                       entry.ordinal.value < slice_->first.value + slice_->size();
+  if (at_hand) {
+    const std::size_t i = entry.ordinal.value - slice_->first.value;
+    return apply(entry.ordinal, slice_->entry(i), entry.time);
+  }
+  ACCRETE_DO(log_.get(entry.ordinal, read_back_));
+  return apply(entry.ordinal, read_back_, entry.time);
+}
+
+Status Fold::fire_before(TimeUs limit) {
+  while (true) {
+    TimeUs next = requests_.empty() ? kTimeMax : requests_.begin()->first;
+    for (const auto& task : tasks_)
+      next = std::min(next, task->next_event());
+    if (next >= limit || next == kTimeMax) break;
+    ACCRETE_DO(fire(next));
+  }
+  fired_before_ = std::max(fired_before_, limit);
+  return Ok{};
+}
+
+Status Fold::fire(TimeUs at) {
+  // Labels first: what is known at `at` may be used by a prediction as of `at`.
+  for (auto& task : tasks_)
+    ACCRETE_DO(task->mature(at, state_, sink_));
+  const Emit emit = emitter();
+  for (auto& task : tasks_) {
+    const TimeUs before = task->last_tick();
+    ACCRETE_DO(task->tick(at, emit));
+    if (task->last_tick() != before) ++counters_.ticks;
+  }
+  return answer_requests(at);
+}
+
+Status Fold::answer_requests(TimeUs at) {
+  const auto [begin, end] = requests_.equal_range(at);
+  if (begin == end) return Ok{};
+  const Emit emit = emitter();
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    std::vector<std::uint32_t> rows;
+    for (auto request = begin; request != end; ++request) {
+      if (request->second.task != i) continue;
+      const auto node = graph_->find(tasks_[i]->plan().entity, request->second.key);
+      const auto version = node ? graph_->version(*node, at) : std::nullopt;
+      if (version && !version->deleted) {
+        rows.push_back(node->row);
+      } else {
+        ++counters_.unknown_requests;
+      }
+    }
+    if (!rows.empty()) ACCRETE_DO(tasks_[i]->request(rows, at, emit));
+  }
+  requests_.erase(begin, end);
+  return Ok{};
+}
+
+Status Fold::republish() {
+  const Emit emit = emitter();
+  for (auto& task : tasks_)
+    ACCRETE_DO(task->republish(now_, emit));
+  return Ok{};
+}
+
+Emit Fold::emitter() {
+  return [this](Prediction& prediction) -> Status {
+    prediction.seq = PredictionSeq{++predicted_.value};
+    prediction.ordinal = applied_;
+    ++counters_.predictions;
+    store::StoredPrediction stored;
+    stored.header.epoch = epoch_;
+    stored.header.seq = prediction.seq;
+    stored.header.as_of = prediction.as_of;
+    stored.header.ordinal = prediction.ordinal;
+    stored.header.model = prediction.model;
+    stored.topic = prediction_topic(prediction.task, prediction.entity_key);
+    encode_prediction(prediction, stored.payload);
+    outbox_.push_back(std::move(stored));
+    return outbox_.size() < kOutboxMax ? Status(Ok{}) : flush();
+  };
+}
+
+Status Fold::flush() {
+  if (outbox_.empty()) return Ok{};
+  if (prediction_log_ != nullptr) ACCRETE_DO(prediction_log_->append(outbox_));
+  sink_.predictions(outbox_);
+  outbox_.clear();
+  return Ok{};
+}
+
+Status Fold::commit_if_due() {
+  const std::uint64_t enough = std::max(options_.checkpoint_records_min, checkpointed_.value / 10);
+  const bool due = since_checkpoint_ >= enough || graph_->dirty_bytes() >= options_.dirty_bytes_max;
+  return due ? checkpoint() : Status(Ok{});
+}
+
+Status Fold::checkpoint() {
+  if (admitted_ != folded_) return Ok{};
+  ACCRETE_DO(flush());
+  ACCRETE_DO(graph_->health());
+  if (rows_->failure()) return *rows_->failure();
+  ++counters_.checkpoints;
+  Ordinal oldest_request;
+  for (const auto& [time, request] : requests_) {
+    if (oldest_request.value == 0 || request.ordinal < oldest_request) {
+      oldest_request = request.ordinal;
+    }
+  }
+  std::string position;
+  std::string timeline;
+  timeline_.save(timeline);
+  ByteWriter writer(position);
+  writer.put(now_.value);
+  writer.put(applied_.value);
+  writer.put(counters_);
+  writer.put(fired_before_.value);
+  writer.put(oldest_request.value);
+  writer.put_text(timeline);
+  state_.put(Section::Blobs, kFoldBlob, position);
+  std::string layouts;
+  ByteWriter layout_writer(layouts);
+  for (const Layout& layout : layout_list_) {
+    layout_writer.put_text(layout.table);
+    layout_writer.put(static_cast<std::uint32_t>(layout.columns.size()));
+    for (const std::string& column : layout.columns)
+      layout_writer.put_text(column);
+  }
+  state_.put(Section::Blobs, kLayoutsBlob, layouts);
+  for (auto& task : tasks_)
+    task->stage(state_);
+  graph_->stage();
+  ACCRETE_DO(state_.commit({epoch_, options_.fingerprint, folded_, predicted_}));
+  graph_->committed();
+  for (auto& task : tasks_)
+    task->committed(options_.pending_bytes_max);
+  checkpointed_ = folded_;
+  since_checkpoint_ = 0;
+  return Ok{};
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,169 @@
+// The fold: one loop that alone owns graph, labels and learners. For every record of the log, in
+// order: admit it to the timeline; for every row that is ripe, in event-time order: fire the
+// instants before it (mature, tick, answer requests), apply it, republish what it touched.
+//
+// Output = f(log, configuration, seed, binary): the same records give the same predictions with
+// the same numbers, however they are cut into slices and whenever the fold commits or crashes.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/config.h"
+#include "daemon/fold_sink.h"
+#include "daemon/row_reader.h"
+#include "daemon/task.h"
+#include "daemon/timeline.h"
+#include "daemon/window.h"
+#include "proto/codec.h"
+#include "proto/result.h"
+#include "store/graph.h"
+#include "store/log.h"
+#include "store/prediction_log.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+struct FoldOptions {
+  std::uint64_t fingerprint = 0;  ///< fold_fingerprint() of the configuration
+  std::size_t graph_bytes_max = 512u << 20;
+  std::size_t pending_bytes_max = 256u << 20;  ///< per task, resident
+  std::size_t pending_labels_max = 50'000'000;
+  std::size_t row_cache_rows = 65'536;
+  std::uint64_t checkpoint_records_min = 200'000;
+  std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write
+  std::int64_t lateness_us = 0;
+  TimeUs freeze_after = kTimeMax;  ///< backtest --freeze: rows and labels after are dropped
+};
+
+struct FoldCounters {
+  std::uint64_t records = 0;
+  std::uint64_t rows = 0;
+  std::uint64_t late_rows = 0;
+  std::uint64_t unknown_deletes = 0;  ///< deletes and key changes of rows never seen
+  std::uint64_t ticks = 0;
+  std::uint64_t predictions = 0;
+  std::uint64_t late_requests = 0;     ///< asked about a time that had passed: not answered
+  std::uint64_t unknown_requests = 0;  ///< unknown task or entity
+  std::uint64_t checkpoints = 0;
+};
+
+class Fold {
+ public:
+  /// Bind the tasks, load what was committed (or begin a new epoch when the configuration changed
+  /// what is folded), and continue where the last commit was. The caller then admits the log from
+  /// folded() + 1 on. `predictions` may be null: then they only go to the sink.
+  /// Errors: Malformed (a task does not bind), Corruption, Unavailable.
+  static Result<std::unique_ptr<Fold>> open(const Config& config, const FoldOptions& options,
+                                            store::Log& log, store::State& state,
+                                            store::PredictionLog* predictions, FoldSink& sink);
+  ~Fold();
+
+  /// Fold the next records of the log; `slice.first` must be admitted() + 1. A slice may end inside
+  /// a transaction: it is folded when its end comes. Errors: Corruption, Unavailable: the fold must
+  /// stop.
+  Status admit(const LogSlice& slice);
+  /// Commit everything derived so far in one batch (nothing inside an unfinished transaction).
+  Status checkpoint();
+
+  Ordinal admitted() const { return admitted_; }
+  Ordinal folded() const { return folded_; }
+  std::uint64_t epoch() const { return epoch_; }
+  PredictionSeq predicted() const { return predicted_; }
+  const Timeline& timeline() const { return timeline_; }
+  /// Event time of the newest row folded in order; kTimeMin before the first.
+  TimeUs now() const { return now_; }
+  const FoldCounters& counters() const { return counters_; }
+  const Schema& schema() const { return schema_; }
+  std::vector<std::unique_ptr<Task>>& tasks() { return tasks_; }
+  Task* find_task(std::string_view name);
+  store::Graph& graph() { return *graph_; }
+  RowReader& rows() { return *rows_; }
+  WindowReader& windows() { return *windows_; }
+  std::size_t memory_bytes() const;
+  /// A layout's names stay known to whoever checks incoming rows.
+  const std::vector<Layout>& layouts() const { return layout_list_; }
+
+ private:
+  Fold(const Config& config, const FoldOptions& options, store::Log& log, store::State& state,
+       store::PredictionLog* predictions, FoldSink& sink);
+
+  Status load(const std::vector<TaskConfig>& task_configs);
+  Status rescan(Ordinal from);
+  Status admit_record(Ordinal ordinal, std::string_view entry, bool replayed);
+  Status admit_change(Ordinal ordinal, std::string_view entry, bool replayed);
+  void admit_request(Ordinal ordinal, bool replayed);
+  TimeUs effective_time(const Change& change, const BoundLayout& layout) const;
+
+  Status drain();
+  /// Fire every instant before `limit` that has something to do.
+  Status fire_before(TimeUs limit);
+  Status fire(TimeUs at);
+  Status answer_requests(TimeUs at);
+  Status republish();
+  Status flush();
+  Status commit_if_due();
+  Emit emitter();
+
+  Status apply_entry(const TimelineEntry& entry);
+  Status apply(Ordinal ordinal, std::string_view entry, TimeUs time);
+  Status upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time);
+  void remove(NodeId node, Ordinal ordinal, TimeUs time);
+  void truncate(TableId table, Ordinal ordinal, TimeUs time);
+  std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);
+  void touch_parent(NodeId parent);
+  void link_parents(NodeId node, TimeUs time);
+  void relink(NodeId node, const store::Version& previous, TimeUs time);
+
+  struct PendingRequest {
+    Ordinal ordinal;
+    std::size_t task = 0;
+    std::string key;
+  };
+
+  FoldOptions options_;
+  store::Log& log_;
+  store::State& state_;
+  store::PredictionLog* prediction_log_;
+  FoldSink& sink_;
+  std::uint64_t epoch_ = 1;
+  Schema schema_;
+  Layouts layouts_;
+  std::vector<Layout> layout_list_;
+
+  std::unique_ptr<store::Graph> graph_;
+  std::unique_ptr<RowReader> rows_;
+  std::unique_ptr<WindowReader> windows_;
+  std::vector<std::unique_ptr<Task>> tasks_;
+  std::vector<std::vector<std::size_t>> tasks_of_entity_;  // TableId -> tasks on that entity table
+  std::vector<std::vector<RelationId>> relations_of_child_;  // TableId -> its foreign keys
+  std::vector<bool> content_matters_;                        // TableId -> some task reads its rows
+
+  Timeline timeline_;
+  TimeUs now_ = kTimeMin;
+  std::multimap<TimeUs, PendingRequest> requests_;
+  TimeUs fired_before_ = kTimeMin;  // every instant before this one is done
+  Ordinal admitted_;                // last record admitted
+  Ordinal folded_;                  // the same, at the end of a transaction
+  Ordinal applied_;                 // last record applied
+  PredictionSeq predicted_;
+  std::vector<store::StoredPrediction> outbox_;
+  FoldCounters counters_;
+  Ordinal checkpointed_;
+  std::uint64_t since_checkpoint_ = 0;  // records admitted and rows applied
+
+  const LogSlice* slice_ = nullptr;  // being admitted: its entries need no reading back
+  Record record_;                    // of the entry at hand
+  Record applying_;
+  std::vector<Value> cells_;
+  std::string key_;
+  std::string read_back_;
+};
+
+}  // namespace accrete::daemon

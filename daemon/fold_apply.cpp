@@ -1,0 +1,161 @@
+// Applying one row to the graph: versions, edges, and who is touched by them.
+#include <algorithm>
+#include <utility>
+
+#include "daemon/fold.h"
+
+namespace accrete::daemon {
+
+Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
+  LogHeader header;
+  ACCRETE_TRY(const auto bytes, decode_entry(entry, header));
+  ACCRETE_DO(decode_record(bytes, applying_));
+  const Change& change = applying_.change;
+  const BoundLayout* layout = layouts_.find(change.layout);
+  ACCRETE_CHECK(layout != nullptr);  // admit_change() looked
+  applied_ = ordinal;
+  ++counters_.rows;
+  ++since_checkpoint_;
+  const Table& table = schema_.table(layout->table);
+  if (change.op == Op::Truncate) {
+    truncate(layout->table, ordinal, time);
+    return Ok{};
+  }
+  key_.clear();
+  key_of(change, *layout, table, key_);
+  if (change.op == Op::Delete) {
+    const auto node = graph_->find(layout->table, key_);
+    if (node && graph_->newest_version(*node)) {
+      remove(*node, ordinal, time);
+    } else {
+      ++counters_.unknown_deletes;
+    }
+    return Ok{};
+  }
+  if (change.op == Op::Update && !change.old_key.empty()) {
+    std::string old_key;
+    for (const Value& value : change.old_key)
+      append_key(old_key, value);
+    const auto old_node = graph_->find(layout->table, old_key);
+    if (old_node && old_key != key_) {
+      remove(*old_node, ordinal, time);
+    } else if (!old_node) {
+      ++counters_.unknown_deletes;
+    }
+  }
+  const NodeId node =
+      table.key.empty() ? graph_->append(layout->table) : graph_->intern(layout->table, key_);
+  cells_in_column_order(change, *layout, table, cells_);
+  return upsert(node, ordinal, entry, time);
+}
+
+Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
+  const auto newest = graph_->newest_version(node);
+  const store::Version version{time, ordinal, false};
+  if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
+  if (!newest || newest->deleted) {
+    graph_->put_version(node, version);
+    link_parents(node, time);
+  } else if (newest->from <= time) {
+    relink(node, *newest, time);
+    graph_->put_version(node, version);
+  } else {
+    graph_->put_version(node, version);  // late: the edges follow the newest version
+  }
+  if (!tasks_of_entity_[node.table.value].empty()) {
+    const RowContent* row = rows_->content(node, version);
+    for (const std::size_t task : tasks_of_entity_[node.table.value]) {
+      if (row != nullptr) tasks_[task]->observe(row->cells);
+      tasks_[task]->touch(node.row);
+    }
+  }
+  return Ok{};
+}
+
+/// The parent that a foreign key of these cells names; nullopt where it is null.
+std::optional<NodeId> Fold::parent_of(const Relation& relation, std::span<const Value> cells) {
+  const ForeignKey& foreign = schema_.table(relation.child).foreign_keys[relation.foreign_key];
+  key_.clear();
+  for (const ColumnId column : foreign.columns) {
+    if (column.value >= cells.size()) return std::nullopt;
+    const Value& cell = cells[column.value];
+    if (cell.is_null() || cell.kind == ValueKind::Unchanged) return std::nullopt;
+    append_key(key_, cell);
+  }
+  return graph_->intern(relation.parent, key_);
+}
+
+void Fold::touch_parent(NodeId parent) {
+  for (const std::size_t task : tasks_of_entity_[parent.table.value]) {
+    tasks_[task]->touch(parent.row);
+  }
+}
+
+void Fold::link_parents(NodeId node, TimeUs time) {
+  for (const RelationId id : relations_of_child_[node.table.value]) {
+    const Relation& relation = schema_.relations()[id.value];
+    if (const auto parent = parent_of(relation, cells_)) {
+      graph_->link(id, *parent, node, time);
+      touch_parent(*parent);
+    }
+  }
+}
+
+/// An update: an edge whose foreign key (or whose row's event time) changed ends, and the new one
+/// begins when the change takes effect, so that no reading as of an earlier time sees it.
+void Fold::relink(NodeId node, const store::Version& previous, TimeUs time) {
+  const auto& relations = relations_of_child_[node.table.value];
+  if (relations.empty()) return;
+  const RowContent* old_row = rows_->content(node, previous);
+  if (old_row == nullptr) return;
+  const std::vector<Value> old_cells = old_row->cells;
+  const Table& table = schema_.table(node.table);
+  const bool retimed = table.time && cells_[table.time->value].kind != ValueKind::Unchanged &&
+                       table.time->value < old_cells.size() &&
+                       !(cells_[table.time->value] == old_cells[table.time->value]);
+  for (const RelationId id : relations) {
+    const Relation& relation = schema_.relations()[id.value];
+    const auto old_parent = parent_of(relation, old_cells);
+    const ForeignKey& foreign = table.foreign_keys[relation.foreign_key];
+    const bool unchanged = std::all_of(
+        foreign.columns.begin(), foreign.columns.end(),
+        [&](ColumnId column) { return cells_[column.value].kind == ValueKind::Unchanged; });
+    const auto parent = unchanged ? old_parent : parent_of(relation, cells_);
+    if (parent == old_parent && !retimed) {
+      if (parent) touch_parent(*parent);
+      continue;
+    }
+    if (old_parent) {
+      graph_->unlink(id, *old_parent, node, time);
+      touch_parent(*old_parent);
+    }
+    if (parent) {
+      graph_->link(id, *parent, node, time);
+      touch_parent(*parent);
+    }
+  }
+}
+
+void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
+  const auto newest = graph_->newest_version(node);
+  if (!newest || newest->deleted) return;
+  if (const auto& relations = relations_of_child_[node.table.value]; !relations.empty()) {
+    const RowContent* row = rows_->content(node, *newest);
+    const std::vector<Value> cells = row == nullptr ? std::vector<Value>() : row->cells;
+    for (const RelationId id : relations) {
+      if (const auto parent = parent_of(schema_.relations()[id.value], cells)) {
+        graph_->unlink(id, *parent, node, time);
+        touch_parent(*parent);
+      }
+    }
+  }
+  graph_->put_version(node, {time, ordinal, true});
+}
+
+void Fold::truncate(TableId table, Ordinal ordinal, TimeUs time) {
+  const std::uint32_t count = graph_->node_count(table);
+  for (std::uint32_t row = 0; row < count; ++row)
+    remove(NodeId{table, row}, ordinal, time);
+}
+
+}  // namespace accrete::daemon

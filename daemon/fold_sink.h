@@ -1,0 +1,49 @@
+// Who hears what the fold derives. The live daemon publishes; a backtest writes files and counts.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "daemon/plan.h"
+#include "models/candidate.h"
+#include "proto/ids.h"
+#include "proto/prediction.h"
+#include "store/prediction_log.h"
+
+namespace accrete::daemon {
+
+/// A label that has just become known.
+struct MaturedLabel {
+  const TaskPlan* task = nullptr;
+  TimeUs as_of;
+  std::string_view entity_key;  ///< canonical key bytes
+  double value = 0;             ///< 0/1, the number, or the class index
+  std::string_view text;        ///< multiclass: the class
+};
+
+/// A prediction that has just been graded against its label.
+struct GradedPrediction {
+  const TaskPlan* task = nullptr;
+  TimeUs as_of;
+  Trigger trigger = Trigger::Tick;
+  std::span<const models::Output> outputs;  ///< one per candidate
+  const models::Output* mixed = nullptr;
+  double label = 0;
+};
+
+class FoldSink {
+ public:
+  FoldSink() = default;
+  FoldSink(const FoldSink&) = delete;
+  FoldSink& operator=(const FoldSink&) = delete;
+  virtual ~FoldSink() = default;
+
+  /// Predictions of one or several instants, in sequence order, already in the prediction log.
+  virtual void predictions(std::span<const store::StoredPrediction> predictions) = 0;
+  virtual void label(const MaturedLabel& label) = 0;
+  virtual void graded(const GradedPrediction& graded) = 0;
+};
+
+}  // namespace accrete::daemon

@@ -1,0 +1,65 @@
+// Writing transactions to the log.
+#include "daemon/log_sink.h"
+
+#include <algorithm>
+#include <string>
+#include <utility>
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::uint32_t kCommitsBetweenLooks = 256;  // asking for the size costs about 10 us
+
+}  // namespace
+
+std::uint64_t LogSink::position(std::string_view source) {
+  const auto id = log_.source(source);
+  return id ? log_.position(id.value()) : 0;
+}
+
+void LogSink::advance(SourceId source, std::uint64_t position) {
+  for (store::Log::Advance& known : advances_) {
+    if (known.source != source) continue;
+    known.position = std::max(known.position, position);
+    return;
+  }
+  advances_.push_back({source, position});
+}
+
+Status LogSink::check_room() {
+  if (log_bytes_max_ == 0) return Ok{};
+  if (full_ || commits_since_look_++ % kCommitsBetweenLooks == 0) {
+    full_ = database_.disk_bytes() > log_bytes_max_;
+  }
+  if (!full_) return Ok{};
+  return Error{Errc::Exhausted,
+               "the store is larger than limits.log_bytes_max = " + std::to_string(log_bytes_max_) +
+                   " bytes; raise it and reload, nothing was lost"};
+}
+
+Status LogSink::commit(std::span<const stream::Transaction> transactions,
+                       std::span<const stream::Rejected> rejected) {
+  ACCRETE_DO(check_room());
+  advances_.clear();
+  LogSlice slice;
+  slice.first = Ordinal{log_.end().value + 1};
+  for (const stream::Transaction& transaction : transactions) {
+    ACCRETE_TRY(const SourceId source, log_.source(transaction.source));
+    for (std::size_t i = 0; i < transaction.records.size(); ++i) {
+      const bool last = i + 1 == transaction.records.size();
+      slice.append({source, transaction.position, last}, transaction.records[i]);
+    }
+    advance(source, transaction.position);
+  }
+  std::vector<store::DeadLetter> letters;
+  for (const stream::Rejected& letter : rejected) {
+    letters.push_back({0, std::string(letter.source), letter.position, letter.reason,
+                       std::string(letter.record)});
+    ACCRETE_TRY(const SourceId source, log_.source(letter.source));
+    advance(source, letter.position);
+  }
+  ACCRETE_DO(log_.append(slice, advances_, letters));
+  return slice.size() == 0 ? Status(Ok{}) : next_(std::move(slice));
+}
+
+}  // namespace accrete::daemon

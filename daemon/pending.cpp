@@ -1,0 +1,120 @@
+// Keeping predictions until their outcome is known.
+#include "daemon/pending.h"
+
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "proto/bytes.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+std::string encode(const PendingBatch& batch) {
+  std::string bytes;
+  ByteWriter writer(bytes);
+  writer.put(batch.number);
+  writer.put(batch.at.value);
+  writer.put(batch.due.value);
+  writer.put(static_cast<std::uint8_t>(batch.trigger));
+  writer.put(batch.width);
+  writer.put(batch.classes);
+  writer.put_all(std::span(batch.rows));
+  writer.put_all(std::span(batch.features));
+  writer.put_all(std::span(batch.outputs));
+  return bytes;
+}
+
+Result<PendingBatch> decode(std::string_view bytes) {
+  ByteReader reader(bytes);
+  PendingBatch batch;
+  batch.number = reader.get<std::uint64_t>();
+  batch.at.value = reader.get<std::int64_t>();
+  batch.due.value = reader.get<std::int64_t>();
+  batch.trigger = static_cast<Trigger>(reader.get<std::uint8_t>());
+  batch.width = reader.get<std::uint32_t>();
+  batch.classes = reader.get<std::uint32_t>();
+  batch.rows = reader.get_all<std::uint32_t>();
+  batch.features = reader.get_all<float>();
+  batch.outputs = reader.get_all<double>();
+  if (!reader.done() || batch.features.size() != batch.rows.size() * batch.width) {
+    return Error{Errc::Corruption, "a batch of pending predictions does not decode"};
+  }
+  return batch;
+}
+
+}  // namespace
+
+std::string PendingQueue::key_of(std::uint64_t number) const {
+  std::string key = prefix_;
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>((number >> shift) & 0xFF));
+  }
+  return key;
+}
+
+void PendingQueue::push(PendingBatch batch) {
+  batch.number = next_number_++;
+  predictions_ += batch.rows.size();
+  memory_bytes_ += batch.bytes();
+  const auto count = static_cast<std::uint32_t>(batch.rows.size());
+  queue_.push_back({std::move(batch), count, false, true});
+}
+
+Result<PendingBatch> PendingQueue::pop(store::State& state) {
+  Entry entry = std::move(queue_.front());
+  queue_.pop_front();
+  predictions_ -= entry.count;
+  if (entry.resident) {
+    memory_bytes_ -= entry.batch.bytes();
+  } else {
+    ACCRETE_TRY(const auto bytes, state.get(Section::Labels, key_of(entry.batch.number)));
+    if (!bytes) return Error{Errc::Corruption, "a batch of pending predictions is missing"};
+    ACCRETE_TRY(entry.batch, decode(*bytes));
+  }
+  if (entry.committed) taken_.push_back(entry.batch.number);
+  return std::move(entry.batch);
+}
+
+void PendingQueue::stage(store::State& state) {
+  for (const std::uint64_t number : taken_)
+    state.erase(Section::Labels, key_of(number));
+  taken_.clear();
+  for (Entry& entry : queue_) {
+    if (entry.committed) continue;
+    state.put(Section::Labels, key_of(entry.batch.number), encode(entry.batch));
+    entry.committed = true;
+  }
+}
+
+void PendingQueue::shrink(std::size_t bytes_max) {
+  for (auto entry = queue_.rbegin(); entry != queue_.rend() && memory_bytes_ > bytes_max; ++entry) {
+    if (!entry->resident || !entry->committed) continue;
+    memory_bytes_ -= entry->batch.bytes();
+    entry->batch.rows = {};
+    entry->batch.features = {};
+    entry->batch.outputs = {};
+    entry->resident = false;
+  }
+}
+
+Status PendingQueue::load(store::State& state) {
+  std::optional<Error> failure;
+  ACCRETE_DO(state.scan(Section::Labels, prefix_, [&](std::string_view, std::string_view value) {
+    auto batch = decode(value);
+    if (!batch) {
+      failure = batch.error();
+      return false;
+    }
+    next_number_ = batch.value().number;
+    push(std::move(batch).value());
+    queue_.back().committed = true;
+    return true;
+  }));
+  if (failure) return *failure;
+  return Ok{};
+}
+
+}  // namespace accrete::daemon

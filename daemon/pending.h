@@ -1,0 +1,74 @@
+// Predictions that wait for their outcome, in the order in which it becomes known.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/ids.h"
+#include "proto/prediction.h"
+#include "proto/result.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// All predictions of one tick (or one instant's requests) of one task.
+struct PendingBatch {
+  std::uint64_t number = 0;  ///< 1, 2, 3, … within the task
+  TimeUs at;                 ///< as-of time of the predictions
+  TimeUs due;                ///< end of the label window
+  Trigger trigger = Trigger::Tick;
+  std::uint32_t width = 0;    ///< features per entity
+  std::uint32_t classes = 0;  ///< outputs per candidate: 1, or the classes known then
+  std::vector<std::uint32_t> rows;
+  std::vector<float> features;  ///< rows × width
+  std::vector<double> outputs;  ///< rows × (candidates + 1) × classes; the mixture last
+
+  std::size_t bytes() const {
+    return rows.capacity() * sizeof(std::uint32_t) + features.capacity() * sizeof(float) +
+           outputs.capacity() * sizeof(double);
+  }
+};
+
+/// FIFO of batches: as-of times rise, so due times do. Contents of batches that are committed may
+/// live in the store only, and come back when they are due.
+class PendingQueue {
+ public:
+  explicit PendingQueue(std::string key_prefix) : prefix_(std::move(key_prefix)) {}
+
+  bool empty() const { return queue_.empty(); }
+  TimeUs next_due() const { return queue_.front().batch.due; }
+  std::uint64_t predictions() const { return predictions_; }
+  std::size_t memory_bytes() const { return memory_bytes_; }
+
+  void push(PendingBatch batch);
+  /// Take the batch that is due first. Errors: Corruption, Unavailable from the store.
+  Result<PendingBatch> pop(store::State& state);
+
+  /// Stage new batches and the removal of taken ones.
+  void stage(store::State& state);
+  /// After the commit: keep at most `bytes_max` in memory; what is due last goes first.
+  void shrink(std::size_t bytes_max);
+  /// Errors: Corruption.
+  Status load(store::State& state);
+
+ private:
+  struct Entry {
+    PendingBatch batch;  ///< header always; vectors empty when not resident
+    std::uint32_t count = 0;
+    bool committed = false;
+    bool resident = true;
+  };
+  std::string key_of(std::uint64_t number) const;
+
+  std::string prefix_;
+  std::deque<Entry> queue_;
+  std::vector<std::uint64_t> taken_;  // committed batches popped since the last stage
+  std::uint64_t next_number_ = 1;
+  std::uint64_t predictions_ = 0;
+  std::size_t memory_bytes_ = 0;
+};
+
+}  // namespace accrete::daemon

@@ -1,0 +1,387 @@
+// Opening, the three threads, stopping.
+#include "daemon/server.h"
+
+#include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <utility>
+
+#include <poll.h>
+#include <spdlog/spdlog.h>
+
+#include "daemon/answers.h"
+#include "daemon/backtest.h"
+#include "daemon/clock.h"
+#include "daemon/fold.h"
+#include "daemon/live_sink.h"
+#include "daemon/log_sink.h"
+#include "store/database.h"
+#include "store/log.h"
+#include "store/prediction_log.h"
+#include "store/state.h"
+#include "stream/ingest_server.h"
+#include "stream/publish_server.h"
+#include "stream/socket.h"
+
+namespace accrete::daemon {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr std::size_t kOutgoingBatches = 64;
+constexpr std::size_t kQuestions = 64;
+constexpr std::int64_t kPruneIntervalUs = 10'000'000;
+
+stream::EndpointOptions endpoint(const std::string& address, const stream::CurveKeys& keys) {
+  stream::EndpointOptions options;
+  options.address = address;
+  options.curve = keys;
+  return options;
+}
+
+/// The daemon's own pair and the clients it lets in; empty keys where CURVE is not configured.
+Result<stream::CurveKeys> curve_keys(const EndpointsConfig& config) {
+  if (config.curve_key_file.empty()) return stream::CurveKeys{};
+  ACCRETE_TRY(stream::CurveKeys keys, stream::read_key_file(config.curve_key_file));
+  if (config.curve_clients_file.empty()) return keys;
+  std::ifstream file(config.curve_clients_file);
+  if (!file) {
+    return Error{Errc::Unavailable, config.curve_clients_file + ": cannot be read"};
+  }
+  for (std::string line; std::getline(file, line);) {
+    line.erase(std::min(line.find('#'), line.size()));
+    line.erase(line.find_last_not_of(" \t\r") + 1);
+    line.erase(0, line.find_first_not_of(" \t"));
+    if (!line.empty()) keys.allowed.push_back(line);
+  }
+  if (keys.allowed.empty()) {
+    return Error{Errc::Malformed, config.curve_clients_file +
+                                      ": no client key in it; one public key a line, or leave "
+                                      "curve.clients_file out to let in every client"};
+  }
+  return keys;
+}
+
+}  // namespace
+
+struct Server::Parts {
+  explicit Parts(const Config& configuration)
+      : config(configuration),
+        slices(configuration.limits.queue_batches_max),
+        questions(kQuestions),
+        outgoing(kOutgoingBatches),
+        answers(kQuestions + 1) {}
+
+  const Config& config;
+  Gauges gauges;
+  stream::Mailbox<LogSlice> slices;                    // ingest -> fold
+  stream::Mailbox<stream::ControlQuestion> questions;  // publish -> fold
+  stream::Mailbox<stream::OutgoingBatch> outgoing;     // fold -> publish
+  stream::Mailbox<stream::ControlAnswer> answers;      // fold -> publish
+
+  std::unique_ptr<store::Database> database;
+  std::optional<store::Log> log;
+  std::unique_ptr<store::State> state;
+  std::unique_ptr<store::PredictionLog> predictions;
+  std::unique_ptr<LiveSink> live_sink;
+  std::unique_ptr<Fold> fold;
+  std::unique_ptr<StoredPast> past;
+  std::unique_ptr<LogSink> log_sink;
+  stream::Context context;
+  std::unique_ptr<stream::IngestServer> ingest;
+  std::unique_ptr<stream::PublishServer> publish;
+
+  std::atomic<bool> stop_ingest{false};
+  std::atomic<bool> checkpoint_wanted{false};
+  std::thread ingest_thread;
+  std::thread fold_thread;
+  std::thread publish_thread;
+  std::int64_t pruned_at_us = 0;
+
+  mutable std::mutex failure_mutex;
+  std::optional<Error> first_failure;
+
+  void fail(const char* thread, const Error& error) {
+    spdlog::error("{}: {}", thread, error.detail);
+    const std::lock_guard lock(failure_mutex);
+    if (!first_failure) first_failure = error;
+  }
+
+  bool failed() const {
+    const std::lock_guard lock(failure_mutex);
+    return first_failure.has_value();
+  }
+
+  Status open_store();
+  Status catch_up(const std::function<void(std::uint64_t, std::uint64_t)>& recovering);
+  Status open_publish(const stream::CurveKeys& keys);
+  Status open_ingest(const stream::CurveKeys& keys);
+  void run_ingest();
+  void run_fold();
+  void run_publish();
+  Status drain();
+  Status turn(Answers& answering);
+  Status prune();
+  void note_ingest();
+  void note_publish();
+};
+
+Status Server::Parts::open_store() {
+  ACCRETE_TRY(database, store::Database::open(database_options(config, config.store.path)));
+  ACCRETE_TRY(log, store::Log::open(*database));
+  ACCRETE_TRY(state, store::State::open(*database));
+  ACCRETE_TRY(predictions, store::PredictionLog::open(*database));
+  const bool refold = !state->fresh() && state->cursor().fingerprint != fold_fingerprint(config);
+  if (refold) {
+    spdlog::warn(
+        "the configuration changed what is folded: folding the whole log again as epoch {}",
+        state->cursor().epoch + 1);
+  }
+  live_sink = std::make_unique<LiveSink>(outgoing, refold ? PredictionSeq{} : predictions->end());
+  ACCRETE_TRY(
+      fold, Fold::open(config, fold_options(config), *log, *state, predictions.get(), *live_sink));
+  past = std::make_unique<StoredPast>(*predictions, fold->epoch());
+  return Ok{};
+}
+
+/// Fold what the log holds beyond the last commit; the same records give the same predictions.
+Status Server::Parts::catch_up(
+    const std::function<void(std::uint64_t, std::uint64_t)>& recovering) {
+  const Ordinal end = log->end();
+  const bool behind = fold->admitted() < end;
+  while (fold->admitted() < end) {
+    ACCRETE_TRY(const LogSlice slice,
+                log->read(Ordinal{fold->admitted().value + 1}, 8192, 8u << 20));
+    if (slice.size() == 0) {
+      return Error{Errc::Corruption, "the log ends at record " +
+                                         std::to_string(fold->admitted().value) + " of " +
+                                         std::to_string(end.value)};
+    }
+    ACCRETE_DO(fold->admit(slice));
+    recovering(fold->admitted().value, end.value);
+  }
+  return behind ? fold->checkpoint() : Status(Ok{});
+}
+
+Status Server::Parts::open_publish(const stream::CurveKeys& keys) {
+  stream::PublishOptions options;
+  options.predictions = endpoint(config.endpoints.predictions, keys);
+  options.replay = endpoint(config.endpoints.replay, keys);
+  options.control = endpoint(config.endpoints.control, keys);
+  ACCRETE_TRY(publish, stream::PublishServer::open(context.get(), options, outgoing, answers, *past,
+                                                   [this](stream::ControlQuestion question) {
+                                                     return questions.try_send(question);
+                                                   }));
+  return Ok{};
+}
+
+Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
+  log_sink = std::make_unique<LogSink>(*database, *log, config.limits.log_bytes_max,
+                                       [this](LogSlice slice) -> Status {
+                                         if (slices.send(std::move(slice))) return Ok{};
+                                         return Error{Errc::Unavailable, "stopping"};
+                                       });
+  stream::IngestOptions options;
+  options.endpoint = endpoint(config.endpoints.ingest, keys);
+  options.credit_bytes = config.limits.credit_bytes;
+  options.transaction_bytes_max = config.limits.transaction_bytes_max;
+  options.group_rows_max = config.limits.group_rows_max;
+  options.producers_max = config.limits.producers_max;
+  Schema schema = config.schema;
+  Layouts layouts;
+  for (const Layout& layout : fold->layouts())
+    ACCRETE_DO(layouts.declare(layout, schema));
+  ACCRETE_TRY(ingest, stream::IngestServer::open(context.get(), options, schema, std::move(layouts),
+                                                 *log_sink));
+  return Ok{};
+}
+
+void Server::Parts::note_ingest() {
+  const stream::IngestCounters& counters = ingest->counters();
+  gauges.ingest_rows = counters.rows;
+  gauges.ingest_bytes = counters.bytes;
+  gauges.ingest_transactions = counters.transactions;
+  gauges.ingest_duplicates = counters.duplicates;
+  gauges.ingest_rejected = counters.rejected;
+  gauges.ingest_faults = counters.faults;
+  gauges.ingest_commits = counters.commits;
+  gauges.ingest_sessions = counters.sessions;
+}
+
+void Server::Parts::run_ingest() {
+  std::uint64_t letters = log->dead_letter_count();
+  while (!stop_ingest) {
+    Status polled = ingest->poll(200ms);
+    if (!polled) {
+      if (!stop_ingest) fail("ingest", polled.error());
+      break;
+    }
+    note_ingest();
+    if (log->dead_letter_count() > letters + 1000) {
+      letters = log->dead_letter_count();
+      if (Status pruned = log->prune_dead_letters(config.limits.dead_letters_max); !pruned) {
+        fail("ingest", pruned.error());
+        break;
+      }
+    }
+  }
+  ingest.reset();
+  slices.close();
+}
+
+Status Server::Parts::drain() {
+  const Ordinal end = log->end();
+  while (fold->admitted() < end) {
+    const auto slice = slices.receive();
+    if (!slice) return Error{Errc::Unavailable, "stopping"};
+    ACCRETE_DO(fold->admit(*slice));
+  }
+  return fold->checkpoint();
+}
+
+Status Server::Parts::prune() {
+  const std::int64_t now = wall_clock_us();
+  if (now - pruned_at_us < kPruneIntervalUs) return Ok{};
+  pruned_at_us = now;
+  const LimitsConfig& limits = config.limits;
+  const TimeUs oldest = limits.predictions_age_max_us > 0 && fold->now() != kTimeMin
+                            ? TimeUs{fold->now().value - limits.predictions_age_max_us}
+                            : kTimeMin;
+  ACCRETE_TRY(const auto pruned, predictions->prune(limits.predictions_bytes_max, oldest,
+                                                    now - limits.subscriber_deadline_us));
+  for (const std::string& name : pruned.dropped_subscribers) {
+    spdlog::warn("subscriber \"{}\" was silent longer than limits.subscriber_deadline: dropped",
+                 name);
+  }
+  return Ok{};
+}
+
+/// One turn of the fold thread: what mail there is, or half a second of quiet.
+Status Server::Parts::turn(Answers& answering) {
+  pollfd waiting[2] = {{slices.fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
+  ::poll(waiting, 2, 500);
+  ++gauges.fold_turns;
+  if (const auto slice = slices.try_receive()) ACCRETE_DO(fold->admit(*slice));
+  while (auto question = questions.try_receive()) {
+    answers.send({question->peer, answering.answer(question->bytes)});
+  }
+  if (checkpoint_wanted.exchange(false)) ACCRETE_DO(fold->checkpoint());
+  return prune();
+}
+
+void Server::Parts::run_fold() {
+  Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges,
+                     [this] { return slices.size(); }, [this] { return drain(); },
+                     [] {
+                       return std::string(
+                           R"({"reloaded":["log level"],"needs_restart":["everything else"]})");
+                     }});
+  while (!slices.closed()) {
+    if (Status done = turn(answering); !done) {
+      fail("fold", done.error());
+      break;
+    }
+  }
+  if (!failed()) {
+    if (Status done = fold->checkpoint(); !done) fail("fold", done.error());
+  }
+  slices.close();
+  outgoing.close();
+  answers.close();
+}
+
+void Server::Parts::note_publish() {
+  const stream::PublishCounters& counters = publish->counters();
+  gauges.published = counters.published;
+  gauges.replayed = counters.replayed;
+  gauges.snapshots = counters.snapshots;
+  gauges.questions = counters.questions;
+  gauges.publish_faults = counters.faults;
+}
+
+void Server::Parts::run_publish() {
+  while (true) {
+    const auto more = publish->poll(500ms);
+    if (!more) fail("publish", more.error());
+    if (!more || !more.value()) break;
+    note_publish();
+  }
+  publish.reset();
+  outgoing.close();
+}
+
+Server::Server(std::unique_ptr<Parts> parts) : parts_(std::move(parts)) {}
+
+Server::~Server() {
+  if (parts_ && parts_->fold_thread.joinable()) static_cast<void>(bool(stop()));
+}
+
+Result<std::unique_ptr<Server>> Server::start(
+    const Config& config,
+    const std::function<void(std::uint64_t done, std::uint64_t total)>& recovering) {
+  auto parts = std::make_unique<Parts>(config);
+  ACCRETE_TRY(const stream::CurveKeys keys, curve_keys(config.endpoints));
+  for (const std::string& address : {config.endpoints.ingest, config.endpoints.predictions,
+                                     config.endpoints.replay, config.endpoints.control}) {
+    ACCRETE_DO(stream::check_endpoint(endpoint(address, keys)));
+  }
+  ACCRETE_DO(parts->open_store());
+  ACCRETE_DO(parts->open_publish(keys));
+  Parts* const raw = parts.get();
+  // Publishing runs while the log is caught up: subscribers may read the past meanwhile.
+  parts->publish_thread = std::thread([raw] { raw->run_publish(); });
+  std::unique_ptr<Server> server(new Server(std::move(parts)));
+  Status ready = raw->catch_up(recovering);
+  if (ready) ready = raw->open_ingest(keys);
+  if (!ready) {
+    raw->outgoing.close();
+    raw->publish_thread.join();
+    return std::move(ready).error();
+  }
+  raw->fold_thread = std::thread([raw] { raw->run_fold(); });
+  raw->ingest_thread = std::thread([raw] { raw->run_ingest(); });
+  return server;
+}
+
+std::optional<Error> Server::failure() const {
+  const std::lock_guard lock(parts_->failure_mutex);
+  return parts_->first_failure;
+}
+
+std::uint64_t Server::fold_turns() const {
+  return parts_->gauges.fold_turns;
+}
+
+std::string Server::summary() const {
+  return std::to_string(parts_->log->end().value) + " records durable, " +
+         std::to_string(parts_->predictions->end().value) + " predictions, " +
+         std::to_string(parts_->slices.size()) + " groups waiting";
+}
+
+void Server::request_checkpoint() {
+  parts_->checkpoint_wanted = true;
+}
+
+Status Server::stop() {
+  parts_->stop_ingest = true;
+  if (parts_->ingest_thread.joinable()) parts_->ingest_thread.join();
+  if (parts_->fold_thread.joinable()) parts_->fold_thread.join();
+  if (parts_->publish_thread.joinable()) parts_->publish_thread.join();
+  if (const auto error = failure()) return *error;
+  return Ok{};
+}
+
+std::string Server::ingest_address() const {
+  return parts_->ingest->bound_address();
+}
+std::string Server::predictions_address() const {
+  return parts_->publish->predictions_address();
+}
+std::string Server::replay_address() const {
+  return parts_->publish->replay_address();
+}
+std::string Server::control_address() const {
+  return parts_->publish->control_address();
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,336 @@
+// Predicting, grading and learning of one task.
+#include "daemon/task.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "daemon/learners.h"
+#include "proto/time.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kMetricsWindow = 2000;
+constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
+
+}  // namespace
+
+/// Features and outputs of several entities at one instant.
+struct Task::Scored {
+  std::vector<std::uint32_t> rows;
+  std::size_t width = 0;
+  std::vector<float> features;          // rows × width
+  std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
+};
+
+Task::Task(TaskPlan plan, const TaskWorld& world, std::size_t pending_max)
+    : plan_(std::move(plan)),
+      world_(world),
+      pending_max_(pending_max),
+      features_(make_row_features(plan_, *world.schema, *world.graph, *world.rows)),
+      candidates_(make_candidates(plan_.kind)),
+      mixer_(
+          std::make_unique<models::Mixer>(plan_.kind, candidates_.size(), models::MixerOptions{})),
+      pending_(plan_.name + "/pending/") {
+  for (const auto& candidate : candidates_)
+    names_.emplace_back(candidate->name());
+  metrics_.assign(candidates_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+}
+
+void Task::begin(TimeUs first) {
+  next_tick_ = plan_.tick_at_or_after(first);
+}
+
+void Task::touch(std::uint32_t row) {
+  if (!plan_.on_change) return;
+  if (row >= is_touched_.size()) is_touched_.resize(row + 1, false);
+  if (is_touched_[row]) return;
+  is_touched_[row] = true;
+  touched_.push_back(row);
+}
+
+TimeUs Task::next_event() const {
+  TimeUs next = next_tick_;
+  if (!pending_.empty()) next = std::min(next, pending_.next_due());
+  if (!held_back_.empty()) next = std::min(next, held_back_.begin()->first);
+  return next;
+}
+
+std::vector<std::string> Task::candidate_names() const {
+  return names_;
+}
+
+models::LabelHistory& Task::history(std::uint32_t row) {
+  if (row >= histories_.size()) histories_.resize(row + 1);
+  return histories_[row];
+}
+
+const models::LabelHistory& Task::known_history(std::uint32_t row) const {
+  static const models::LabelHistory kNone;
+  return row < histories_.size() ? histories_[row] : kNone;
+}
+
+bool Task::eligible(std::uint32_t row, TimeUs at) {
+  const NodeId node{plan_.entity, row};
+  const auto version = world_.graph->version(node, at);
+  if (!version || version->deleted) return false;
+  return !plan_.where || world_.windows->belongs(*plan_.where, node, at);
+}
+
+std::vector<std::uint32_t> Task::population(TimeUs at) {
+  std::vector<std::uint32_t> rows;
+  const std::uint32_t count = world_.graph->node_count(plan_.entity);
+  for (std::uint32_t row = 0; row < count; ++row) {
+    if (eligible(row, at)) rows.push_back(row);
+  }
+  return rows;
+}
+
+std::vector<double> Task::feature_values(std::uint32_t row, TimeUs at) {
+  std::vector<double> values;
+  features_->compute(NodeId{plan_.entity, row}, at, known_history(row), values);
+  return values;
+}
+
+void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored) {
+  const std::size_t per_row = candidates_.size() + 1;
+  scored.rows.assign(rows.begin(), rows.end());
+  scored.width = features_->width();
+  scored.features.clear();
+  scored.features.reserve(rows.size() * scored.width);
+  std::vector<double> values;
+  for (const std::uint32_t row : rows) {
+    features_->compute(NodeId{plan_.entity, row}, at, known_history(row), values);
+    // Kept, learnt from and predicted with as floats, so that all three see the same number.
+    for (const double value : values)
+      scored.features.push_back(static_cast<float>(value));
+  }
+  scored.outputs.resize(rows.size() * per_row);
+  const auto count = static_cast<std::ptrdiff_t>(rows.size());
+#pragma omp parallel for schedule(static) if (count >= 256)
+  for (std::ptrdiff_t r = 0; r < count; ++r) {
+    const auto i = static_cast<std::size_t>(r);
+    const float* begin = scored.features.data() + i * scored.width;
+    const std::vector<double> features(begin, begin + scored.width);
+    const models::Input input{features, &known_history(rows[i])};
+    models::Output* outputs = scored.outputs.data() + i * per_row;
+    for (std::size_t c = 0; c < candidates_.size(); ++c)
+      candidates_[c]->predict(input, outputs[c]);
+    mixer_->combine({outputs, candidates_.size()}, outputs[candidates_.size()]);
+  }
+}
+
+std::string Task::entity_key(std::uint32_t row, TimeUs at) {
+  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
+  std::string key;
+  if (content == nullptr) return key;
+  for (const ColumnId column : world_.schema->table(plan_.entity).key) {
+    append_key(key, content->at(column));
+  }
+  return key;
+}
+
+Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit) {
+  const std::size_t per_row = candidates_.size() + 1;
+  Prediction prediction;
+  for (std::size_t i = 0; i < scored.rows.size(); ++i) {
+    const models::Output* outputs = scored.outputs.data() + i * per_row;
+    const models::Output& mixed = outputs[candidates_.size()];
+    const std::string key = entity_key(scored.rows[i], at);
+    prediction = Prediction{};
+    prediction.task = plan_.name;
+    prediction.entity_key = key;
+    prediction.as_of = at;
+    prediction.trigger = trigger;
+    prediction.kind = plan_.kind;
+    prediction.score = mixed.value;
+    prediction.model = labels_;
+    std::size_t top = 0;  // multiclass: candidates are quoted on the mixture's best class
+    for (std::size_t k = 0; k < mixed.classes.size() && k < class_names_.size(); ++k) {
+      prediction.classes.push_back({class_names_[k], mixed.classes[k]});
+      if (mixed.classes[k] > mixed.classes[top]) top = k;
+    }
+    if (plan_.kind == TaskKind::Regression && mixed.variance > 0) {
+      const double half = kNormal95 * std::sqrt(mixed.variance);
+      prediction.low = mixed.value - half;
+      prediction.high = mixed.value + half;
+    }
+    for (std::size_t c = 0; c < candidates_.size(); ++c) {
+      const bool has_class = plan_.kind == TaskKind::Multiclass && top < outputs[c].classes.size();
+      prediction.candidates.push_back(
+          {names_[c], has_class ? outputs[c].classes[top] : outputs[c].value});
+    }
+    ACCRETE_DO(emit(prediction));
+  }
+  return Ok{};
+}
+
+void Task::keep(const Scored& scored, TimeUs at, Trigger trigger) {
+  if (scored.rows.empty()) return;
+  if (pending_.predictions() + scored.rows.size() > pending_max_) {
+    shed_ += scored.rows.size();
+    return;
+  }
+  const std::size_t per_row = candidates_.size() + 1;
+  PendingBatch batch;
+  batch.at = at;
+  batch.due = shift(at, plan_.target.end_us);
+  batch.trigger = trigger;
+  batch.width = static_cast<std::uint32_t>(scored.width);
+  const bool multiclass = plan_.kind == TaskKind::Multiclass;
+  batch.classes = multiclass ? static_cast<std::uint32_t>(class_names_.size()) : 1;
+  batch.rows = scored.rows;
+  batch.features = scored.features;
+  batch.outputs.reserve(scored.rows.size() * per_row * batch.classes);
+  for (const models::Output& output : scored.outputs) {
+    if (!multiclass) batch.outputs.push_back(output.value);
+    for (std::uint32_t k = 0; multiclass && k < batch.classes; ++k) {
+      batch.outputs.push_back(k < output.classes.size() ? output.classes[k] : 0);
+    }
+  }
+  pending_.push(std::move(batch));
+}
+
+bool Task::debounced(std::uint32_t row, TimeUs at) {
+  if (plan_.debounce_us <= 0) return false;
+  if (row >= republished_.size()) republished_.resize(row + 1, kTimeMin);
+  const TimeUs free = shift(republished_[row], plan_.debounce_us);
+  if (republished_[row] != kTimeMin && at < free) {
+    held_back_.insert({free, row});
+    return true;
+  }
+  republished_[row] = at;
+  return false;
+}
+
+Status Task::republish(TimeUs at, const Emit& emit) {
+  if (touched_.empty()) return Ok{};
+  std::vector<std::uint32_t> rows;
+  for (const std::uint32_t row : touched_) {
+    is_touched_[row] = false;
+    if (at != kTimeMin && at <= frozen_after_ && eligible(row, at) && !debounced(row, at)) {
+      rows.push_back(row);
+    }
+  }
+  touched_.clear();
+  Scored scored;
+  score(rows, at, scored);
+  return publish(scored, at, Trigger::Change, emit);
+}
+
+Status Task::tick(TimeUs at, const Emit& emit) {
+  Scored scored;
+  std::vector<std::uint32_t> late;
+  while (!held_back_.empty() && held_back_.begin()->first <= at) {
+    const std::uint32_t row = held_back_.begin()->second;
+    held_back_.erase(held_back_.begin());
+    if (!eligible(row, at)) continue;
+    republished_[row] = at;
+    late.push_back(row);
+  }
+  if (!late.empty()) {
+    score(late, at, scored);
+    ACCRETE_DO(publish(scored, at, Trigger::Change, emit));
+  }
+  if (next_tick_ != at) return Ok{};
+  next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
+  if (at > frozen_after_) return Ok{};
+  last_tick_ = at;
+  score(population(at), at, scored);
+  keep(scored, at, Trigger::Tick);
+  return publish(scored, at, Trigger::Tick, emit);
+}
+
+Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
+  Scored scored;
+  score(rows, at, scored);
+  keep(scored, at, Trigger::Request);
+  return publish(scored, at, Trigger::Request, emit);
+}
+
+Status Task::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
+  std::vector<std::uint32_t> valid;
+  for (const std::uint32_t row : rows) {
+    const auto version = world_.graph->version(NodeId{plan_.entity, row}, at);
+    if (version && !version->deleted) valid.push_back(row);
+  }
+  Scored scored;
+  score(valid, at, scored);
+  return publish(scored, at, Trigger::Query, emit);
+}
+
+double Task::label_value(const WindowValue& label) {
+  if (plan_.kind != TaskKind::Multiclass) return label.number;
+  const auto next = static_cast<std::uint32_t>(class_names_.size());
+  const auto [found, is_new] = class_index_.emplace(label.text, next);
+  if (is_new) class_names_.push_back(label.text);
+  return found->second;
+}
+
+Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
+  while (!pending_.empty() && pending_.next_due() <= at) {
+    ACCRETE_TRY(const PendingBatch batch, pending_.pop(state));
+    if (batch.due > frozen_after_) continue;
+    std::vector<std::pair<std::size_t, double>> learnt;
+    for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+      const NodeId entity{plan_.entity, batch.rows[i]};
+      const auto label = world_.windows->label(plan_, entity, batch.at);
+      if (!label) continue;
+      grade(batch, i, *label, sink);
+      if (batch.trigger == Trigger::Tick) learnt.emplace_back(i, label_value(*label));
+    }
+    if (batch.trigger != Trigger::Tick || learnt.empty()) continue;
+    for (const auto& [i, value] : learnt) {
+      const float* begin = batch.features.data() + i * batch.width;
+      const std::vector<double> features(begin, begin + batch.width);
+      const models::Input input{features, &known_history(batch.rows[i])};
+      for (auto& candidate : candidates_)
+        candidate->learn(input, value, 1.0);
+      history(batch.rows[i]).learn(plan_.kind, value);
+      dirty_histories_.insert(batch.rows[i]);
+      ++labels_;
+    }
+    for (auto& candidate : candidates_)
+      candidate->settle();
+    mixer_->settle();
+    learners_dirty_ = true;
+  }
+  return Ok{};
+}
+
+void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& label,
+                 FoldSink& sink) {
+  const std::size_t per_row = candidates_.size() + 1;
+  std::vector<models::Output> outputs(per_row);
+  const double* kept = batch.outputs.data() + i * per_row * batch.classes;
+  for (std::size_t c = 0; c < per_row; ++c) {
+    if (plan_.kind == TaskKind::Multiclass) {
+      outputs[c].classes.assign(kept + c * batch.classes, kept + (c + 1) * batch.classes);
+    } else {
+      outputs[c].value = kept[c];
+    }
+  }
+  const double value = label_value(label);
+  const std::string key = entity_key(batch.rows[i], batch.at);
+  if (batch.trigger == Trigger::Tick) {
+    mixer_->grade({outputs.data(), candidates_.size()}, value);
+    for (std::size_t c = 0; c < per_row; ++c)
+      metrics_[c].add(outputs[c], value);
+    sink.label({&plan_, batch.at, key, value, label.text});
+  }
+  sink.graded({&plan_,
+               batch.at,
+               batch.trigger,
+               {outputs.data(), candidates_.size()},
+               &outputs[candidates_.size()],
+               value});
+}
+
+std::size_t Task::memory_bytes() const {
+  return pending_.memory_bytes() + histories_.capacity() * sizeof(models::LabelHistory) +
+         is_touched_.capacity() / 8 + republished_.capacity() * sizeof(TimeUs) +
+         held_back_.size() * 64;
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,150 @@
+// What a task keeps across restarts: learners, label histories by page, pending predictions.
+#include <algorithm>
+#include <charconv>
+
+#include "daemon/task.h"
+#include "proto/bytes.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+constexpr std::uint32_t kHistoryPageRows = 256;
+
+/// Big-endian, so that pages are scanned in row order.
+std::string history_key(const std::string& task, std::uint32_t page) {
+  std::string key = task + "/history/";
+  for (int shift = 24; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>((page >> shift) & 0xFF));
+  }
+  return key;
+}
+
+std::uint32_t page_of(std::string_view key) {
+  std::uint32_t page = 0;
+  for (const char byte : key.substr(key.size() - 4)) {
+    page = page << 8 | static_cast<std::uint8_t>(byte);
+  }
+  return page;
+}
+
+Error corrupt(const std::string& task, const char* what) {
+  return Error{Errc::Corruption, "task \"" + task + "\": stored " + what + " does not decode"};
+}
+
+template <class T>
+void put_saved(ByteWriter& writer, const T& part) {
+  std::string bytes;
+  part.save(bytes);
+  writer.put_text(bytes);
+}
+
+}  // namespace
+
+void Task::save_learners(std::string& out) const {
+  ByteWriter writer(out);
+  writer.put(labels_);
+  writer.put(static_cast<std::uint64_t>(class_names_.size()));
+  for (const std::string& name : class_names_)
+    writer.put_text(name);
+  for (const auto& candidate : candidates_)
+    put_saved(writer, *candidate);
+  put_saved(writer, *mixer_);
+  for (const auto& metrics : metrics_)
+    put_saved(writer, metrics);
+}
+
+Status Task::load_learners(std::string_view bytes) {
+  ByteReader reader(bytes);
+  labels_ = reader.get<std::uint64_t>();
+  const auto classes = reader.get<std::uint64_t>();
+  for (std::uint64_t k = 0; k < classes && reader.ok(); ++k) {
+    class_names_.emplace_back(reader.get_text());
+    class_index_.emplace(class_names_.back(), static_cast<std::uint32_t>(k));
+  }
+  for (auto& candidate : candidates_)
+    ACCRETE_DO(candidate->load(reader.get_text()));
+  ACCRETE_DO(mixer_->load(reader.get_text()));
+  for (auto& metrics : metrics_)
+    ACCRETE_DO(metrics.load(reader.get_text()));
+  if (!reader.done()) return corrupt(plan_.name, "learners");
+  return Ok{};
+}
+
+void Task::stage(store::State& state) {
+  if (learners_dirty_) {
+    std::string learners;
+    save_learners(learners);
+    state.put(Section::Blobs, plan_.name + "/learners", learners);
+    learners_dirty_ = false;
+  }
+  std::string rest;
+  ByteWriter writer(rest);
+  put_saved(writer, *features_);
+  writer.put(next_tick_.value);
+  writer.put(last_tick_.value);
+  writer.put(shed_);
+  std::vector<std::int64_t> times;
+  for (const TimeUs time : republished_)
+    times.push_back(time.value);
+  writer.put_all(std::span(std::as_const(times)));
+  writer.put(static_cast<std::uint64_t>(held_back_.size()));
+  for (const auto& [time, row] : held_back_) {
+    writer.put(time.value);
+    writer.put(row);
+  }
+  state.put(Section::Blobs, plan_.name + "/position", rest);
+
+  std::set<std::uint32_t> pages;
+  for (const std::uint32_t row : dirty_histories_)
+    pages.insert(row / kHistoryPageRows);
+  dirty_histories_.clear();
+  for (const std::uint32_t page : pages) {
+    std::string bytes;
+    const std::size_t end =
+        std::min<std::size_t>(histories_.size(), (page + std::size_t{1}) * kHistoryPageRows);
+    for (std::size_t row = std::size_t{page} * kHistoryPageRows; row < end; ++row) {
+      models::append_history(bytes, histories_[row]);
+    }
+    state.put(Section::Labels, history_key(plan_.name, page), bytes);
+  }
+  pending_.stage(state);
+}
+
+Status Task::load(store::State& state) {
+  ACCRETE_TRY(const auto learners, state.get(Section::Blobs, plan_.name + "/learners"));
+  if (learners) ACCRETE_DO(load_learners(*learners));
+  learners_dirty_ = false;
+  ACCRETE_TRY(const auto rest, state.get(Section::Blobs, plan_.name + "/position"));
+  if (rest) {
+    ByteReader reader(*rest);
+    ACCRETE_DO(features_->load(reader.get_text()));
+    next_tick_.value = reader.get<std::int64_t>();
+    last_tick_.value = reader.get<std::int64_t>();
+    shed_ = reader.get<std::uint64_t>();
+    for (const std::int64_t time : reader.get_all<std::int64_t>()) {
+      republished_.push_back(TimeUs{time});
+    }
+    const auto held = reader.get<std::uint64_t>();
+    for (std::uint64_t i = 0; i < held && reader.ok(); ++i) {
+      const TimeUs time{reader.get<std::int64_t>()};
+      held_back_.insert({time, reader.get<std::uint32_t>()});
+    }
+    if (!reader.done()) return corrupt(plan_.name, "position");
+  }
+  Status decoded = Ok{};
+  ACCRETE_DO(state.scan(Section::Labels, plan_.name + "/history/",
+                        [&](std::string_view key, std::string_view value) {
+                          histories_.resize(std::size_t{page_of(key)} * kHistoryPageRows);
+                          while (!value.empty() && decoded) {
+                            histories_.emplace_back();
+                            decoded = models::read_history(value, histories_.back());
+                          }
+                          return bool(decoded);
+                        }));
+  ACCRETE_DO(std::move(decoded));
+  return pending_.load(state);
+}
+
+}  // namespace accrete::daemon
