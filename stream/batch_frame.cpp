@@ -4,19 +4,19 @@
 namespace accrete::stream {
 namespace {
 
-enum WireType : std::uint32_t { kVarint = 0, kFixed64 = 1, kBytes = 2, kFixed32 = 5 };
+enum class WireType : std::uint32_t { Varint = 0, Fixed64 = 1, Bytes = 2, Fixed32 = 5 };
 constexpr std::uint32_t tag(std::uint32_t field, WireType type) {
-  return field << 3 | type;
+  return field << 3 | static_cast<std::uint32_t>(type);
 }
 
-constexpr std::uint32_t kToIngestBatch = tag(2, kBytes);
-constexpr std::uint32_t kBatchSource = tag(1, kBytes);
-constexpr std::uint32_t kBatchNumber = tag(2, kVarint);
-constexpr std::uint32_t kBatchPart = tag(3, kBytes);
-constexpr std::uint32_t kPartTransaction = tag(1, kVarint);
-constexpr std::uint32_t kPartCommit = tag(2, kVarint);
-constexpr std::uint32_t kPartPosition = tag(3, kVarint);
-constexpr std::uint32_t kPartRecord = tag(4, kBytes);
+constexpr std::uint32_t kToIngestBatch = tag(2, WireType::Bytes);
+constexpr std::uint32_t kBatchSource = tag(1, WireType::Bytes);
+constexpr std::uint32_t kBatchNumber = tag(2, WireType::Varint);
+constexpr std::uint32_t kBatchPart = tag(3, WireType::Bytes);
+constexpr std::uint32_t kPartTransaction = tag(1, WireType::Varint);
+constexpr std::uint32_t kPartCommit = tag(2, WireType::Varint);
+constexpr std::uint32_t kPartPosition = tag(3, WireType::Varint);
+constexpr std::uint32_t kPartRecord = tag(4, WireType::Bytes);
 
 /// Reads forward; every step says whether it stayed inside.
 class Cursor {
@@ -56,14 +56,14 @@ class Cursor {
   bool skip(std::uint32_t field_tag) {
     std::uint64_t number = 0;
     std::string_view ignored;
-    switch (field_tag & 7) {
-      case kVarint:
+    switch (static_cast<WireType>(field_tag & 7)) {
+      case WireType::Varint:
         return varint(number);
-      case kBytes:
+      case WireType::Bytes:
         return bytes(ignored);
-      case kFixed64:
+      case WireType::Fixed64:
         return advance(8);
-      case kFixed32:
+      case WireType::Fixed32:
         return advance(4);
       default:
         return false;  // groups are not part of proto3

@@ -74,9 +74,10 @@ bool is_loopback(std::string_view host) {
 Status check_keys(const EndpointOptions& options) {
   const CurveKeys& keys = options.curve;
   if (keys.public_key.empty()) {
-    if (!keys.secret_key.empty() || !keys.server_key.empty() || !keys.allowed.empty())
+    if (!keys.secret_key.empty() || !keys.server_key.empty() || !keys.allowed.empty()) {
       return malformed(options.address +
                        ": CURVE keys without a public key; make a pair with `accretectl keys`");
+    }
     return Ok{};
   }
   const std::string what = " must be 40 Z85 characters; make a pair with `accretectl keys`";
@@ -86,7 +87,8 @@ Status check_keys(const EndpointOptions& options) {
     return malformed(options.address + ": the server key" + what);
   for (const std::string& key : keys.allowed) {
     if (!is_z85_key(key))
-      return malformed(options.address + ": allowed client key \"" + key + "\"" + what);
+      return malformed(options.address + ": allowed client key \"" + std::string(key).append("\"") +
+                       what);
   }
   return Ok{};
 }
@@ -95,10 +97,11 @@ Status check_tcp(const EndpointOptions& options, std::string_view rest) {
   const std::optional<HostPort> parsed = split_host_port(rest);
   if (!parsed || !is_port(parsed->port))
     return malformed("\"" + options.address + "\": expected tcp://host:port (or tcp://[v6]:port)");
-  if (options.curve.public_key.empty() && !is_loopback(parsed->host))
+  if (options.curve.public_key.empty() && !is_loopback(parsed->host)) {
     return malformed("\"" + options.address +
                      "\" can be reached from outside and has no CURVE; give [curve] keys, or bind "
                      "127.0.0.1");
+  }
   return Ok{};
 }
 
@@ -122,9 +125,10 @@ Status read_key_line(const std::string& where, std::string_view line, CurveKeys&
                             : name == "secret" ? &keys.secret_key
                             : name == "server" ? &keys.server_key
                                                : nullptr;
-  if (slot == nullptr)
+  if (slot == nullptr) {
     return malformed(where + ": unknown entry \"" + std::string(name) +
                      "\"; a key file has public, secret and server");
+  }
   *slot = value;
   if (!is_z85_key(*slot))
     return malformed(where + ": the " + std::string(name) + " key must be 40 Z85 characters");
@@ -141,9 +145,10 @@ Status check_endpoint(const EndpointOptions& options) {
   if (address.starts_with("tcp://")) return check_tcp(options, address.substr(6));
   if (address.starts_with("ipc://")) {
     const std::string_view path = address.substr(6);
-    if (path.empty() || path.size() > kSocketPathMax)
+    if (path.empty() || path.size() > kSocketPathMax) {
       return malformed("\"" + options.address + "\": expected ipc:// and a path of 1 to " +
                        std::to_string(kSocketPathMax) + " bytes");
+    }
     return Ok{};
   }
   if (address.starts_with("inproc://") && address.size() > 9) return Ok{};

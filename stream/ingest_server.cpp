@@ -33,10 +33,11 @@ Status IngestServer::Parts::drain() {
     ACCRETE_TRY(const bool received, socket.receive(message));
     if (!received) break;
     // A DEALER's message arrives as [routing id][frame].
-    if (message.size() == 2)
+    if (message.size() == 2) {
       sessions.on_frame(message[0].view(), message[1].view(), when);
-    else
+    } else {
       sessions.on_garbage(message[0].view(), message.size() - 1);
+    }
   }
   return Ok{};
 }
@@ -44,7 +45,7 @@ Status IngestServer::Parts::drain() {
 Status IngestServer::Parts::answer() {
   for (const IngestReply& reply : sessions.take_replies()) {
     const std::array<std::string_view, 2> frames = {reply.peer, reply.frame};
-    const Status status = socket.send(frames);
+    Status status = socket.send(frames);
     // A peer that is gone, or does not read, asks again with HELLO; only a closed context ends us.
     if (!status && status.error().code == Errc::Unavailable) return status;
   }
@@ -60,10 +61,11 @@ Result<std::unique_ptr<IngestServer>> IngestServer::open(void* zmq_context,
       !positive(options.group_bytes_max) || !positive(options.producers_max) ||
       !positive(options.sources_max) || !positive(options.transaction_bytes_max))
     return Error{Errc::Malformed, "ingest: every limit must be positive"};
-  if (options.open_bytes_max < options.transaction_bytes_max)
+  if (options.open_bytes_max < options.transaction_bytes_max) {
     return Error{Errc::Malformed,
                  "ingest: open_bytes_max must not be below transaction_bytes_max, or the largest "
                  "transaction could never complete"};
+  }
   ACCRETE_TRY(Socket socket, Socket::bind(zmq_context, SocketKind::Router, options.endpoint));
   return std::unique_ptr<IngestServer>(new IngestServer(
       std::make_unique<Parts>(std::move(socket), options, schema, std::move(layouts), sink)));
@@ -77,7 +79,7 @@ Status IngestServer::poll(std::chrono::milliseconds timeout) {
   ACCRETE_TRY(const bool readable, wait({&item, 1}, timeout));
   if (!readable) return Ok{};
   ACCRETE_DO(parts_->drain());
-  const Status committed = parts_->sessions.commit();
+  Status committed = parts_->sessions.commit();
   ACCRETE_DO(parts_->answer());
   return committed;
 }

@@ -118,9 +118,10 @@ bool IngestSessions::group_full() const {
 }
 
 Status IngestSessions::check_hello(std::string_view peer, const wire::Hello& hello, Instant when) {
-  if (hello.protocol() != kProtocol)
+  if (hello.protocol() != kProtocol) {
     return malformed("protocol " + std::to_string(hello.protocol()) + " is not spoken here; use " +
                      std::to_string(kProtocol));
+  }
   const auto good_name = [](const std::string& name) {
     return !name.empty() && name.size() <= limits::name_bytes_max;
   };
@@ -135,22 +136,25 @@ Status IngestSessions::check_hello(std::string_view peer, const wire::Hello& hel
     if (!sources_.contains(name)) ++fresh;
   }
   // Names of a group that is being collected are still referred to.
-  if (sources_.size() + fresh > options_.sources_max && group_.empty())
+  if (sources_.size() + fresh > options_.sources_max && group_.empty()) {
     std::erase_if(sources_, [&](const auto& entry) {
       return entry.second.sessions == 0 && !names.contains(entry.first);
     });
+  }
   fresh = static_cast<std::size_t>(std::count_if(
       names.begin(), names.end(), [&](std::string_view name) { return !sources_.contains(name); }));
-  if (sources_.size() + fresh > options_.sources_max)
+  if (sources_.size() + fresh > options_.sources_max) {
     return Error{Errc::Exhausted, "more than " + std::to_string(options_.sources_max) +
                                       " sources; raise sources_max or close other producers"};
+  }
   if (sessions_.contains(peer) || sessions_.size() < options_.producers_max) return Ok{};
   const auto idle = std::min_element(
       sessions_.begin(), sessions_.end(),
       [](const auto& a, const auto& b) { return a.second.heard < b.second.heard; });
-  if (idle == sessions_.end() || when - idle->second.heard < kIdle)
+  if (idle == sessions_.end() || when - idle->second.heard < kIdle) {
     return Error{Errc::Exhausted, "more than " + std::to_string(options_.producers_max) +
                                       " producers; raise [limits] producers_max or close others"};
+  }
   forget(idle);
   return Ok{};
 }
@@ -246,10 +250,11 @@ Status IngestSessions::check_batch(const BatchView& batch) const {
   const std::string where = "batch " + std::to_string(batch.number) + ": ";
   for (const PartView& part : batch.parts) {
     if (part.kind == PartKind::Each &&
-        (part.records.empty() || part.position < part.records.size()))
+        (part.records.empty() || part.position < part.records.size())) {
       return malformed(where +
                        "an EACH part needs records and a position that is not below their "
                        "number");
+    }
     if (part.kind == PartKind::Commit && part.position == 0)
       return malformed(where + "a COMMIT part without a position; positions begin at 1");
   }

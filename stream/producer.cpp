@@ -108,7 +108,7 @@ Status Producer::Parts::reconnect() {
     ACCRETE_DO(fresh.set_identity(identity));
     ACCRETE_DO(fresh.connect());
     socket.emplace(std::move(fresh));
-    const Status greeted = say_hello();
+    Status greeted = say_hello();
     broken = !greeted;
     if (greeted || greeted.error().code == Errc::Malformed) return greeted;
     ACCRETE_DO(in_trouble(greeted.error().code, greeted.error().detail));
@@ -251,7 +251,7 @@ Status Producer::Parts::send_batch() {
   }
   if (in_flight.empty()) heard = now();  // from here on an answer is due
   while (true) {
-    const Status sent = socket->send(frame);
+    Status sent = socket->send(frame);
     if (sent) break;
     if (sent.error().code != Errc::Exhausted) return sent;
     ACCRETE_DO(await_progress());
@@ -289,13 +289,15 @@ Result<std::unique_ptr<Producer>> Producer::open(const ProducerOptions& options)
   const auto named = [](const std::string& name) {
     return !name.empty() && name.size() <= limits::name_bytes_max;
   };
-  if (!named(options.name) || !named(options.source))
+  if (!named(options.name) || !named(options.source)) {
     return Error{Errc::Malformed, "a producer needs a name and a source of 1 to " +
                                       std::to_string(limits::name_bytes_max) + " bytes"};
+  }
   if (options.batch_rows == 0 || options.batch_bytes == 0 ||
-      options.batch_bytes + kFrameOverhead > options.endpoint.frame_bytes_max)
+      options.batch_bytes + kFrameOverhead > options.endpoint.frame_bytes_max) {
     return Error{Errc::Malformed,
                  "batch_rows and batch_bytes must be positive, and a batch must fit in a frame"};
+  }
   auto parts = std::make_unique<Parts>(options);
   ACCRETE_DO(parts->reconnect());
   return std::unique_ptr<Producer>(new Producer(std::move(parts)));
@@ -308,14 +310,16 @@ std::uint64_t Producer::durable_position() const {
 Status Producer::send(std::uint64_t position, std::span<const std::string_view> records) {
   Parts& p = *parts_;
   if (p.closed) return Error{Errc::Unavailable, "the producer is closed"};
-  if (position <= p.last_position)
+  if (position <= p.last_position) {
     return Error{Errc::Malformed, "position " + std::to_string(position) + " after position " +
                                       std::to_string(p.last_position) +
                                       "; the positions of a source must rise"};
+  }
   for (const std::string_view record : records) {
-    if (record.size() + kFrameOverhead > p.options.endpoint.frame_bytes_max)
+    if (record.size() + kFrameOverhead > p.options.endpoint.frame_bytes_max) {
       return Error{Errc::Exhausted,
                    "a record of " + std::to_string(record.size()) + " bytes does not fit a frame"};
+    }
   }
   p.last_position = position;
   if (position <= p.durable) {  // resumed from before: the daemon has it

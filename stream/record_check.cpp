@@ -26,10 +26,11 @@ RecordCheck::RecordCheck(Schema schema, Layouts layouts)
     : schema_(std::move(schema)), layouts_(std::move(layouts)) {}
 
 Result<CheckedRecord> RecordCheck::check(std::string_view record) {
-  if (record.size() > limits::row_bytes_max)
+  if (record.size() > limits::row_bytes_max) {
     return Error{Errc::Exhausted, "a record of " + std::to_string(record.size()) +
                                       " bytes; at most " + std::to_string(limits::row_bytes_max) +
                                       " are taken"};
+  }
   ACCRETE_DO(decode_record(record, decoded_));
   CheckedRecord out;
   out.kind = decoded_.kind;
@@ -40,19 +41,21 @@ Result<CheckedRecord> RecordCheck::check(std::string_view record) {
     }
     case RecordKind::Change: {
       out.layout = find(decoded_.change.layout);
-      if (out.layout == nullptr)
+      if (out.layout == nullptr) {
         return Error{Errc::Malformed, "a change of the layout " + hex(decoded_.change.layout) +
                                           ", which was never declared; send the table's Layout "
                                           "record before its first row"};
+      }
       ACCRETE_DO(check_change(decoded_.change, *out.layout->bound, schema_));
       break;
     }
     case RecordKind::Mark:
       break;  // the decoder admits known kinds only
     case RecordKind::Request:
-      if (decoded_.request.task.empty() || decoded_.request.task.size() > limits::name_bytes_max)
+      if (decoded_.request.task.empty() || decoded_.request.task.size() > limits::name_bytes_max) {
         return Error{Errc::Malformed, "a request must name a task (1 to " +
                                           std::to_string(limits::name_bytes_max) + " bytes)"};
+      }
       break;
   }
   return out;
@@ -61,9 +64,10 @@ Result<CheckedRecord> RecordCheck::check(std::string_view record) {
 Result<KnownLayout*> RecordCheck::declare(std::string_view record) {
   const std::uint64_t hash = decoded_.layout.hash();
   if (KnownLayout* const known = find(hash)) return known;
-  if (known_.size() >= kLayoutsMax)
+  if (known_.size() >= kLayoutsMax) {
     return Error{Errc::Exhausted, "more than " + std::to_string(kLayoutsMax) +
                                       " layouts; send a table's columns in one order"};
+  }
   ACCRETE_DO(layouts_.declare(decoded_.layout, schema_));
   KnownLayout& fresh = known_[hash];
   fresh.bound = layouts_.find(hash);

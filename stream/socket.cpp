@@ -84,7 +84,8 @@ void Context::shutdown() {
 }
 
 Frame::Frame() : storage_{} {
-  static_assert(sizeof(zmq_msg_t) <= sizeof(Frame) && alignof(zmq_msg_t) <= alignof(Frame));
+  static_assert(sizeof(zmq_msg_t) <= sizeof(Frame));
+  static_assert(alignof(zmq_msg_t) <= alignof(Frame));
   zmq_msg_init(message_of(*this));
 }
 
@@ -214,9 +215,10 @@ Status Socket::secure_server(void* zmq_context) {
 }
 
 Status Socket::secure_client() {
-  if (endpoint_.curve.server_key.empty())
+  if (endpoint_.curve.server_key.empty()) {
     return Error{Errc::Malformed,
                  endpoint_.address + ": CURVE needs the daemon's public key; give server_key"};
+  }
   ACCRETE_DO(set_text(ZMQ_CURVE_SERVERKEY, endpoint_.curve.server_key));
   ACCRETE_DO(set_text(ZMQ_CURVE_PUBLICKEY, endpoint_.curve.public_key));
   return set_text(ZMQ_CURVE_SECRETKEY, endpoint_.curve.secret_key);

@@ -85,9 +85,10 @@ Result<std::string> ZapGate::admit(const std::vector<std::string>& public_keys) 
   std::set<std::string, std::less<>> keys;
   for (const std::string& key : public_keys) {
     std::array<std::uint8_t, kKeyBytes> bytes{};
-    if (key.size() != kKeyChars || zmq_z85_decode(bytes.data(), key.c_str()) == nullptr)
+    if (key.size() != kKeyChars || zmq_z85_decode(bytes.data(), key.c_str()) == nullptr) {
       return Error{Errc::Malformed,
                    "allow-list: \"" + key + "\" is not a public key of 40 Z85 characters"};
+    }
     keys.emplace(bytes.begin(), bytes.end());
   }
   const std::lock_guard lock(mutex_);

@@ -133,7 +133,9 @@ TEST_F(ProducerTest, ServerKilledInTheMiddle) {
   for (std::uint64_t i = 1; i <= kLast; ++i) {
     ASSERT_TRUE(send(*producer, i, {layout_, row(static_cast<std::int64_t>(i))}));
     // Killed with batches in flight; in between the producer gets back on its feet.
-    if (i % 1000 == 0) ASSERT_TRUE(producer->flush());
+    if (i % 1000 == 0) {
+      ASSERT_TRUE(producer->flush());
+    }
     if (i % 1000 == 500) {
       server_.reset();
       start();
