@@ -126,7 +126,8 @@ class Feed {
         terminal::grouped(rows_) + " rows in " + terminal::grouped(sent_) + " transactions, " +
         terminal::seconds_text(seconds) + ", " +
         terminal::grouped(static_cast<std::uint64_t>(static_cast<double>(rows_) / seconds)) +
-        " rows/s; " + terminal::grouped(skipped_rows_) + " rows were durable before";
+        " rows/s";
+    if (skipped_ > 0) line += "; " + terminal::grouped(skipped_rows_) + " rows were durable before";
     if (bad_lines_ > 0) line += "; " + terminal::grouped(bad_lines_) + " bad lines left out";
     if (rejected > 0) {
       line += "; " + terminal::grouped(rejected) +
@@ -171,6 +172,16 @@ Exit run_feed(const FeedFlags& flags, bool appends, const Open& open) {
   return done ? done.value() : terminal::fail(done.error());
 }
 
+/// Files beside the tables are normal; the first few tell whether a table is misnamed.
+std::string skipped_text(const std::vector<std::string>& paths) {
+  constexpr std::size_t shown = 3;
+  std::string text = terminal::grouped(paths.size()) + " files are of no table and left out: ";
+  for (std::size_t i = 0; i < std::min(shown, paths.size()); ++i) {
+    text += (i == 0 ? "" : ", ") + paths[i];
+  }
+  return text + (paths.size() > shown ? ", …" : "");
+}
+
 struct CsvFlags : FeedFlags {
   CsvOptions csv;
 };
@@ -189,8 +200,7 @@ void add_csv(CLI::App& feed, Exit& exit) {
     exit = run_feed(*flags, false, [&](const Config& config) {
       std::vector<std::string> skipped;
       Result<std::unique_ptr<RowSource>> source = open_csv(flags->csv, config.schema, &skipped);
-      for (const std::string& path : skipped)
-        terminal::note(path + " is of no table, left out");
+      if (!skipped.empty()) terminal::note(skipped_text(skipped));
       return source;
     });
   });

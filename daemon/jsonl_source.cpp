@@ -1,6 +1,7 @@
 // JSON rows, one object a line, as a source of transactions.
 #include <algorithm>
 #include <array>
+#include <deque>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -79,6 +80,7 @@ class LineReader {
     table_ = {};
     row_.clear();
     old_key_.clear();
+    nested_.clear();
     tx.clear();
     for (const auto& [name, value] : object)
       ACCRETE_DO(read_member(name, value, tx));
@@ -131,8 +133,6 @@ class LineReader {
     if (value.get(object) != simdjson::SUCCESS) {
       return wrong("\"" + std::string(name) + "\" must be an object of column names and values");
     }
-    nested_.clear();
-    nested_.reserve(object.size());  // views into it must not move
     for (const auto& [column, cell] : object) {
       const bool taken = std::any_of(
           out.begin(), out.end(), [&, key = column](const NamedValue& v) { return v.name == key; });
@@ -142,7 +142,7 @@ class LineReader {
     return Ok{};
   }
 
-  /// Lists and objects travel as their JSON text.
+  /// Lists, objects and integers beyond 63 bits travel as their JSON text.
   Value value_of(const element& value) {
     switch (value.type()) {
       case element_type::NULL_VALUE:
@@ -151,12 +151,11 @@ class LineReader {
         return Value::flag(bool(value));
       case element_type::INT64:
         return Value::of_integer(std::int64_t(value));
-      case element_type::UINT64:
-        return Value::of_real(static_cast<double>(std::uint64_t(value)));
       case element_type::DOUBLE:
         return Value::of_real(double(value));
       case element_type::STRING:
         return Value::of_text(std::string_view(value));
+      case element_type::UINT64:  // an identity, which a double would blur
       case element_type::ARRAY:
       case element_type::OBJECT:
         break;
@@ -265,7 +264,7 @@ class LineReader {
   std::string_view table_;
   std::vector<NamedValue> row_;
   std::vector<NamedValue> old_key_;
-  std::vector<std::string> nested_;
+  std::deque<std::string> nested_;  // texts made here; a deque, for values view them
   Change change_;
 };
 

@@ -1,5 +1,7 @@
 // A JSON document as text for people: an indented tree, lists of flat objects as tables.
 #include <algorithm>
+#include <array>
+#include <cstdio>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -38,10 +40,18 @@ bool is_flat(const element& value) {
   return true;
 }
 
+/// JSON keeps every digit; people compare the first few.
+std::string short_number(double value) {
+  std::array<char, 32> text{};
+  const int size = std::snprintf(text.data(), text.size(), "%.5g", value);
+  return {text.data(), static_cast<std::size_t>(std::max(size, 0))};
+}
+
 std::string scalar_text(const element& value) {
   std::string_view text;
   if (value.get(text) == simdjson::SUCCESS) return std::string(text);
   if (value.is_null()) return "-";
+  if (value.is_double()) return short_number(double(value));
   return simdjson::minify(value);
 }
 

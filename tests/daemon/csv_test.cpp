@@ -66,18 +66,14 @@ TEST(CsvReader, Records) {
       {"a\n\n\"\n\n\"\nb\n", {{"a"}, {"\n\n"}, {"b"}}},
       {"x,\"y\"", {{"x", "y"}}},
       {" a , b \n", {{" a ", " b "}}},
-      {"a\nb\"c\n",
-       {{"a"},
-        {"f.csv:2: a quote inside a cell that does not begin with one; quote "
-         "the cell"}}},
+      {"a\nb\"c\n", {{"a"}, {"f.csv:2: a quote of this record is never closed"}}},
       {"a\nb\"c\"\n",
        {{"a"},
         {"f.csv:2: a quote inside a cell that does not begin with one; quote "
          "the cell"}}},
       {"\"a\nb\"\n\"c\"d,\"\"\n",
        {{"a\nb"}, {"f.csv:3: text after a closing quote; double the quote"}}},
-      {"a\n\n\"b\nc\n",
-       {{"a"}, {"f.csv:3: the record ends inside a quoted cell; close the quote"}}},
+      {"a\n\n\"b\nc\n", {{"a"}, {"f.csv:3: a quote of this record is never closed"}}},
       {"a\nb\xFF\n",
        {{"a"},
         {"f.csv:2: the line is not UTF-8; convert the file, for example with "
@@ -143,7 +139,8 @@ TEST(CsvReader, DamagedFilesAreErrors) {
   write_gzip(path, text);
   std::filesystem::resize_file(path, std::filesystem::file_size(path) / 2);
   const Cells records = read_all(path);
-  EXPECT_NE(records.back()[0].find("the gzip file is damaged or cut off"), std::string::npos);
+  EXPECT_NE(records.back()[0].find("the gzip file is damaged or cut off"), std::string::npos)
+      << records.back()[0];
   EXPECT_LT(records.size(), 100'001u);
   EXPECT_EQ(CsvReader::open(folder.path() + "/none.csv").error().code, Errc::NotFound);
   const Cells large = read_all(folder.write("g.csv", "\"" + std::string(20u << 20, 'x')));

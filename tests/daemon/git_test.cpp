@@ -81,13 +81,13 @@ Lines rows(const Lines& lines, const std::string& table) {
 TEST(GitSource, RowsOfAHistory) {
   History history;
   const int first = history.commit(
-      "main", 86'400, file("src/a.cc", "1") + file(".hidden", "h") + file("x y\nz", "2"));
+      "main", 86'400, file("src/a.cc", "1") + file(".hidden", "h") + file("\"x y\\nz\"", "2"));
   const int second =
       history.commit("main", 90'000, "R src/a.cc lib/b.tar.gz\n", {first}, "ANN@example.ORG");
   history.commit("main", 93'600, file("lib/b.tar.gz", "3"), {second}, "bob@example.org");
   history.import();
   const Lines lines = history.lines();
-  ASSERT_FALSE(lines.empty());
+  ASSERT_GT(lines.size(), 5u) << lines.back();
   EXPECT_EQ(Lines(lines.begin(), lines.begin() + 5),
             (Lines{"#1", "layout authors: author_id first_seen",
                    "layout files: file_id path top dir extension first_seen",

@@ -59,7 +59,7 @@ TEST(JsonlSource, ValuesAndLayouts) {
              "layout events: at n ok who text tags",
              "+ events 2020-01-02T03:04:05Z|NULL|NULL|NULL|ü\n'|[\"a\",1]'", "#3",
              "layout events: at n ok who text tags big",
-             "+ events NULL|-7|NULL|NULL|NULL|NULL|18446744073709552000"}));
+             "+ events NULL|-7|NULL|NULL|NULL|NULL|18446744073709551615'"}));
 }
 
 TEST(JsonlSource, Operations) {
@@ -70,14 +70,17 @@ TEST(JsonlSource, Operations) {
             "\n"
             R"({"table":"orders","op":"update","row":{"id":2},"old_key":{"id":1}})"
             "\n"
+            R"({"table":"orders","op":"update","row":{"id":[2]},"old_key":{"id":[1,2,3,4,5]}})"
+            "\n"
             R"({"table":"orders","op":"delete","row":{"id":2}})"
             "\n"
             R"({"table":"orders","op":"truncate"})"
             "\n"),
       (Lines{"#1", "layout orders: id at shop customer", "+ orders 1|2020-01-01T00:00:00Z|NULL|7",
              "#2", "= orders 1|unchanged|unchanged|8 at 2020-01-03T00:00:00Z", "#3",
-             "= orders 2|unchanged|unchanged|unchanged was 1", "#4", "- orders 2|NULL|NULL|NULL",
-             "#5", "truncate orders "}));
+             "= orders 2|unchanged|unchanged|unchanged was 1", "#4",
+             "= orders [2]'|unchanged|unchanged|unchanged was [1,2,3,4,5]'", "#5",
+             "- orders 2|NULL|NULL|NULL", "#6", "truncate orders "}));
 }
 
 TEST(JsonlSource, TransactionsAreRunsOfTheSameTx) {
