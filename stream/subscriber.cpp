@@ -408,7 +408,7 @@ Status Subscriber::Parts::ask_page() {
     question.mutable_replay()->set_from(page_from);
     question.mutable_replay()->set_topic(options.topic);
   }
-  const Status sent = replay->send(question.SerializeAsString());
+  Status sent = replay->send(question.SerializeAsString());
   page_heard = now();
   if (sent) {
     page = numbered;

@@ -151,7 +151,7 @@ TEST(ReplayServiceTest, LargePredictionsAreSplitByBytes) {
    public:
     Status read(PredictionSeq from, std::size_t max, std::string_view topic,
                 std::vector<Outgoing>& out, PredictionSeq& next) override {
-      const Status read = MemorySource::read(from, max, topic, out, next);
+      Status read = MemorySource::read(from, max, topic, out, next);
       for (Outgoing& row : out)
         row.payload.assign(1u << 20, 'x');
       return read;
@@ -301,6 +301,7 @@ std::vector<std::string> receive(Socket& socket) {
     EXPECT_TRUE(wait(items, std::chrono::seconds(1)));
   }
   std::vector<std::string> message;
+  message.reserve(frames.size());
   for (const Frame& frame : frames)
     message.emplace_back(frame.view());
   return message;
