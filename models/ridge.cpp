@@ -97,7 +97,9 @@ void Ridge::predict(const Input& input, Output& output) const {
   const MatrixXd& weights = solver_.weights();
   if (kind_ != TaskKind::Multiclass) {
     output.value = weights.col(0).dot(row);
-    if (kind_ == TaskKind::Binary) {
+    if (kind_ == TaskKind::Binary && weights.isZero(0)) {
+      output.value = 0.5;  // nothing learnt yet
+    } else if (kind_ == TaskKind::Binary) {
       output.value = std::clamp(output.value, probability_min, 1 - probability_min);
     } else if (weight_ > 0) {
       output.variance = residual_ / weight_ * (1 + solver_.leverage(row));

@@ -1,0 +1,109 @@
+// accretectl scores: how good the predictions are, beside the baselines, one line a task.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+#include <nlohmann/json.hpp>
+#include <stream.pb.h>
+
+#include "daemon/ctl_commands.h"
+#include "daemon/ctl_endpoint.h"
+#include "daemon/terminal.h"
+#include "stream/client.h"
+
+namespace accrete::daemon {
+namespace {
+
+using Json = nlohmann::json;
+
+struct ScoreFlags {
+  EndpointFlags endpoint;
+  std::uint64_t timeout_s = 60;
+};
+
+std::string figure(const Json& metrics, const std::string& candidate, const std::string& metric) {
+  const auto entry = metrics.find(candidate);
+  if (entry == metrics.end() || !entry->contains(metric) || !(*entry)[metric].is_number()) {
+    return "–";
+  }
+  char text[32];
+  static_cast<void>(std::snprintf(text, sizeof text, "%.3f", (*entry)[metric].get<double>()));
+  return text;
+}
+
+/// Task, metric, the mixture and every candidate: what is predicted against what is trivial.
+std::string table_of(const Json& status) {
+  std::vector<std::string> candidates;
+  for (const Json& task : status["tasks"]) {
+    for (const auto& [name, metrics] : task["metrics"].items()) {
+      if (name != "mixture" &&
+          std::find(candidates.begin(), candidates.end(), name) == candidates.end()) {
+        candidates.push_back(name);
+      }
+    }
+  }
+  std::vector<std::string> header{"task", "metric", "Accrete"};
+  header.insert(header.end(), candidates.begin(), candidates.end());
+  header.emplace_back("labels");
+  terminal::Table table(header);
+  for (const Json& task : status["tasks"]) {
+    const std::string kind = task["kind"];
+    const std::string metric = kind == "binary"       ? "auroc"
+                               : kind == "regression" ? "mae"
+                                                      : "accuracy";
+    std::vector<std::string> row{task["name"], metric, figure(task["metrics"], "mixture", metric)};
+    for (const std::string& candidate : candidates) {
+      row.push_back(figure(task["metrics"], candidate, metric));
+    }
+    row.push_back(terminal::grouped(task["labels"].get<std::uint64_t>()));
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
+Result<Exit> scores(const ScoreFlags& flags) {
+  ACCRETE_TRY(const Config config, config_of(flags.endpoint));
+  ACCRETE_TRY(const stream::EndpointOptions endpoint,
+              endpoint_of(flags.endpoint, config, config.endpoints.control));
+  wire::ToControl question;
+  question.set_request(1);
+  question.mutable_status();
+  ACCRETE_TRY(const std::string bytes, stream::ask_control(endpoint, question.SerializeAsString(),
+                                                           std::chrono::seconds(flags.timeout_s)));
+  wire::FromControl answer;
+  if (!answer.ParseFromString(bytes)) {
+    return Error{Errc::Malformed, endpoint.address + " answered with something else"};
+  }
+  const Json status = Json::parse(answer.json(), nullptr, false);
+  if (status.is_discarded()) return Error{Errc::Malformed, "the status is not JSON"};
+  const std::string now = status["now"].is_string() ? status["now"].get<std::string>() : "–";
+  terminal::print("as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
+                  " rows folded, " +
+                  terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
+                  " predictions republished\n" + table_of(status));
+  return Exit::Good;
+}
+
+}  // namespace
+
+void add_scores(CLI::App& app, Exit& exit) {
+  CLI::App* command = app.add_subcommand(
+      "scores",
+      "Prequential metric of every task (last 2,000 graded predictions) beside its baselines.\n\n"
+      "Example: accretectl scores --config accreted.toml");
+  auto flags = std::make_shared<ScoreFlags>();
+  flags->endpoint.add_to(*command);
+  command->add_option("--timeout", flags->timeout_s, "seconds to wait for the answer")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->callback([flags, &exit] {
+    const auto done = scores(*flags);
+    exit = done ? done.value() : terminal::fail(done.error());
+  });
+}
+
+}  // namespace accrete::daemon
