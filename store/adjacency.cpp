@@ -18,8 +18,12 @@ std::uint64_t segment_target(std::uint64_t total) {
   return std::clamp(total / 8, kSegmentMin, kSegmentMax);
 }
 
+/// Open edges never end, not even at the end of time.
+bool not_ended(const Edge& edge, TimeUs as_of) {
+  return as_of < edge.end || edge.end == kTimeMax;
+}
 bool valid(const Edge& edge, TimeUs as_of) {
-  return edge.time <= as_of && as_of < edge.end;
+  return edge.time <= as_of && not_ended(edge, as_of);
 }
 
 bool earlier(const Edge& edge, TimeUs time) {
@@ -107,14 +111,14 @@ std::uint64_t AdjacencyReader::count(TimeUs after, TimeUs upto, TimeUs as_of) {
   if (begin >= end) return 0;
   if (!list_.any_ended()) return end - begin;
   std::uint64_t total = 0;
-  each(begin, end, [&](const Edge& edge) { total += as_of < edge.end ? 1u : 0u; });
+  each(begin, end, [&](const Edge& edge) { total += not_ended(edge, as_of) ? 1u : 0u; });
   return total;
 }
 
 void AdjacencyReader::edges(TimeUs after, TimeUs upto, TimeUs as_of, std::vector<Edge>& out) {
   const std::uint64_t end = rank(std::min(upto, as_of));
   each(begin_of(after), end, [&](const Edge& edge) {
-    if (as_of < edge.end) out.push_back(edge);
+    if (not_ended(edge, as_of)) out.push_back(edge);
   });
 }
 

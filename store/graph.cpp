@@ -134,6 +134,7 @@ void Graph::Parts::share_budget() {
         largest = &table;
       }
     }
+    if (largest == nullptr) break;
     const std::size_t before = largest->keys->memory_bytes();
     largest->keys->rotate(largest->count);
     const std::size_t after = largest->keys->memory_bytes();

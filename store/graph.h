@@ -31,7 +31,8 @@ struct Version {
   bool deleted = false;
 };
 
-/// A child of a parent through one relation; valid as of τ iff time <= τ < end.
+/// A child of a parent through one relation; valid as of τ iff time <= τ < end (kTimeMax: open,
+/// valid for ever).
 struct Edge {
   TimeUs time;  ///< event time of the child; kTimeMin: visible always
   TimeUs end = kTimeMax;

@@ -29,7 +29,6 @@ std::string stored_key(TableId table, std::string_view key) {
 }  // namespace
 
 KeyIdentity identity_of(std::string_view key) {
-  KeyIdentity out;
   if (key.size() <= kExactBytes) {
     std::array<char, 16> bytes{};
     std::memcpy(bytes.data(), key.data(), key.size());

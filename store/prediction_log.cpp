@@ -5,9 +5,9 @@
 #include "store/prediction_log.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
+#include <rocksdb/convenience.h>
 #include <rocksdb/write_batch.h>
 
 #include "store/handles.h"
@@ -30,6 +30,7 @@ struct PredictionLog::Parts {
         handles.db->NewIterator(options, handles.family(family)));
   }
   Status load();
+  Result<std::size_t> repeated(std::span<const StoredPrediction> predictions) const;
   Status compare(std::span<const StoredPrediction> predictions) const;
   Result<std::uint64_t> total_before(std::uint64_t seq) const;
   Result<std::uint64_t> first_within(std::uint64_t bytes_max) const;
@@ -72,6 +73,28 @@ std::string_view topic_of(std::string_view body) {
 
 std::string_view body_of(std::string_view value) {
   return value.size() < kTotalBytes ? std::string_view{} : value.substr(kTotalBytes);
+}
+
+/// A prediction as the newest of its topic, unless a later one follows in the same append.
+struct Newest {
+  std::string_view topic;
+  std::size_t begin;  ///< of its body, rising with the sequence number
+  std::size_t size;
+};
+
+/// One write a topic, in topic order: a memtable takes sorted keys three times as fast.
+bool put_newest(std::vector<Newest>& newest, std::string_view bodies,
+                rocksdb::ColumnFamilyHandle* family, rocksdb::WriteBatch& batch) {
+  std::sort(newest.begin(), newest.end(), [](const Newest& a, const Newest& b) {
+    const int order = a.topic.compare(b.topic);
+    return order != 0 ? order < 0 : a.begin < b.begin;
+  });
+  for (std::size_t i = 0; i < newest.size(); ++i) {
+    if (i + 1 < newest.size() && newest[i + 1].topic == newest[i].topic) continue;
+    const std::string_view body = bodies.substr(newest[i].begin, newest[i].size);
+    if (!batch.Put(family, slice(newest[i].topic), slice(body)).ok()) return false;
+  }
+  return true;
 }
 
 std::string encode_subscriber(const Subscriber& subscriber) {
@@ -185,34 +208,36 @@ Status PredictionLog::Parts::compare(std::span<const StoredPrediction> predictio
   return Ok{};
 }
 
-Status PredictionLog::append(std::span<const StoredPrediction> predictions) {
-  std::uint64_t end = parts_->end.load();
-  std::size_t repeated = 0;
+/// Numbers follow one another and the log; how many of them are stored already.
+Result<std::size_t> PredictionLog::Parts::repeated(
+    std::span<const StoredPrediction> predictions) const {
+  const std::uint64_t stored_end = end.load();
+  std::size_t count = 0;
   for (std::size_t i = 0; i < predictions.size(); ++i) {
     const std::uint64_t seq = predictions[i].header.seq.value;
     const bool in_order =
-        i == 0 ? seq >= 1 && seq <= end + 1 : seq == predictions[i - 1].header.seq.value + 1;
+        i == 0 ? seq >= 1 && seq <= stored_end + 1 : seq == predictions[i - 1].header.seq.value + 1;
     if (!in_order) {
-      return Error{Errc::Corruption,
-                   "prediction " + std::to_string(seq) + " does not follow " + std::to_string(end)};
+      return Error{Errc::Corruption, "prediction " + std::to_string(seq) + " does not follow " +
+                                         std::to_string(stored_end)};
     }
-    if (seq <= end) repeated = i + 1;
+    if (seq <= stored_end) count = i + 1;
   }
+  return count;
+}
+
+Status PredictionLog::append(std::span<const StoredPrediction> predictions) {
+  ACCRETE_TRY(const std::size_t repeated, parts_->repeated(predictions));
   if (repeated > 0) ACCRETE_DO(parts_->compare(predictions.first(repeated)));
   predictions = predictions.subspan(repeated);
   if (predictions.empty()) return Ok{};
 
   const Database::Handles& handles = parts_->handles;
+  std::uint64_t end = parts_->end.load();
   std::uint64_t total = parts_->total.load();
   rocksdb::WriteBatch batch;
   std::string value;
   std::string bodies;
-  struct Newest {
-    std::string_view topic;
-    std::uint32_t index;
-    std::uint32_t begin;
-    std::uint32_t end;
-  };
   std::vector<Newest> newest;
   newest.reserve(predictions.size());
   bool built = true;
@@ -223,29 +248,14 @@ Status PredictionLog::append(std::span<const StoredPrediction> predictions) {
     total += body.size();
     value.clear();
     put_be<std::uint64_t>(value, total);
-    const std::array<rocksdb::Slice, 2> parts = {slice(value), slice(body)};
-    const std::string key = key_of_number(++end);
-    const std::array<rocksdb::Slice, 1> keys = {slice(key)};
+    value += body;
     built =
-        built && batch
-                     .Put(handles.family(Family::Predictions), rocksdb::SliceParts(keys.data(), 1),
-                          rocksdb::SliceParts(parts.data(), 2))
-                     .ok();
-    newest.push_back({prediction.topic, static_cast<std::uint32_t>(newest.size()),
-                      static_cast<std::uint32_t>(begin),
-                      static_cast<std::uint32_t>(bodies.size())});
+        built &&
+        batch.Put(handles.family(Family::Predictions), slice(key_of_number(++end)), slice(value))
+            .ok();
+    newest.push_back({prediction.topic, begin, body.size()});
   }
-  // One write a topic, in topic order: sorted inserts into the memtable are three times as fast.
-  std::sort(newest.begin(), newest.end(), [](const Newest& a, const Newest& b) {
-    return a.topic != b.topic ? a.topic < b.topic : a.index < b.index;
-  });
-  for (std::size_t i = 0; i < newest.size(); ++i) {
-    if (i + 1 < newest.size() && newest[i + 1].topic == newest[i].topic) continue;
-    const std::string_view body =
-        std::string_view(bodies).substr(newest[i].begin, newest[i].end - newest[i].begin);
-    built = built &&
-            batch.Put(handles.family(Family::Latest), slice(newest[i].topic), slice(body)).ok();
-  }
+  built = built && put_newest(newest, bodies, handles.family(Family::Latest), batch);
   value.clear();
   put_be<std::uint64_t>(value, end);
   put_be<std::uint64_t>(value, total);
@@ -370,7 +380,10 @@ Result<std::uint64_t> PredictionLog::Parts::epoch() const {
 /// First number that a live subscriber still needs; drops the expired ones.
 Result<std::uint64_t> PredictionLog::Parts::held_back(std::int64_t deadline_us, Pruned& out) {
   std::uint64_t needed = end.load() + 1;
-  ACCRETE_TRY(const std::uint64_t now, epoch());
+  std::uint64_t now = 0;
+  if (oldest.load() < needed) {
+    ACCRETE_TRY(now, epoch());
+  }
   const auto it = iterate(Family::Subscribers);
   rocksdb::WriteBatch expired;
   for (it->SeekToFirst(); it->Valid(); it->Next()) {
@@ -398,8 +411,8 @@ Result<PredictionLog::Pruned> PredictionLog::prune(std::uint64_t bytes_max, Time
   Pruned out;
   Parts& parts = *parts_;
   const std::uint64_t first = parts.oldest.load();
-  if (first > parts.end.load()) return out;
   ACCRETE_TRY(const std::uint64_t needed, parts.held_back(deadline_us, out));
+  if (first > parts.end.load()) return out;
   ACCRETE_TRY(const std::uint64_t within, parts.first_within(bytes_max));
   ACCRETE_TRY(const std::uint64_t younger, parts.first_younger(oldest_as_of));
   const std::uint64_t keep = std::min(needed, std::max(within, younger));
@@ -413,6 +426,15 @@ Result<PredictionLog::Pruned> PredictionLog::prune(std::uint64_t bytes_max, Time
       handles.db->DeleteRange(rocksdb::WriteOptions{}, handles.family(Family::Predictions),
                               slice(key_of_number(0)), slice(key_of_number(keep))),
       "cannot prune the predictions"));
+  // Whole files can go at once instead of by compaction, so that the disk stays bounded; they do
+  // not come back, so what makes them superfluous has to be on disk first.
+  ACCRETE_DO(to_status(handles.db->SyncWAL(), "cannot sync the pruning"));
+  const std::string end_key = key_of_number(keep - 1);
+  const rocksdb::Slice end_slice = slice(end_key);
+  ACCRETE_DO(
+      to_status(rocksdb::DeleteFilesInRange(handles.db.get(), handles.family(Family::Predictions),
+                                            nullptr, &end_slice),
+                "cannot free pruned predictions"));
   out.predictions = keep - first;
   return out;
 }

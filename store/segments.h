@@ -31,7 +31,9 @@ class SegmentStore {
   void stage();
   void committed();
 
-  std::size_t memory_bytes() const { return cached_bytes_ + 2 * dirty_bytes_; }
+  std::size_t memory_bytes() const {
+    return cached_bytes_ + dirty_bytes_ + kEntryBytes * dirty_.size();
+  }
   std::size_t dirty_bytes() const { return dirty_bytes_; }
   const Status& health() const { return health_; }
 
@@ -42,6 +44,7 @@ class SegmentStore {
     std::vector<Edge> edges;
   };
   Cached& slot(const SegmentKey& key);
+  static constexpr std::size_t kEntryBytes = 128;  // a map node with its strings, heap included
 
   State* state_;
   std::vector<Cached> cache_;                 // direct-mapped, a power of two

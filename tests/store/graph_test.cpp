@@ -84,6 +84,7 @@ TEST(Graph, AnEndedEdgeIsValidBeforeItsEndOnly) {
            {{9, 0}, {10, 1}, {19, 1}, {20, 0}, {29, 0}, {30, 1}}}) {
     EXPECT_EQ(graph.count(kOrderUser, kUser, kTimeMin, kTimeMax, at(as_of)), count) << as_of;
   }
+  EXPECT_EQ(graph.count(kOrderUser, kUser, kTimeMin, kTimeMax, kTimeMax), 1u);
   EXPECT_EQ(graph.newest_time(kOrderUser, kUser, at(25)), at(10));  // a bound: ends do not count
 }
 

@@ -110,7 +110,8 @@ class NaiveGraph {
     std::vector<Edge> out;
     for (const Edge& e : list(relation, parent)) {
       const bool in_window = e.time <= upto && (e.time > after || after == kTimeMin);
-      if (in_window && e.time <= as_of && as_of < e.end) out.push_back(e);
+      const bool open = e.end == kTimeMax || as_of < e.end;
+      if (in_window && e.time <= as_of && open) out.push_back(e);
     }
     return out;
   }

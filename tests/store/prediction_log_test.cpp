@@ -206,6 +206,12 @@ TEST_F(PredictionLogTest, SubscribersHoldPruningBackUntilTheyExpire) {
   EXPECT_EQ(log_->oldest().value, 91u);
   EXPECT_FALSE(must(log_->subscriber("slow")));
   EXPECT_EQ(must(log_->subscribers()).size(), 2u);
+
+  must(log_->prune(1, kTimeMin, 3000));  // they expire whether or not there is something to prune
+  EXPECT_TRUE(must(log_->subscribers()).empty());
+  must(log_->prune(1, kTimeMax, 0));
+  must(log_->acknowledge({"late", 1, PredictionSeq{100}, 10}));
+  EXPECT_EQ(must(log_->prune(1, kTimeMin, 11)).dropped_subscribers.size(), 1u);
 }
 
 TEST_F(PredictionLogTest, RandomOperationsAgreeWithAList) {

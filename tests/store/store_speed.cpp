@@ -1,7 +1,7 @@
 // How fast the store is, for store/README.md: not a test, but it checks its answers.
 // Run: build/release/tests/store/store_speed [folder on the disk to be measured]
-#include <chrono>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <functional>
 #include <string>
@@ -25,15 +25,37 @@ T must(Result<T> result) {
   return std::move(result).value();
 }
 
-double seconds(const std::function<void()>& work) {
-  const auto start = std::chrono::steady_clock::now();
-  work();
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+/// Wall time, CPU time of the calling thread, CPU time of the process (with RocksDB's threads).
+struct Spent {
+  double wall_s = 0;
+  double thread_s = 0;
+  double process_s = 0;
+  Spent& operator+=(const Spent& other) {
+    wall_s += other.wall_s;
+    thread_s += other.thread_s;
+    process_s += other.process_s;
+    return *this;
+  }
+};
+
+double clock_s(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) + static_cast<double>(now.tv_nsec) * 1e-9;
 }
 
-void say(const std::string& what, double items, double elapsed_s) {
-  std::printf("%-58s %9.0f /s  %8.3f us\n", what.c_str(), items / elapsed_s,
-              elapsed_s / items * 1e6);
+Spent seconds(const std::function<void()>& work) {
+  const Spent start{clock_s(CLOCK_MONOTONIC), clock_s(CLOCK_THREAD_CPUTIME_ID),
+                    clock_s(CLOCK_PROCESS_CPUTIME_ID)};
+  work();
+  return {clock_s(CLOCK_MONOTONIC) - start.wall_s,
+          clock_s(CLOCK_THREAD_CPUTIME_ID) - start.thread_s,
+          clock_s(CLOCK_PROCESS_CPUTIME_ID) - start.process_s};
+}
+
+void say(const std::string& what, double items, const Spent& spent) {
+  std::printf("%-62s %9.0f /s wall  %7.3f us thread  %7.3f us process\n", what.c_str(),
+              items / spent.wall_s, spent.thread_s / items * 1e6, spent.process_s / items * 1e6);
   std::fflush(stdout);
 }
 
@@ -57,7 +79,7 @@ void log_speed(const std::string& folder) {
     for (char& c : record)
       c = static_cast<char>(' ' + rng.below(64));
     LogSlice slice;
-    const double appended = seconds([&] {
+    const Spent appended = seconds([&] {
       for (std::uint64_t i = 0; i < kRecords; i += kBatch) {
         slice.clear();
         slice.first = Ordinal{i + 1};
@@ -70,7 +92,7 @@ void log_speed(const std::string& folder) {
     say(sync ? "log append, 500 B, 512 a batch, synced" : "log append, 500 B, 512 a batch",
         static_cast<double>(kRecords), appended);
     std::uint64_t read = 0;
-    const double scanned = seconds([&] {
+    const Spent scanned = seconds([&] {
       while (read < log.end().value) {
         read += must(log.read(Ordinal{read + 1}, 4096, 4u << 20)).size();
       }
@@ -78,7 +100,7 @@ void log_speed(const std::string& folder) {
     ACCRETE_CHECK(read == log.end().value);
     say("log read in pages", static_cast<double>(read), scanned);
     std::string entry;
-    const double got = seconds([&] {
+    const Spent got = seconds([&] {
       for (int i = 0; i < 200'000; ++i) {
         must(log.get(Ordinal{log.end().value - rng.below(100'000)}, entry));
       }
@@ -109,11 +131,11 @@ void graph_speed(const std::string& folder, std::uint32_t rows, std::size_t memo
     append_key(key, Value::of_integer(static_cast<std::int64_t>(number)));
     return key;
   };
-  double folded_s = 0;
-  double committed_s = 0;
+  Spent folded;
+  Spent committed;
   for (std::uint32_t row = 0; row < rows;) {
     const std::uint32_t end = std::min(rows, row + 200'000);
-    folded_s += seconds([&] {
+    folded += seconds([&] {
       for (; row < end; ++row) {
         const NodeId child = graph.intern(TableId{1}, key_of_row(row));
         const TimeUs time{row * 1000ll};
@@ -124,7 +146,7 @@ void graph_speed(const std::string& folder, std::uint32_t rows, std::size_t memo
         }
       }
     });
-    committed_s += seconds([&] {
+    committed += seconds([&] {
       graph.stage();
       must(graph.health());
       must(state->commit({}));
@@ -133,12 +155,12 @@ void graph_speed(const std::string& folder, std::uint32_t rows, std::size_t memo
   }
   const std::string size =
       std::to_string(rows) + " rows, " + std::to_string(memory_bytes >> 20) + " MB: ";
-  say(size + "fold (4 interns, version, 3 links)", rows, folded_s);
-  say(size + "stage and commit", rows, committed_s);
+  say(size + "fold (4 interns, version, 3 links)", rows, folded);
+  say(size + "stage and commit", rows, committed);
   const std::uint32_t parents_known = graph.node_count(TableId{0});
   std::vector<Edge> edges;
   std::uint64_t found = 0;
-  const double newest = seconds([&] {
+  const Spent newest = seconds([&] {
     for (int i = 0; i < 200'000; ++i) {
       edges.clear();
       const NodeId parent{TableId{0}, static_cast<std::uint32_t>(rng.below(parents_known))};
@@ -158,7 +180,7 @@ void prediction_speed(const std::string& folder) {
   const auto log = must(PredictionLog::open(*database));
   constexpr std::uint64_t kTotal = 2'000'000;
   std::vector<StoredPrediction> batch(8192);
-  double appended_s = 0;
+  Spent appended;
   std::uint64_t seq = 0;
   Rng rng(2, 0, Purpose::Test);
   while (seq < kTotal) {
@@ -167,11 +189,11 @@ void prediction_speed(const std::string& folder) {
       p.topic = "pred/churn/" + std::to_string(rng.below(200'000));
       p.payload.assign(90, static_cast<char>('a' + seq % 26));
     }
-    appended_s += seconds([&] { must(log->append(batch)); });
+    appended += seconds([&] { must(log->append(batch)); });
   }
-  say("prediction append, 8192 a batch", static_cast<double>(seq), appended_s);
+  say("prediction append, 8192 a batch", static_cast<double>(seq), appended);
   std::uint64_t read = 0;
-  const double read_s = seconds([&] {
+  const Spent read_time = seconds([&] {
     PredictionSeq from{1};
     while (from <= log->end()) {
       const auto page = must(log->read(from, 8192, 64u << 20, ""));
@@ -180,7 +202,7 @@ void prediction_speed(const std::string& folder) {
     }
   });
   ACCRETE_CHECK(read == seq);
-  say("prediction read, pages of 8192", static_cast<double>(read), read_s);
+  say("prediction read, pages of 8192", static_cast<double>(read), read_time);
 }
 
 }  // namespace
