@@ -1,0 +1,108 @@
+"""Output = f(log, configuration, seed): threads, crashes, commits and batches change nothing, and a
+backtest over the same tables says the same (I5)."""
+import json
+import os
+import random
+
+import harness
+import shop
+from producer import Producer
+
+
+class Same(harness.Case):
+    @classmethod
+    def setUpClass(cls):
+        # More customers than the fold's threshold for a parallel team.
+        cls.rows = shop.rows(customers=300, days=30, orders_per_day=200, seed=5)
+
+    def setUp(self):
+        super().setUp()
+        self.csv = shop.write_csv(self.rows, os.path.join(self.folder, "csv"))
+
+    def fed(self, name, config):
+        daemon = self.daemon(config, name).start()
+        daemon.tool("feed", "csv", self.csv, "--as-of-order")
+        return self.outcome(daemon)
+
+    def outcome(self, daemon):
+        status = daemon.drain()
+        self.assertEqual(status["rows"], len(self.rows))
+        self.assertEqual(status["late_rows"], 0)
+        digest = daemon.digest()
+        daemon.stop()
+        return status["predictions"]["newest"], digest
+
+    def killed(self):
+        """Twenty kills at random positions, tiny commits."""
+        generator = random.Random(9)
+        daemon = self.daemon(shop.config("checkpoint_records_min = 64\ngroup_rows_max = 32",
+                                         threads=2), "killed").start()
+        cut = shop.transactions(self.rows)
+        producer = Producer(daemon.addresses["ingest"], "shop", cut, batch_max=4).start()
+        checkpoints = 0
+        for kill in range(20):
+            target = producer.acknowledged + generator.randrange(1, len(cut) // 25)
+            harness.await_true(f"position {target}",
+                               lambda: producer.acknowledged >= target or producer.error, 60, 0.002)
+            producer.check()
+            daemon.kill()
+            daemon.start()
+            checkpoints = max(checkpoints, daemon.status()["checkpoints"])
+        self.assertFalse(producer.done())
+        producer.finish()
+        self.assertGreater(checkpoints, 5)
+        return self.outcome(daemon)
+
+    def batched(self):
+        """Our own producer: another cut into messages, repeats, tiny and large groups."""
+        daemon = self.daemon(shop.config("group_rows_max = 7\nqueue_batches_max = 1"), "cut").start()
+        Producer(daemon.addresses["ingest"], "elsewhere", shop.transactions(self.rows), seed=3,
+                 batch_max=200, repeat=0.2).start().finish()
+        return self.outcome(daemon)
+
+    def backtest(self):
+        report = os.path.join(self.folder, "report.json")
+        predictions = os.path.join(self.folder, "predictions.jsonl")
+        path = os.path.join(self.folder, "alone.toml")
+        code, _, errors = harness.run_tool("backtest", "--config", path, "--rows", self.csv,
+                                           "--report", report, "--predictions", predictions)
+        self.assertEqual(code, 0, errors)
+        with open(report, encoding="utf-8") as file:
+            found = json.load(file)
+        self.assertEqual(found["rows"], len(self.rows))
+        with open(predictions, encoding="utf-8") as file:
+            numbers = [json.loads(line)["seq"] for line in file]
+        self.assertEqual(numbers, list(range(1, found["predictions"] + 1)))
+        return found["predictions"], found["digest"]
+
+    def test_equal_logs_equal_predictions(self):
+        expected = self.fed("alone", shop.config(threads=1))
+        self.assertGreater(expected[0], 20_000)
+        runs = {
+            "two threads": lambda: self.fed("threads", shop.config(threads=2)),
+            "early commits, small memory": lambda: self.fed(
+                "commits", shop.config('checkpoint_records_min = 50\nmemory_max = "64 MiB"\n'
+                                       'transaction_max = "32 MiB"')),
+            "a group a row": lambda: self.fed("single", shop.config("group_rows_max = 1")),
+            "other batches": self.batched,
+            "twenty kills": self.killed,
+            "backtest": self.backtest,
+        }
+        for name, run in runs.items():
+            with self.subTest(name):
+                self.assertEqual(run(), expected)
+
+    def test_another_seed_or_row_is_seen(self):
+        """The digest is able to differ."""
+        expected = self.fed("alone", shop.config())
+        table, cells = self.rows[len(self.rows) // 2]
+        self.rows[len(self.rows) // 2] = (table, (*cells[:-1], None))
+        self.addCleanup(self.rows.__setitem__, len(self.rows) // 2, (table, cells))
+        cut = shop.transactions(self.rows)
+        daemon = self.daemon(shop.config(), "other").start()
+        Producer(daemon.addresses["ingest"], "shop", cut).start().finish()
+        self.assertNotEqual(self.outcome(daemon), expected)
+
+
+if __name__ == "__main__":
+    harness.main()
