@@ -189,8 +189,10 @@ def key(*values):
 
 
 CONTROL = [
-    *((f"noise of {count}", noise(count, count), "is not a ToControl message") for count in (0, 1, 50, 5000)),
-    ("half a question", control(predict=stream.PredictQuery(task="buys"))[:-2], "is not a ToControl message"),
+    *((f"noise of {count}", noise(count, count), "is not a ToControl message")
+      for count in (0, 1, 50, 5000)),
+    ("half a question", control(predict=stream.PredictQuery(task="buys"))[:-2],
+     "is not a ToControl message"),
     ("empty", b"", "ToControl without a body; send one of"),
     ("no body", control(), "ToControl without a body; send one of"),
     ("no such task", control(predict=stream.PredictQuery(task="nosuch")), 'no task "nosuch"'),
@@ -328,8 +330,9 @@ class Hostile(harness.Case):
         hostile = zmq.Context.instance().socket(zmq.XSUB)
         self.addCleanup(hostile.close, 0)
         hostile.connect(self.accreted.addresses["predictions"])
-        for message in (b"", b"\x00", b"\x01", b"\x02pred/", noise(1000, 1), b"\x01" + b"x" * 100_000,
-                        b"\x00never subscribed", b"\x01chain/\x00", b"\x01chain/" + b"y" * 5000 + b"\x00",
+        for message in (b"", b"\x00", b"\x01", b"\x02pred/", noise(1000, 1),
+                        b"\x01" + b"x" * 100_000, b"\x00never subscribed", b"\x01chain/\x00",
+                        b"\x01chain/" + b"y" * 5000 + b"\x00",
                         *(b"\x01chain/" + noise(20, i) + b"\x00" for i in range(300))):
             hostile.send(message)
         self.check_whole()

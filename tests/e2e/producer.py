@@ -125,7 +125,7 @@ class Producer:
         return self.acknowledged >= len(self.transactions)
 
     def run(self):
-        """Until all is acknowledged, or stopped. Faults of the protocol itself are kept in `error`."""
+        """Until all is acknowledged, or stopped; what goes wrong is kept in `error`."""
         self.question = harness.Question(self.address)
         try:
             self.hello()

@@ -55,7 +55,8 @@ class Same(harness.Case):
 
     def batched(self):
         """Our own producer: another cut into messages, repeats, tiny and large groups."""
-        daemon = self.daemon(shop.config("group_rows_max = 7\nqueue_batches_max = 1"), "cut").start()
+        limits = "group_rows_max = 7\nqueue_batches_max = 1"
+        daemon = self.daemon(shop.config(limits), "cut").start()
         Producer(daemon.addresses["ingest"], "elsewhere", shop.transactions(self.rows), seed=3,
                  batch_max=200, repeat=0.2).start().finish()
         return self.outcome(daemon)
