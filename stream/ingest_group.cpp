@@ -24,12 +24,14 @@ void IngestGroup::add(std::string_view record, const CheckedRecord& checked) {
     put(record);
     return;
   }
+  // Logged with the first row that needs it: where a producer happens to say it changes no ordinal.
+  if (checked.kind == RecordKind::Layout) return;
   if (!checked.layout->logged && !checked.layout->grouped) {
     checked.layout->grouped = true;
     layouts_.push_back(checked.layout);
     put(checked.layout->record);
   }
-  if (checked.kind != RecordKind::Layout) put(record);
+  put(record);
 }
 
 void IngestGroup::end() {

@@ -198,16 +198,16 @@ TEST_F(IngestTest, DuplicatesAreDroppedWholeAndCounted) {
 TEST_F(IngestTest, LayoutsAreLoggedOnceAndBeforeTheirRows) {
   const std::string items = layout_record(items_layout());
   hello("a");
-  batch("a", 1, {{1, kCommit, 1, {layout_}}, {2, kCommit, 2, {layout_}}});
+  batch("a", 1, {{1, kCommit, 1, {layout_}}, {2, kCommit, 2, {layout_, row(9)}}});
   // Declared by a transaction that is set aside, by a duplicate, and by one rolled back.
   batch("a", 2, {{3, kCommit, 3, {items, row(-1, items_layout())}}, {4, kCommit, 1, {items}}});
   batch("a", 3, {{5, kPending, 0, {items}}, {5, kRollback, 0, {}}});
   batch("a", 4, {{6, kCommit, 4, {row(1, items_layout()), row(2, items_layout())}}});
   replies();
-  EXPECT_EQ(
-      sink_.log("s"),
-      (std::vector<Entry>{
-          {1, {layout_}}, {2, {}}, {4, {items, row(1, items_layout()), row(2, items_layout())}}}));
+  EXPECT_EQ(sink_.log("s"),
+            (std::vector<Entry>{{1, {}},
+                                {2, {layout_, row(9)}},
+                                {4, {items, row(1, items_layout()), row(2, items_layout())}}}));
   start();  // a restart: the log's layouts are known
   hello("a");
   batch("a", 1, {{7, kCommit, 5, {items, row(3, items_layout())}}, {8, kCommit, 6, {row(4)}}});
@@ -262,7 +262,7 @@ TEST_F(IngestTest, BadRecordsSetTheirTransactionAside) {
   EXPECT_EQ(sink_.dead("s").size(), 2 * cases.size() + 1);
   EXPECT_EQ(
       sink_.log("s"),
-      (std::vector<Entry>{{1, {layout_}}, {position + 1, {row(1)}}, {position + 3, {row(2)}}}));
+      (std::vector<Entry>{{1, {}}, {position + 1, {layout_, row(1)}}, {position + 3, {row(2)}}}));
   EXPECT_EQ(sessions_->counters().rejected, 2 * cases.size() + 1);
 }
 
