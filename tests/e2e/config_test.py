@@ -35,7 +35,6 @@ BAD = [
     ("a query that does not parse", "EXISTS(orders.*, 0, 2, DAYS)", "EXISTS(orders.*, 0, 2 DAYS)",
      "^"),
     ("an unknown table in a query", "EXISTS(orders.*", "EXISTS(odrers.*", 'did you mean "orders"?'),
-    ("text where a number belongs", "SUM(orders.amount", "SUM(orders.channel", "channel"),
     ("an unknown aggregate", "SUM(orders.amount", "SUMM(orders.amount", "SUMM"),
     ("a window that ends before it begins", "0, 2, DAYS", "2, 0, DAYS", "^"),
     ("a size in words", 'lateness = "1 h"', 'memory_max = "much"', "memory_max"),
