@@ -357,8 +357,9 @@ std::size_t zigzag_size(std::int64_t value) {
 
 std::size_t cells_size(const std::vector<Value>& cells) {
   std::size_t size = 0;
-  for (const Value& cell : cells)
+  for (const Value& cell : cells) {
     size += bytes_field_size(cell_size(cell));
+  }
   return size;
 }
 
@@ -384,8 +385,9 @@ Status decode_record(std::string_view bytes, Record& out) {
 
 void encode_layout(const Layout& layout, std::string& out) {
   std::size_t size = layout.table.empty() ? 0 : bytes_field_size(layout.table.size());
-  for (const std::string& column : layout.columns)
+  for (const std::string& column : layout.columns) {
     size += bytes_field_size(column.size());
+  }
   char* at = open_record(out, RecordKind::Layout, size);
   if (!layout.table.empty()) at = put_bytes(put_varint(at, kLayoutTable), layout.table);
   for (const std::string& column : layout.columns) {
@@ -402,13 +404,15 @@ void encode_change(const Change& change, std::string& out) {
   char* at = open_record(out, RecordKind::Change, size);
   if (change.layout != 0) at = put_fixed64(put_varint(at, kChangeLayout), change.layout);
   if (op != 0) at = put_varint(put_varint(at, kChangeOp), op);
-  for (const Value& cell : change.cells)
+  for (const Value& cell : change.cells) {
     at = put_cell(at, kChangeCells, cell);
+  }
   if (change.change_time) {
     at = put_varint(put_varint(at, kChangeTime), zigzag(change.change_time->value));
   }
-  for (const Value& cell : change.old_key)
+  for (const Value& cell : change.old_key) {
     at = put_cell(at, kChangeOldKey, cell);
+  }
 }
 
 void encode_mark(const Mark& mark, std::string& out) {
@@ -426,8 +430,9 @@ void encode_request(const Request& request, std::string& out) {
   if (request.as_of.value != 0) size += 1 + zigzag_size(request.as_of.value);
   char* at = open_record(out, RecordKind::Request, size);
   if (!request.task.empty()) at = put_bytes(put_varint(at, kRequestTask), request.task);
-  for (const Value& cell : request.key)
+  for (const Value& cell : request.key) {
     at = put_cell(at, kRequestKey, cell);
+  }
   if (request.as_of.value != 0) {
     put_varint(put_varint(at, kRequestAsOf), zigzag(request.as_of.value));
   }

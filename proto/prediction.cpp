@@ -98,14 +98,16 @@ std::size_t prediction_size(const Prediction& prediction, const Entity& entity) 
 }
 
 void put_big_endian(char* at, std::uint64_t value) {
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 8; ++i) {
     at[i] = static_cast<char>(value >> (56 - 8 * i) & 0xFF);
+  }
 }
 
 std::uint64_t load_big_endian(const char* at) {
   std::uint64_t value = 0;
-  for (int i = 0; i < 8; ++i)
+  for (int i = 0; i < 8; ++i) {
     value = value << 8 | static_cast<unsigned char>(at[i]);
+  }
   return value;
 }
 

@@ -101,8 +101,9 @@ Status check_key(const Table& table) {
 class Digest {
  public:
   void number(std::uint64_t value) {
-    for (int shift = 0; shift < 64; shift += 8)
+    for (int shift = 0; shift < 64; shift += 8) {
       bytes_ += static_cast<char>(value >> shift & 0xFF);
+    }
   }
   void text(std::string_view value) {
     number(value.size());
@@ -116,14 +117,17 @@ class Digest {
 
 void digest_columns(Digest& digest, const std::vector<ColumnId>& columns) {
   digest.number(columns.size());
-  for (const ColumnId column : columns)
+  for (const ColumnId column : columns) {
     digest.number(column.value);
+  }
 }
 
 std::vector<std::string> table_names(const std::vector<Table>& tables) {
   std::vector<std::string> names;
-  for (const Table& table : tables)
+  names.reserve(tables.size());
+  for (const Table& table : tables) {
     names.push_back(table.name);
+  }
   return names;
 }
 
@@ -210,6 +214,9 @@ Status Schema::seal() {
 Result<ColumnId> Schema::add_column(TableId table, std::string_view name) {
   Table& grown = tables_[table.value];
   if (const auto id = grown.find(name)) return *id;
+  if (!valid_name(name)) {
+    return malformed(grown.name, "a column name is empty, holds NUL or is longer than 256 bytes");
+  }
   if (grown.columns.size() >= limits::columns_max) {
     return malformed(grown.name, "more than " + std::to_string(limits::columns_max) + " columns");
   }
@@ -261,12 +268,14 @@ Result<BoundLayout> Schema::bind(const Layout& layout) {
     return malformed(table.name, "the layout lacks the " + std::string(role) + " column \"" + name +
                                      "\"" + did_you_mean(name, layout.columns));
   };
-  for (const ColumnId column : table.key)
+  for (const ColumnId column : table.key) {
     ACCRETE_DO(require(column, "key"));
+  }
   if (table.time) ACCRETE_DO(require(*table.time, "time"));
   for (const ForeignKey& foreign : table.foreign_keys) {
-    for (const ColumnId column : foreign.columns)
+    for (const ColumnId column : foreign.columns) {
       ACCRETE_DO(require(column, "foreign-key"));
+    }
   }
   table.columns = std::move(grown.columns);
   return bound;

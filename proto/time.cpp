@@ -95,8 +95,9 @@ class Scanner {
       if (count < 6) out = out * 10 + (text_[count] - '0');
     }
     if (count == 0 || count > 9) return false;
-    for (std::size_t i = count; i < 6; ++i)
+    for (std::size_t i = count; i < 6; ++i) {
       out *= 10;
+    }
     text_.remove_prefix(count);
     return true;
   }
@@ -205,10 +206,12 @@ std::optional<std::int64_t> find_unit(const std::array<Unit, N>& units, std::str
 }
 
 std::string_view trim(std::string_view text) {
-  while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t')) {
     text.remove_prefix(1);
-  while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
+  }
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t')) {
     text.remove_suffix(1);
+  }
   return text;
 }
 

@@ -38,15 +38,18 @@ inline bool is_ascii(std::string_view text) {
     return word;
   };
   if (size < 8) {
-    for (std::size_t i = 0; i < size; ++i)
+    for (std::size_t i = 0; i < size; ++i) {
       seen |= static_cast<unsigned char>(at[i]);
+    }
     return (seen & 0x80) == 0;
   }
   std::size_t i = 0;
-  for (; i + 32 <= size; i += 32)
+  for (; i + 32 <= size; i += 32) {
     seen |= load(i) | load(i + 8) | load(i + 16) | load(i + 24);
-  for (; i + 8 <= size; i += 8)
+  }
+  for (; i + 8 <= size; i += 8) {
     seen |= load(i);
+  }
   seen |= load(size - 8);
   return (seen & 0x8080'8080'8080'8080ull) == 0;
 }

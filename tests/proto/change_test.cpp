@@ -12,8 +12,9 @@ struct Shop {
   Shop() {
     Table orders;
     orders.name = "orders";
-    for (const char* name : {"id", "shop", "placed", "amount"})
+    for (const char* name : {"id", "shop", "placed", "amount"}) {
       orders.columns.push_back({name});
+    }
     orders.key = {ColumnId(0), ColumnId(1)};
     orders.time = ColumnId(2);
     orders.time_unit = TimeUnit::Milliseconds;

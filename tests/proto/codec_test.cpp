@@ -67,7 +67,8 @@ TEST(Codec, DamagedBytesAreRefusedOrReadAsProtobufReadsThem) {
     std::string bytes = random_record(rng).SerializeAsString();
     if (rng.below(4) == 0) bytes += random_record(rng).SerializeAsString();
     for (auto flips = 1 + rng.below(3); flips > 0 && !bytes.empty(); --flips) {
-      bytes[rng.below(bytes.size())] ^= static_cast<char>(1u << rng.below(8));
+      char& hit = bytes[rng.below(bytes.size())];
+      hit = static_cast<char>(hit ^ (1 << rng.below(8)));
     }
     const Exact exact(bytes);
     Record record;
@@ -95,8 +96,9 @@ TEST(Codec, RandomBytesNeverReadOutside) {
   for (std::uint64_t i = 0; i < 50'000; ++i) {
     Rng rng(4, i, Purpose::Test);
     std::string bytes(rng.below(40), '\0');
-    for (char& c : bytes)
+    for (char& c : bytes) {
       c = static_cast<char>(rng.next());
+    }
     if (!bytes.empty() && rng.below(2) == 0) bytes[0] = '\x12';  // a change
     const Exact exact(bytes);
     const Status decoded = decode_record(exact.view(), record);
@@ -112,8 +114,9 @@ struct Hostile {
 
 std::string raw(std::initializer_list<int> bytes) {
   std::string out;
-  for (const int byte : bytes)
+  for (const int byte : bytes) {
     out += static_cast<char>(byte);
+  }
   return out;
 }
 
@@ -159,14 +162,16 @@ TEST(Codec, HoldsItsLimits) {
   Record record;
   wire::Record message;
   auto* change = message.mutable_change();
-  for (std::size_t i = 0; i < limits::columns_max; ++i)
+  for (std::size_t i = 0; i < limits::columns_max; ++i) {
     change->add_cells();
+  }
   EXPECT_TRUE(decode_record(message.SerializeAsString(), record));
   change->add_cells();
   EXPECT_FALSE(decode_record(message.SerializeAsString(), record));
 
-  for (std::size_t i = 0; i <= limits::key_columns_max; ++i)
+  for (std::size_t i = 0; i <= limits::key_columns_max; ++i) {
     message.mutable_request()->add_key();
+  }
   EXPECT_FALSE(decode_record(message.SerializeAsString(), record));
 
   message.mutable_layout()->set_table(std::string(limits::name_bytes_max, 'x'));
@@ -181,8 +186,9 @@ TEST(Codec, HoldsItsLimits) {
 TEST(Codec, KeepsItsBuffersAndForgetsTheFormerRecord) {
   wire::Record message;
   message.mutable_change()->set_change_time_us(7);
-  for (int i = 0; i < 100; ++i)
+  for (int i = 0; i < 100; ++i) {
     message.mutable_change()->add_cells()->set_integer(i);
+  }
   const std::string large = message.SerializeAsString();
   message.mutable_change()->Clear();
   message.mutable_change()->add_cells()->set_text("views");
@@ -208,8 +214,9 @@ TEST(LogSlice, GivesBackWhatWasAppended) {
       {{SourceId(300), big >> 1, true}, std::string(1'000, 'x')},
   };
   LogSlice slice;
-  for (const auto& [header, record] : entries)
+  for (const auto& [header, record] : entries) {
     slice.append(header, record);
+  }
   ASSERT_EQ(slice.size(), std::size(entries));
   for (std::size_t i = 0; i < slice.size(); ++i) {
     LogHeader header;

@@ -12,8 +12,9 @@ Table table(std::string name, std::initializer_list<const char*> columns,
             std::vector<ColumnId> key = {}) {
   Table out;
   out.name = std::move(name);
-  for (const char* column : columns)
+  for (const char* column : columns) {
     out.columns.push_back({column, ColumnKind::Inferred});
+  }
   out.key = std::move(key);
   return out;
 }
@@ -93,8 +94,9 @@ TEST(Schema, RefusesForeignKeysWithoutAFittingParent) {
   };
   for (const auto& [tables, part] : cases) {
     Schema schema;
-    for (const Table& each : tables)
+    for (const Table& each : tables) {
       ASSERT_TRUE(schema.add(each));
+    }
     const Status sealed = schema.seal();
     ASSERT_FALSE(sealed) << part;
     expect_malformed(sealed.error(), part);
@@ -115,6 +117,21 @@ TEST(Schema, BindsByNameAndGrows) {
   ASSERT_TRUE(less);
   EXPECT_EQ(less.value().column_of_cell[3], ColumnId(4));
   EXPECT_EQ(schema.table(TableId(0)).columns.size(), 5u);
+}
+
+TEST(Schema, ColumnsCanBeNamedBeforeRowsShowThem) {
+  Schema schema = racing();
+  const std::uint64_t before = schema.fingerprint();
+  EXPECT_EQ(schema.add_column(TableId(1), "name").value(), ColumnId(1));
+  EXPECT_EQ(schema.add_column(TableId(1), "weather").value(), ColumnId(2));
+  EXPECT_EQ(schema.bind({"races", {"weather", "id"}}).value().column_of_cell[0], ColumnId(2));
+  EXPECT_EQ(schema.fingerprint(), before);
+  EXPECT_FALSE(schema.add_column(TableId(1), ""));
+  for (std::size_t i = 3; i < limits::columns_max; ++i) {
+    ASSERT_TRUE(schema.add_column(TableId(1), "c" + std::to_string(i)));
+  }
+  EXPECT_FALSE(schema.add_column(TableId(1), "one too many"));
+  EXPECT_TRUE(schema.add_column(TableId(1), "weather"));
 }
 
 TEST(Schema, ARefusedLayoutChangesNothing) {

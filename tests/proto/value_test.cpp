@@ -90,8 +90,9 @@ Value random_value(Rng& rng, std::string& owner) {
       return Value::of_time(TimeUs(static_cast<std::int64_t>(rng.next())));
     default:
       owner.assign(rng.below(300), 'x');
-      for (char& c : owner)
+      for (char& c : owner) {
         c = static_cast<char>(rng.next());
+      }
       return text(owner);
   }
 }
@@ -110,8 +111,9 @@ TEST(Key, CompositesDecodeToTheirPartsAndBack) {
     std::size_t count = 0;
     ASSERT_TRUE(decode_key(bytes, values, count));
     ASSERT_EQ(count, parts.size());
-    for (std::size_t p = 0; p < count; ++p)
+    for (std::size_t p = 0; p < count; ++p) {
       ASSERT_EQ(key(values[p]), parts[p]);
+    }
     if (count > 0) {
       ASSERT_FALSE(decode_key(bytes, std::span(values).first(count - 1), count));
     }
@@ -126,15 +128,17 @@ TEST(Key, OtherBytesAreRefused) {
     std::string owner;
     std::string bytes = key(random_value(rng, owner)) + key(random_value(rng, owner));
     if (rng.below(2) == 0) bytes.resize(rng.below(bytes.size()));
-    if (!bytes.empty())
+    if (!bytes.empty()) {
       bytes[rng.below(std::min<std::size_t>(bytes.size(), 4))] = static_cast<char>(rng.below(8));
+    }
     std::array<Value, 8> values;
     std::size_t count = 0;
     if (!decode_key(bytes, values, count)) continue;
     ++accepted;
     std::string again;
-    for (std::size_t p = 0; p < count; ++p)
+    for (std::size_t p = 0; p < count; ++p) {
       append_key(again, values[p]);
+    }
     ASSERT_EQ(again, bytes) << "seed " << i;
   }
   EXPECT_GT(accepted, 100u);
@@ -182,8 +186,9 @@ TEST(Guess, TellsNumbersFromIdentifiers) {
       {"5.", real(5)},       {"-0", real(-0.0)},
       {"1.0", real(1)},
   };
-  for (const auto& [cell, value] : cases)
+  for (const auto& [cell, value] : cases) {
     EXPECT_TRUE(guess_value(cell) == value) << cell;
+  }
   for (const char* cell : {"0171",  "00.5",
                            "-00.5", "01",
                            "+1",    " 1",

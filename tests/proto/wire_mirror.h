@@ -84,8 +84,9 @@ inline wire::Record random_record(Rng& rng) {
     case 0: {
       auto& layout = *record.mutable_layout();
       layout.set_table(random_text(rng, 5));
-      for (auto n = rng.below(6); n > 0; --n)
+      for (auto n = rng.below(6); n > 0; --n) {
         layout.add_columns(random_text(rng, 5));
+      }
       break;
     }
     case 1: {
@@ -97,8 +98,9 @@ inline wire::Record random_record(Rng& rng) {
     case 2: {
       auto& request = *record.mutable_request();
       request.set_task(random_text(rng, 5));
-      for (auto n = rng.below(4); n > 0; --n)
+      for (auto n = rng.below(4); n > 0; --n) {
         random_cell(rng, *request.add_key());
+      }
       request.set_as_of_us(random_integer(rng));
       break;
     }
@@ -106,11 +108,13 @@ inline wire::Record random_record(Rng& rng) {
       auto& change = *record.mutable_change();
       change.set_layout(rng.below(4) == 0 ? 0 : rng.next());
       change.set_op(static_cast<wire::Op>(rng.below(4)));
-      for (auto n = rng.below(20); n > 0; --n)
+      for (auto n = rng.below(20); n > 0; --n) {
         random_cell(rng, *change.add_cells());
+      }
       if (rng.below(2) == 1) change.set_change_time_us(random_integer(rng));
-      for (auto n = rng.below(3); n > 0; --n)
+      for (auto n = rng.below(3); n > 0; --n) {
         random_cell(rng, *change.add_old_key());
+      }
     }
   }
   return record;
@@ -147,18 +151,21 @@ inline wire::Record mirror(const Record& record) {
   switch (record.kind) {
     case RecordKind::Layout:
       out.mutable_layout()->set_table(record.layout.table);
-      for (const auto& column : record.layout.columns)
+      for (const auto& column : record.layout.columns) {
         out.mutable_layout()->add_columns(column);
+      }
       break;
     case RecordKind::Change: {
       auto& change = *out.mutable_change();
       change.set_layout(record.change.layout);
       change.set_op(static_cast<wire::Op>(record.change.op));
-      for (const Value& cell : record.change.cells)
+      for (const Value& cell : record.change.cells) {
         mirror_cell(cell, *change.add_cells());
+      }
       if (record.change.change_time) change.set_change_time_us(record.change.change_time->value);
-      for (const Value& cell : record.change.old_key)
+      for (const Value& cell : record.change.old_key) {
         mirror_cell(cell, *change.add_old_key());
+      }
       break;
     }
     case RecordKind::Mark:
@@ -167,8 +174,9 @@ inline wire::Record mirror(const Record& record) {
       break;
     case RecordKind::Request:
       out.mutable_request()->set_task(std::string(record.request.task));
-      for (const Value& cell : record.request.key)
+      for (const Value& cell : record.request.key) {
         mirror_cell(cell, *out.mutable_request()->add_key());
+      }
       out.mutable_request()->set_as_of_us(record.request.as_of.value);
       break;
   }
