@@ -175,9 +175,11 @@ FoldOptions fold_options(const Config& config) {
   FoldOptions options;
   const std::size_t memory = config.limits.memory_bytes_max;
   options.fingerprint = fold_fingerprint(config);
-  options.graph_bytes_max = memory / 2;
+  // A commit holds what is dirty three times (pages, batch, memtable), and the allocator keeps what
+  // was freed: together about as much again as what is counted here.
+  options.graph_bytes_max = memory * 3 / 8;
   options.pending_bytes_max = memory / 16;
-  options.dirty_bytes_max = memory / 8;
+  options.dirty_bytes_max = memory / 16;
   options.row_cache_rows = std::max<std::size_t>(1024, memory / (32u << 10));
   options.pending_labels_max = config.limits.pending_labels_max;
   options.checkpoint_records_min = config.limits.checkpoint_records_min;

