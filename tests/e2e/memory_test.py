@@ -1,5 +1,5 @@
-"""Memory, queues and credit stay within their bounds, under more than fits and under a producer that
-ignores its credit (I7)."""
+"""Memory, queues and credit stay within their bounds, under more than fits and under a producer
+that ignores its credit (I7)."""
 import os
 import random
 import select
@@ -11,9 +11,9 @@ from harness import stream
 from producer import Producer
 
 CAP = 128 << 20
-# What the cap does not count, whatever it is: RocksDB's flushes and compactions at work, and what the
-# allocator keeps of freed memory in the arenas of ten threads. The program itself (code, libraries)
-# is measured on the empty daemon.
+# What the cap does not count, whatever it is: RocksDB's flushes and compactions at work, and what
+# the allocator keeps of freed memory in the arenas of ten threads. The program itself (code,
+# libraries) is measured on the empty daemon.
 FIXED = 16 << 20
 MINUTE_US = 60_000_000
 LIMITS = 'memory_max = "128 MiB"\ntransaction_max = "32 MiB"\ncredit = "1 MiB"\n' \

@@ -1,5 +1,5 @@
-"""Subscribers that die and come back, over a daemon that dies and comes back: every prediction once,
-in order, none missing; a pruned number is answered, not skipped (I6)."""
+"""Subscribers that die and come back, over a daemon that dies and comes back: every prediction
+once, in order, none missing; a pruned number is answered, not skipped (I6)."""
 import hashlib
 import json
 import os
@@ -95,7 +95,7 @@ class Subscribe(harness.Case):
 
 
 class NamedTool:
-    """accretectl subscribe --name, killed and started again; each run prints to a file of its own."""
+    """accretectl subscribe --name, killed and started again; a file for what each run prints."""
 
     def __init__(self, case, daemon):
         self.case = case
