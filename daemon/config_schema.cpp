@@ -171,9 +171,7 @@ class DraftReader {
       if (!usable(name, at)) continue;
       const std::optional<ColumnKind> kind = column_kind_of(value);
       if (!kind || *kind == ColumnKind::Inferred) {
-        complaints_.add(value_at, section_.title() + ": unknown kind \"" + value +
-                                      "\" of column \"" + name + "\"" +
-                                      suggestion(value, kind_names()));
+        complaints_.add(value_at, unknown_kind(name, value));
       } else if (*kind == ColumnKind::Key || *kind == ColumnKind::ForeignKey) {
         complaints_.add(value_at, section_.title() + ": column \"" + name +
                                       "\" becomes a key by key = …, a foreign key by " +
@@ -184,6 +182,11 @@ class DraftReader {
         set_kind(name, at, *kind);
       }
     }
+  }
+
+  std::string unknown_kind(const std::string& name, const std::string& kind) const {
+    return section_.title() + ": unknown kind \"" + kind + "\" of column \"" + name + "\"" +
+           suggestion(kind, kind_names());
   }
 
   void set_kind(const std::string& name, Place at, ColumnKind kind) {
@@ -230,16 +233,17 @@ class DraftReader {
 /// Look up the parents of one table's foreign keys.
 void link(Draft& draft, const std::vector<Draft>& drafts, Complaints& complaints) {
   for (const Draft::Foreign& foreign : draft.foreign_keys) {
-    const auto& [columns, written] = foreign;
+    const std::vector<std::string>& columns = foreign.columns;
+    const TomlSection::Pair& written = foreign.written;
     const auto parent = std::find_if(drafts.begin(), drafts.end(), [&](const Draft& other) {
       return other.table.name == written.value;
     });
     const std::string where =
         draft.title + ": foreign key \"" + written.name + "\" = \"" + written.value + "\"";
     if (parent == drafts.end()) {
-      std::vector<std::string> names;
-      for (const Draft& other : drafts)
-        names.push_back(other.table.name);
+      std::vector<std::string> names(drafts.size());
+      std::transform(drafts.begin(), drafts.end(), names.begin(),
+                     [](const Draft& other) { return other.table.name; });
       complaints.add(written.value_at,
                      where + ": there is no such table" + suggestion(written.value, names));
     } else if (parent->table.key.empty()) {

@@ -146,7 +146,8 @@ class LogReader {
   std::string header_;  // of the commit that the last call stopped at
 };
 
-enum TableIndex : std::size_t { kAuthors, kFiles, kCommits, kChanges, kTables };
+enum class TableIndex : std::uint8_t { Authors, Files, Commits, Changes };
+constexpr std::size_t kTables = 4;
 
 std::array<Layout, kTables> layouts() {
   return {{{"authors", {"author_id", "first_seen"}},
@@ -205,7 +206,7 @@ class GitSource final : public RowSource {
   void put_commit(SourceTransaction& out, Value time) {
     const std::string author = author_id(commit_.mail);
     if (authors_.insert(author).second) {
-      put(out, kAuthors, {Value::of_text(author), time});
+      put(out, TableIndex::Authors, {Value::of_text(author), time});
     }
     const auto files_changed = static_cast<std::int64_t>(commit_.changes.size());
     const bool detailed = commit_.changes.size() <= paths_per_commit_max_;
@@ -213,14 +214,14 @@ class GitSource final : public RowSource {
       for (const FileChange& change : commit_.changes)
         put_file(out, change.path, time);
     }
-    put(out, kCommits,
+    put(out, TableIndex::Commits,
         {Value::of_text(commit_.id), Value::of_text(author), time,
          Value::of_integer(files_changed)});
     if (!detailed) return;
     std::size_t number = 0;
     for (const FileChange& change : commit_.changes) {
       const std::string id = commit_.id + ":" + std::to_string(++number);
-      put(out, kChanges,
+      put(out, TableIndex::Changes,
           {Value::of_text(id), Value::of_text(commit_.id), Value::of_text(change.path),
            Value::of_text(std::string_view(&change.action, 1)), time});
     }
@@ -239,13 +240,13 @@ class GitSource final : public RowSource {
     const Value extension = dot == std::string_view::npos || dot == 0
                                 ? Value::null()
                                 : Value::of_text(name.substr(dot + 1));
-    put(out, kFiles,
+    put(out, TableIndex::Files,
         {Value::of_text(path), Value::of_text(path), Value::of_text(top), Value::of_text(dir),
          extension, time});
   }
 
   void put(SourceTransaction& out, TableIndex table, std::initializer_list<Value> cells) {
-    change_.layout = hashes_[table];
+    change_.layout = hashes_[static_cast<std::size_t>(table)];
     change_.cells.assign(cells);
     encode_change(change_, out.bytes);
     close_record(out);

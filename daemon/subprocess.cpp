@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-extern char** environ;  // NOLINT(readability-redundant-declaration)
+extern char** environ;  // NOLINT: POSIX's own, which no header need declare
 
 namespace accrete::daemon {
 namespace {
@@ -66,6 +66,7 @@ int spawn(const std::vector<std::string>& arguments, const Descriptors& files,
           std::string_view hide, pid_t& child) {
   // posix_spawn wants pointers to char that it does not write through.
   std::vector<char*> argument_pointers;
+  argument_pointers.reserve(arguments.size() + 1);
   for (const std::string& argument : arguments) {
     argument_pointers.push_back(const_cast<char*>(argument.c_str()));
   }

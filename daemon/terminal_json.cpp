@@ -67,15 +67,15 @@ void put(const element& value, const std::string& indent, std::string& out);
 /// Objects with the members of the first one as columns; others' members are added as they come.
 void put_table(const array& list, const std::string& indent, std::string& out) {
   std::vector<std::string> names;
-  for (const object& members : list) {
-    for (const auto& [name, value] : members) {
+  for (const element& row : list) {
+    for (const auto& [name, value] : object(row)) {
       if (std::find(names.begin(), names.end(), name) == names.end()) names.emplace_back(name);
     }
   }
   Table table(names);
-  for (const object& members : list) {
+  for (const element& members : list) {
     std::vector<std::string> row(names.size());
-    for (const auto& [name, value] : members) {
+    for (const auto& [name, value] : object(members)) {
       const auto at = std::find(names.begin(), names.end(), name) - names.begin();
       row[static_cast<std::size_t>(at)] = scalar_text(value);
     }

@@ -165,6 +165,7 @@ TEST(Config, FingerprintHoldsWhatDecidesTheFoldAndNothingElse) {
   EXPECT_FALSE(changed("PREDICT COUNT(", "predict  COUNT( "));
 }
 
+// NOLINTBEGIN(concurrency-mt-unsafe): the test has one thread
 TEST(Config, EnvironmentDecidesTheStore) {
   const Folder folder;
   const std::string plain = folder.write("plain.toml", "[[table]]\nname = \"t\"\n");
@@ -190,6 +191,7 @@ TEST(Config, EnvironmentDecidesTheStore) {
   ASSERT_FALSE(missing);
   EXPECT_EQ(missing.error().code, Errc::NotFound);
 }
+// NOLINTEND(concurrency-mt-unsafe)
 
 }  // namespace
 }  // namespace accrete::daemon
