@@ -186,7 +186,7 @@ int main(int argc, char** argv) {
   accrete::bench::add_flags(app, options);
   app.add_option("--data", options.data, "folder of the git-duckdb tables");
   app.add_option("--rows-max", options.rows_max, "longest synthetic stream")
-      ->check(CLI::Range(std::uint64_t{10'000}, std::uint64_t{1'000'000'000}));
+      ->check(CLI::Range(std::uint64_t{100'000}, std::uint64_t{1'000'000'000}));
   CLI11_PARSE(app, argc, argv);
   accrete::bench::run(options);
   return 0;

@@ -68,8 +68,10 @@ class Signal {
 /// Rows of another table from a thread of its own, as fast as they go or at a rate.
 class Load {
  public:
-  Load(const daemon::Server& server, const Shop& shop, std::string source)
-      : writer_(shop), producer_(open_producer(server, source, kMessageRows)) {}
+  /// `first`: number of the first row; rows sent before would become updates.
+  Load(const daemon::Server& server, const Shop& shop, const std::string& source,
+       std::uint64_t first)
+      : writer_(shop), producer_(open_producer(server, source, kMessageRows)), next_(first) {}
 
   /// Messages of 64 rows until `rows` are sent or `stop`; `rate` 0 = as fast as they go.
   void run(std::uint64_t rows, double rate, Signal& stop) {
@@ -93,7 +95,7 @@ class Load {
       ends.push_back(bytes.size());
     }
     for (std::size_t i = 0; i < kMessageRows; ++i) {
-      writer_.event(position_ * kMessageRows + i, bytes);
+      writer_.event(next_++, bytes);
       ends.push_back(bytes.size());
     }
     std::vector<std::string_view> records;
@@ -108,6 +110,7 @@ class Load {
 
   OrderWriter writer_;
   std::unique_ptr<stream::Producer> producer_;
+  std::uint64_t next_;
   std::uint64_t position_ = 0;
 };
 
@@ -236,12 +239,14 @@ void run(Options options) {
     report("idle", options.events, events, floor, true);
     Signal stop;
     const double started = daemon::steady_seconds();
-    Load(*server, shop, "probe").run(options.probe_rows, 0, stop);
+    Load(*server, shop, "probe", 0).run(options.probe_rows, 0, stop);
     drain(*server);
     const double rate =
         static_cast<double>(options.probe_rows) / (daemon::steady_seconds() - started);
     say("another table as fast as it goes, folded", rate, "rows/s");
-    std::thread load([&] { Load(*server, shop, "load").run(~std::uint64_t{0}, rate / 2, stop); });
+    std::thread load([&] {
+      Load(*server, shop, "load", 2 * options.probe_rows).run(~std::uint64_t{0}, rate / 2, stop);
+    });
     report("half load", options.events, events, floor, false);
     stop.set();
     load.join();
