@@ -52,7 +52,6 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
 Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   const store::Version version{time, ordinal, false};
-  if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (!newest || newest->deleted) {
     graph_->put_version(node, version);
     link_parents(node, time);
@@ -62,6 +61,7 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
   } else {
     graph_->put_version(node, version);  // late: the edges follow the newest version
   }
+  if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (!tasks_of_entity_[node.table.value].empty()) {
     const RowContent* row = rows_->content(node, version);
     for (const std::size_t task : tasks_of_entity_[node.table.value]) {

@@ -20,7 +20,7 @@ class ByteWriter {
   explicit ByteWriter(std::string& out) : out_(&out) {}
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   void put(const T& value) {
     char bytes[sizeof(T)];
     std::memcpy(bytes, &value, sizeof(T));
@@ -31,10 +31,11 @@ class ByteWriter {
     out_->append(text);
   }
   template <class T>
-    requires std::is_trivially_copyable_v<T>
+  requires std::is_trivially_copyable_v<T>
   void put_all(std::span<const T> values) {
     put(static_cast<std::uint64_t>(values.size()));
-    for (const T& value : values) put(value);
+    for (const T& value : values)
+      put(value);
   }
 
  private:
@@ -51,8 +52,7 @@ class ByteReader {
   bool done() const { return ok_ && bytes_.empty(); }
 
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  T get() {
+  requires std::is_trivially_copyable_v<T> T get() {
     T value{};
     if (bytes_.size() < sizeof(T)) {
       ok_ = false;
@@ -75,8 +75,7 @@ class ByteReader {
     return text;
   }
   template <class T>
-    requires std::is_trivially_copyable_v<T>
-  std::vector<T> get_all() {
+  requires std::is_trivially_copyable_v<T> std::vector<T> get_all() {
     const auto count = get<std::uint64_t>();
     std::vector<T> values;
     if (count > bytes_.size() / sizeof(T)) {
@@ -85,7 +84,8 @@ class ByteReader {
       return values;
     }
     values.reserve(count);
-    for (std::uint64_t i = 0; i < count; ++i) values.push_back(get<T>());
+    for (std::uint64_t i = 0; i < count; ++i)
+      values.push_back(get<T>());
     return values;
   }
 

@@ -90,8 +90,8 @@ class Schema {
 
   std::optional<TableId> find(std::string_view table) const;
 
-  /// Append a column that is named (by a query, say) before any row has shown it; an existing one is
-  /// returned as it is. Errors: Malformed over columns_max columns.
+  /// Append a column that is named (by a query, say) before any row has shown it; an existing one
+  /// is returned as it is. Errors: Malformed over columns_max columns.
   Result<ColumnId> add_column(TableId table, std::string_view name);
 
   /// Bind a layout by name; columns not yet known are appended to the table.

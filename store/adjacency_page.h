@@ -89,11 +89,11 @@ class AdjacencyPage final : public Page {
   template <class Reader>
   bool read_list(AdjacencyList& list, Reader& in);
 
-  std::array<AdjacencyList, kParents> lists_;
+  // First what every change touches: it shares cache lines with the head of the page.
   std::size_t heap_bytes_ = 0;
-  // Operations are differences from the one before.
-  std::uint64_t last_time_ = 0;
+  std::uint64_t last_time_ = 0;  // operations are differences from the one before
   std::uint64_t last_child_ = 0;
+  std::array<AdjacencyList, kParents> lists_;
 };
 
 }  // namespace accrete::store

@@ -234,10 +234,13 @@ std::optional<Version> Graph::version_before(NodeId node, Ordinal ordinal) {
   if (page == nullptr) return std::nullopt;
   std::vector<Version> versions;
   page->list(node.row % NodePage::kRows, versions);
-  for (std::size_t i = 1; i < versions.size(); ++i) {
-    if (versions[i].ordinal == ordinal) return versions[i - 1];
+  std::optional<Version> before;
+  for (const Version& version : versions) {
+    if (version.ordinal < ordinal && (!before || version.ordinal > before->ordinal)) {
+      before = version;
+    }
   }
-  return std::nullopt;
+  return before;
 }
 
 void Graph::link(RelationId relation, NodeId parent, NodeId child, TimeUs time) {

@@ -63,8 +63,9 @@ class Graph {
   std::optional<Version> version(NodeId node, TimeUs as_of);
   /// The newest version whatever its time (deleted ones included).
   std::optional<Version> newest_version(NodeId node);
-  /// The version just before the one that log record `ordinal` made, in version order; nullopt if
-  /// that is the first. Lets a partial update be completed from what it left unchanged.
+  /// The version that arrived just before log record `ordinal`; nullopt if there is none. Lets a
+  /// partial update be completed from what it left unchanged: by arrival, so that a version that
+  /// comes later never changes what an earlier one says.
   std::optional<Version> version_before(NodeId node, Ordinal ordinal);
 
   /// Add the edge parent -> child. Late edges (older than others) are put where they belong.

@@ -47,12 +47,12 @@ class NodePage final : public Page {
   Older* find(std::uint32_t row);
   const Older* find(std::uint32_t row) const;
 
-  std::array<Stored, kRows> newest_{};
-  std::vector<Older> older_;  ///< by row
+  // First what every change touches: it shares cache lines with the head of the page.
   std::size_t heap_bytes_ = 0;
-  // Operations are differences from the one before.
-  std::int64_t last_from_ = 0;
+  std::int64_t last_from_ = 0;  // operations are differences from the one before
   std::uint64_t last_ordinal_ = 0;
+  std::vector<Older> older_;  ///< by row
+  std::array<Stored, kRows> newest_{};
 };
 
 }  // namespace accrete::store

@@ -198,7 +198,6 @@ class World {
                            keep_predictions_ ? predictions_.get() : nullptr, *sink);
     ASSERT_TRUE(fold) << fold.error().detail;
     fold_ = std::move(fold).value();
-    check_ = std::make_unique<stream::RecordCheck>(config_.schema, Layouts{});
     // What the log holds beyond the last commit.
     while (fold_->admitted() < log_->end()) {
       auto slice = log_->read(Ordinal{fold_->admitted().value + 1}, 7, 1u << 20);
@@ -206,6 +205,12 @@ class World {
       Status admitted = fold_->admit(slice.value());
       ASSERT_TRUE(admitted) << admitted.error().detail;
     }
+    Schema schema = config_.schema;
+    Layouts layouts;
+    for (const Layout& layout : fold_->layouts()) {
+      ASSERT_TRUE(layouts.declare(layout, schema));
+    }
+    check_ = std::make_unique<stream::RecordCheck>(schema, std::move(layouts));
   }
   /// As after kill -9: nothing is committed that was not before.
   void close() {
@@ -325,7 +330,9 @@ TEST(Fold, CrashesAnywhereChangeNothing) {
         const std::size_t count = std::min<std::size_t>(1 + rng.below(60), stream.size() - at);
         world.feed(std::span(stream).subspan(at, count), 1 + rng.below(9));
         at += count;
-        if (rng.below(3) == 0) ASSERT_TRUE(world.fold().checkpoint());
+        if (rng.below(3) == 0) {
+          ASSERT_TRUE(world.fold().checkpoint());
+        }
         world.crash();
       }
       EXPECT_EQ(world.stored_digest(), expected) << "seed " << seed;
@@ -349,8 +356,9 @@ TEST(Fold, RowsAfterATimeDoNotChangePredictionsUpToIt) {
       Transaction part{transaction.position, {}};
       for (const std::string& record : transaction.records) {
         ASSERT_TRUE(decode_record(record, decoded));
-        if (decoded.kind == RecordKind::Layout)
+        if (decoded.kind == RecordKind::Layout) {
           ASSERT_TRUE(layouts.declare(decoded.layout, schema));
+        }
         if (decoded.kind == RecordKind::Change) {
           const BoundLayout* layout = layouts.find(decoded.change.layout);
           auto time = decoded.change.change_time;

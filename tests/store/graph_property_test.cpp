@@ -122,6 +122,8 @@ class RandomStream {
       expect_same(world_.graph->version(node, as_of), naive_.version(node, as_of));
     }
     expect_same(world_.graph->newest_version(node), naive_.newest_version(node));
+    const Ordinal ordinal{rng_.below(ordinal_ + 2)};
+    expect_same(world_.graph->version_before(node, ordinal), naive_.version_before(node, ordinal));
   }
 
   void compare(RelationId relation, std::uint32_t parent, TimeUs as_of) {
