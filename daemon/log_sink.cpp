@@ -33,8 +33,8 @@ Status LogSink::check_room() {
   }
   if (!full_) return Ok{};
   return Error{Errc::Exhausted,
-               "the store is larger than limits.log_bytes_max = " + std::to_string(log_bytes_max_) +
-                   " bytes; raise it and reload, nothing was lost"};
+               "the store is larger than limits.log_max = " + std::to_string(log_bytes_max_) +
+                   " bytes; raise it and restart, nothing was lost"};
 }
 
 Status LogSink::commit(std::span<const stream::Transaction> transactions,

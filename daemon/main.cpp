@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
 
+#include "daemon/clock.h"
 #include "daemon/config.h"
 #include "daemon/log.h"
 #include "daemon/plan.h"
@@ -70,10 +71,7 @@ void serve(Server& server, const sigset_t& signals) {
     }
     if (signal == SIGUSR1) server.request_checkpoint();
     if (signal == SIGHUP) {
-      timespec now{};
-      clock_gettime(CLOCK_MONOTONIC, &now);
-      sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lld",
-                 static_cast<long long>(now.tv_sec) * 1'000'000 + now.tv_nsec / 1000);
+      sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%.0f", accrete::daemon::steady_seconds() * 1e6);
       spdlog::warn("SIGHUP: the configuration is read at start only; restart to apply changes");
       sd_notify(0, "READY=1");
     }
@@ -135,7 +133,7 @@ int main(int count, char** arguments) {
   accrete::Status checked = config ? check_tasks(config.value()) : config.error();
   if (checked && config) checked = accrete::daemon::open_log(config.value().log_level);
   if (!checked) {
-    static_cast<void>(std::fprintf(stderr, "accreted: %s\n", checked.error().detail.c_str()));
+    terminal::complain("accreted", checked.error().detail);
     return EX_CONFIG;
   }
   if (print) terminal::print(accrete::daemon::print_config(config.value()));

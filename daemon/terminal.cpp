@@ -47,8 +47,13 @@ void print(std::string_view text) {
 }
 
 void note(std::string_view text) {
+  complain("accretectl", text);
+}
+
+void complain(std::string_view program, std::string_view text) {
   flush();
-  const std::string line = "accretectl: " + std::string(text) + "\n";
+  std::string line(program);
+  line.append(": ").append(text).append("\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
 }
 

@@ -27,6 +27,8 @@ enum class Exit : int {
 void print(std::string_view text);
 /// Standard error: `accretectl: text`.
 void note(std::string_view text);
+/// Standard error: `program: text`, for the other program.
+void complain(std::string_view program, std::string_view text);
 void flush();
 /// note() the error and give the exit code that its kind calls for.
 Exit fail(const Error& error);

@@ -1,0 +1,66 @@
+// Queries bound to a schema: what is refused and how it is said; where ticks fall.
+#include "daemon/plan.h"
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "proto/time.h"
+#include "tests/daemon/fold_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+TEST(Plan, RefusesWhatItCannotExecute) {
+  const auto bind = [](const std::string& predict) {
+    auto config = parse_config(
+        std::string(kShopConfig) + "\n[[task]]\nname = \"t\"\npredict = \"" + predict + "\"\n",
+        "test.toml");
+    if (!config) return config.error().detail;
+    Schema schema = config.value().schema;
+    const auto plan = bind_task(config.value().tasks.back(), schema);
+    return plan ? std::string("bound") : plan.error().detail;
+  };
+  EXPECT_EQ(bind("PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id"), "bound");
+  const std::vector<std::pair<std::string, std::string>> refused = {
+      {"PREDICT customers.city FOR EACH customers.id", "not executed yet"},
+      {"PREDICT COUNT(orders.*, 0, 7, DAYS), 14 FOR EACH customers.id", "several horizons"},
+      {"PREDICT LIST_DISTINCT(orders.price, 0, 7, DAYS) RANK TOP 3 FOR EACH customers.id",
+       "ranked lists"},
+      {"PREDICT COUNT(customers.*, 0, 7, DAYS) FOR EACH customers.id", "no foreign key"},
+      {"PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.city", "names the entity's key"},
+      {"PREDICT COUNT(orders.*, -7, 0, DAYS) FOR EACH customers.id", "must end after 0"},
+      {"PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id WHERE COUNT(orders.*, 0, 1, "
+       "DAYS) > 0",
+       "may not depend on the future"},
+      {"PREDICT COUNT(orders.* WHERE orders.custmer = 1, 0, 7, DAYS) FOR EACH customers.id",
+       "did you mean \"customer\""},
+      {"PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id WHERE orders.price > 1",
+       "columns of the entity"},
+      {"PREDICT COUNT(orders.*, 0, 7, DAYS) VIA payer FOR EACH customers.id",
+       "no foreign key \"payer\""},
+  };
+  for (const auto& [query, expected] : refused) {
+    EXPECT_NE(bind(query).find(expected), std::string::npos) << query << "\n" << bind(query);
+  }
+}
+
+TEST(Plan, TicksCountBackAndForwardFromTheirAnchors) {
+  TaskPlan plan;
+  plan.every_us = 30 * kDayUs;
+  plan.anchors = {parse_time("2005-01-01").value(), parse_time("2010-01-01").value()};
+  const auto next = [&](const char* text) {
+    return format_time(plan.tick_at_or_after(parse_time(text).value()));
+  };
+  EXPECT_EQ(next("2005-01-01"), "2005-01-01T00:00:00Z");
+  EXPECT_EQ(next("2004-12-03"), "2005-01-01T00:00:00Z");
+  EXPECT_EQ(next("2004-12-02"), "2004-12-02T00:00:00Z");
+  EXPECT_EQ(next("2005-01-02"), "2005-01-31T00:00:00Z");
+  EXPECT_EQ(next("2009-12-07"), "2010-01-01T00:00:00Z");  // the next would cross the anchor
+  EXPECT_EQ(next("2010-01-02"), "2010-01-31T00:00:00Z");
+}
+
+}  // namespace
+}  // namespace accrete::daemon
