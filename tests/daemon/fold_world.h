@@ -281,7 +281,7 @@ class World {
 };
 
 inline Config shop_config(const std::string& extra = "") {
-  auto config = parse_config(kShopConfig + extra, "test.toml");
+  auto config = parse_config(std::string(kShopConfig).append(extra), "test.toml");
   EXPECT_TRUE(config) << config.error().detail;
   return std::move(config).value();
 }

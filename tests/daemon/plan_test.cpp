@@ -15,9 +15,9 @@ namespace {
 
 TEST(Plan, RefusesWhatItCannotExecute) {
   const auto bind = [](const std::string& predict) {
-    auto config = parse_config(
-        std::string(kShopConfig) + "\n[[task]]\nname = \"t\"\npredict = \"" + predict + "\"\n",
-        "test.toml");
+    std::string text = kShopConfig;
+    text.append("\n[[task]]\nname = \"t\"\npredict = \"").append(predict).append("\"\n");
+    auto config = parse_config(text, "test.toml");
     if (!config) return config.error().detail;
     Schema schema = config.value().schema;
     const auto plan = bind_task(config.value().tasks.back(), schema);
