@@ -86,9 +86,10 @@ Status check_keys(const EndpointOptions& options) {
   if (!keys.server_key.empty() && !is_z85_key(keys.server_key))
     return malformed(options.address + ": the server key" + what);
   for (const std::string& key : keys.allowed) {
-    if (!is_z85_key(key))
+    if (!is_z85_key(key)) {
       return malformed(options.address + ": allowed client key \"" + std::string(key).append("\"") +
                        what);
+    }
   }
   return Ok{};
 }
