@@ -92,6 +92,8 @@ class CandidateGroup {
   /// Candidates in the group, and the name of each; both never change.
   virtual std::size_t size() const = 0;
   virtual std::string_view name(std::size_t k) const = 0;
+  /// Candidates of one family >= 0 are variants of one idea; -1: kept for comparison (see Mixer).
+  virtual int family(std::size_t k) const = 0;
 
   /// What later predictions are relative to; what was learnt takes effect here.
   virtual void open_tick(std::span<const Input> population) = 0;

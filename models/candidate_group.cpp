@@ -14,6 +14,7 @@ class PlainGroup final : public CandidateGroup {
 
   std::size_t size() const override { return candidates_.size(); }
   std::string_view name(std::size_t k) const override { return candidates_[k]->name(); }
+  int family(std::size_t) const override { return -1; }
   void open_tick(std::span<const Input>) override {}
 
   void predict(std::span<const Input> inputs, std::size_t stride,

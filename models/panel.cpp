@@ -126,6 +126,7 @@ class Panel final : public CandidateGroup {
 
   std::size_t size() const override { return heads_.size(); }
   std::string_view name(std::size_t k) const override { return heads_[k]->name(); }
+  int family(std::size_t k) const override { return k < options_.ridge.size() ? 0 : 1; }
   void open_tick(std::span<const Input> population) override;
   void predict(std::span<const Input> inputs, std::size_t stride,
                std::span<Output> outputs) const override;
