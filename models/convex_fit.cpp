@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 namespace accrete::models {
 namespace {
@@ -104,7 +105,7 @@ int fit(Loss loss, const FitRows& data, const FitLimits& limits, QuadraticMemory
     const Points points = points_at(loss, scores, data.targets, data.weights);
     const BlockSums sums = sums_of(data, points);
     memory.fade(0);
-    memory.add(sums.curvature, sums.moments);
+    memory.add(sums);
     memory.solve();
     const VectorXd direction = memory.weights().col(0) - w;
     const VectorXd change = scores_of(data, direction);
@@ -133,7 +134,8 @@ void learn_block(Loss loss, const MatrixXd& rows, const VectorXd& targets, const
   for (int round = 0; round < 2; ++round) {
     const Points points = points_at(loss, scores, targets, weights);
     const BlockSums sums = block_sums(rows, points.curvatures, points.targets);
-    const VectorXd direction = memory.solve_with(sums.curvature, sums.moments).col(0) - w;
+    QuadraticMemory::Trial trial = memory.attempt(sums);
+    const VectorXd direction = trial.weights.col(0) - w;
     const VectorXd change = rows.transpose() * direction;
     // The memory's part of F along the step: slope t + bend t^2 / 2.
     VectorXd image = memory.curvature().selfadjointView<Lower>() * direction;
@@ -145,8 +147,7 @@ void learn_block(Loss loss, const MatrixXd& rows, const VectorXd& targets, const
       return value_at(loss, scores + t * change, targets, weights) + t * slope + t * t * bend / 2;
     });
     if (step == 1 && change.cwiseAbs().maxCoeff() < small_move) {
-      memory.add(sums.curvature, sums.moments);
-      memory.solve();
+      memory.accept(sums, std::move(trial));
       return;
     }
     w += step * direction;
@@ -154,7 +155,7 @@ void learn_block(Loss loss, const MatrixXd& rows, const VectorXd& targets, const
   }
   const Points points = points_at(loss, scores, targets, weights);
   const BlockSums sums = block_sums(rows, points.curvatures, points.targets);
-  memory.add(sums.curvature, sums.moments);
+  memory.add(sums);
   memory.solve();
   memory.set_weights(w);
 }

@@ -45,8 +45,9 @@ struct FitRows {
 };
 
 struct FitLimits {
-  int steps = 4;
-  double move = 1e-2;  ///< stop when no score (root of the weighted mean square) moves more
+  int steps = 10;
+  double move = 0.05;  ///< root mean square change of the scores that ends it; the error left
+                       ///< by a Newton step is of the order of its square
 };
 
 /// Minimise F from the weights of `memory`, whose prior it uses; afterwards its A is the curvature

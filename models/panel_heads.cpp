@@ -73,7 +73,7 @@ class RidgeHead final : public PanelHead {
       }
       const BlockSums sums =
           block_sums(memory.rows.middleCols(begin, size), weights.segment(begin, size), targets);
-      memory_.add(sums.curvature, sums.moments);
+      memory_.add(sums);
     }
     memory_.solve();
     dirty_ = false;
@@ -93,7 +93,7 @@ class RidgeHead final : public PanelHead {
         errors_.add(error * scale_.spread / std::sqrt(1 + memory_.leverage(z)), tick.weights[i]);
       }
     }
-    memory_.add(tick.squares.curvature, tick.squares.moments);
+    memory_.add(tick.squares);
     dirty_ = true;
   }
 

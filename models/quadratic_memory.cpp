@@ -1,6 +1,8 @@
 // Fading sums and their Cholesky solves, lower triangles only.
 #include "models/quadratic_memory.h"
 
+#include <utility>
+
 #include "models/matrix_bytes.h"
 
 namespace accrete::models {
@@ -26,9 +28,9 @@ void QuadraticMemory::fade(double factor) {
   moments_ *= factor;
 }
 
-void QuadraticMemory::add(const MatrixXd& curvature, const MatrixXd& moments, double sign) {
-  curvature_ += sign * curvature;
-  moments_ += sign * moments;
+void QuadraticMemory::add(const BlockSums& sums, double sign) {
+  curvature_ += sign * sums.curvature;
+  moments_ += sign * sums.moments;
 }
 
 void QuadraticMemory::solve() {
@@ -38,11 +40,18 @@ void QuadraticMemory::solve() {
   weights_ = in_place.solve(moments_);
 }
 
-MatrixXd QuadraticMemory::solve_with(const MatrixXd& extra, const MatrixXd& moments) const {
-  MatrixXd precision = curvature_ + extra;
-  precision.diagonal() += prior_;
-  Eigen::LLT<Eigen::Ref<MatrixXd>, Lower> in_place(precision);
-  return in_place.solve(moments_ + moments);
+QuadraticMemory::Trial QuadraticMemory::attempt(const BlockSums& extra) const {
+  Trial trial{moments_ + extra.moments, curvature_ + extra.curvature};
+  trial.factor.diagonal() += prior_;
+  Eigen::LLT<Eigen::Ref<MatrixXd>, Lower> in_place(trial.factor);
+  in_place.solveInPlace(trial.weights);
+  return trial;
+}
+
+void QuadraticMemory::accept(const BlockSums& extra, Trial trial) {
+  add(extra);
+  weights_ = std::move(trial.weights);
+  factor_ = std::move(trial.factor);
 }
 
 double QuadraticMemory::leverage(const VectorXd& row) const {

@@ -19,6 +19,12 @@
 
 namespace accrete::models {
 
+/// Sum of c z z' over the rows (K, N), lower triangle; and of z t' with t (N, O) already times c.
+struct BlockSums {
+  Eigen::MatrixXd curvature;
+  Eigen::MatrixXd moments;
+};
+
 class QuadraticMemory {
  public:
   /// Empty, solved: W = 0. Checks: prior > 0, intercept_prior > 0.
@@ -29,14 +35,20 @@ class QuadraticMemory {
 
   /// All rows so far count `factor` of what they did. Cost: K^2.
   void fade(double factor);
-  /// Add sums over rows, `curvature` in its lower triangle; a negative sum takes rows out again
+  /// Add sums over rows; a negative sum takes rows out again
   /// exactly (forget: their present weight is the first one times every factor since). Cost: K^2.
-  void add(const Eigen::MatrixXd& curvature, const Eigen::MatrixXd& moments, double sign = 1);
+  void add(const BlockSums& sums, double sign = 1);
 
   /// W and the factor from A and B. Cost: K^3 / 3.
   void solve();
-  /// (A + extra + prior)^-1 (B + moments) without keeping it; `extra` in its lower triangle.
-  Eigen::MatrixXd solve_with(const Eigen::MatrixXd& extra, const Eigen::MatrixXd& moments) const;
+  /// What solve() would find after add(extra, moments), without adding.
+  struct Trial {
+    Eigen::MatrixXd weights;
+    Eigen::MatrixXd factor;
+  };
+  Trial attempt(const BlockSums& extra) const;
+  /// Add for good what was attempted; same bits as add() and solve().
+  void accept(const BlockSums& extra, Trial trial);
 
   const Eigen::MatrixXd& weights() const { return weights_; }
   /// Weights found by other means: A, B and the factor follow at the next solve().
@@ -59,12 +71,7 @@ class QuadraticMemory {
   Eigen::MatrixXd factor_;  // Cholesky factor of A + prior at the last solve, lower triangle
 };
 
-/// Sum of c z z' over the rows (K, N), lower triangle; and of z t' with t (N, O) already times c.
-struct BlockSums {
-  Eigen::MatrixXd curvature;
-  Eigen::MatrixXd moments;
-};
-/// Cost: K^2 N + 2 K O N. Checks: curvatures >= 0.
+/// Cost: K^2 N + 2 K O N; curvatures >= 0.
 BlockSums block_sums(const Eigen::MatrixXd& rows, const Eigen::VectorXd& curvatures,
                      const Eigen::MatrixXd& weighted_targets);
 

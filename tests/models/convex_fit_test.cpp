@@ -192,7 +192,7 @@ TEST(QuadraticMemory, FadingSumsEqualTheWeightedBatch) {
     memory.fade(factor);
     const MatrixXd targets = (weights.array() * data.targets.segment(begin, 10).array()).matrix();
     const BlockSums sums = block_sums(rows, weights, targets);
-    memory.add(sums.curvature, sums.moments);
+    memory.add(sums);
     const double age = static_cast<double>((N - begin) / 10 - 1);
     for (Index i = begin; i < begin + 10; ++i) {
       const double w = data.weights[i] * std::pow(factor, age);
@@ -219,13 +219,13 @@ TEST(QuadraticMemory, InsertThenForgetIsNothing) {
   const BlockSums middle = part(90, 20, 1);
   const BlockSums last = part(110, 90, 1);
   for (QuadraticMemory* memory : {&with, &without}) {
-    memory->add(first.curvature, first.moments);
-    if (memory == &with) memory->add(middle.curvature, middle.moments);
+    memory->add(first);
+    if (memory == &with) memory->add(middle);
     memory->fade(0.8);
-    memory->add(last.curvature, last.moments);
+    memory->add(last);
   }
   const BlockSums gone = part(90, 20, 0.8);
-  with.add(gone.curvature, gone.moments, -1);
+  with.add(gone, -1);
   with.solve();
   without.solve();
   EXPECT_LT((with.weights() - without.weights()).cwiseAbs().maxCoeff(), 1e-8);
@@ -243,7 +243,7 @@ TEST(QuadraticMemory, UnseenDirectionsGoBackToThePrior) {
     row(2, 0) = i % 3 == 0 ? 1 : -0.5;
     const MatrixXd target = MatrixXd::Constant(1, 1, row(1, 0) + row(2, 0));
     const BlockSums sums = block_sums(row, one, target);
-    memory.add(sums.curvature, sums.moments);
+    memory.add(sums);
     if (i == 999) {
       memory.solve();
       EXPECT_GT(memory.weights()(1, 0), 0.9);
