@@ -179,6 +179,7 @@ FoldOptions fold_options(const Config& config) {
   // was freed: together about as much again as what is counted here.
   options.graph_bytes_max = memory * 3 / 8;
   options.pending_bytes_max = memory / 16;
+  options.features_bytes_max = memory / 8;
   options.dirty_bytes_max = memory / 16;
   options.row_cache_rows = std::max<std::size_t>(1024, memory / (32u << 10));
   options.pending_labels_max = config.limits.pending_labels_max;

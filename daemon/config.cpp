@@ -355,6 +355,8 @@ std::uint64_t fold_fingerprint(const Config& config) {
     text += task.on_change ? "\nchange " : "\nticks ";
     text += std::to_string(task.debounce_us) + "\n";
   }
+  // What is stored of the features; raise it when that changes.
+  text += "features 2\n";
   return hash64(text);
 }
 

@@ -1,111 +1,478 @@
-// Features of the entity's own row and of its children's counts.
+// A task's features from the aggregates of its keys.
 #include "daemon/features.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numbers>
+#include <optional>
+#include <utility>
 
+#include "daemon/synthesis.h"
+#include "models/encoder.h"
+#include "proto/bytes.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
 namespace {
 
-constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
-constexpr std::size_t kPerRelation = 4;
-constexpr std::size_t kOfHistory = 4;
+using models::AggregateForm;
+using models::AggregateReading;
+using store::Section;
 
-class RowFeatures final : public FeatureSource {
+constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
+constexpr std::size_t kLabelColumns = 2;  // the label; its distance to the mean of its tick
+constexpr std::size_t kSeasonWidth = 2;
+constexpr double kYearDays = 365.2425;
+constexpr double kUnitsPerWindow = 32;  // ages are told in 32nds of the task's window
+
+/// Consecutive features of one kind. Runs are only ever appended.
+struct Run {
+  enum class Kind : std::uint8_t { Season, Header, Columns, LabelHeader, LabelColumns, Row };
+  Kind kind = Kind::Season;
+  std::uint16_t key = 0;     // Header, Columns, LabelHeader, LabelColumns
+  std::uint16_t stream = 0;  // Header, Columns: among the key's
+  std::uint32_t begin = 0;   // Columns, Row
+  std::uint32_t end = 0;
+};
+
+std::string life_name(double life_us) {
+  if (std::isinf(life_us)) return "ever";
+  char text[48];
+  const double days = life_us / static_cast<double>(kDayUs);
+  static_cast<void>(std::snprintf(text, sizeof text, "half-life %g days", days));
+  return text;
+}
+
+class SynthesisFeatures final : public FeatureSource {
  public:
-  RowFeatures(const TaskPlan& plan, const Schema& schema, store::Graph& graph, RowReader& rows)
-      : schema_(schema), entity_(plan.entity), graph_(graph), rows_(rows) {
-    window_us_ = plan.target.end_us - std::max<std::int64_t>(0, plan.target.start_us);
-    for (std::size_t i = 0; i < schema.relations().size(); ++i) {
-      if (schema.relations()[i].parent == entity_) {
-        relations_.push_back(RelationId{static_cast<std::uint16_t>(i)});
+  SynthesisFeatures(const TaskPlan& plan, std::size_t task, const Schema& schema,
+                    Synthesis& synthesis, RowReader& rows)
+      : task_(plan.name),
+        entity_(plan.entity),
+        schema_(schema),
+        synthesis_(synthesis),
+        rows_(rows),
+        keys_(synthesis.plan().keys[task]),
+        lives_(lives_of(plan, synthesis.plan().half_lives_us)),
+        unit_us_(static_cast<double>(window_us(plan)) / kUnitsPerWindow),
+        known_(synthesis.plan().sources.size(), 0),
+        priors_(synthesis.plan().sources.size()) {
+    for (std::size_t k = 0; k < keys_.size(); ++k) {
+      const bool ordered = keys_[k].way != KeyPlan::Way::Everything;
+      labels_.emplace_back(synthesis.plan().half_lives_us, kLabelColumns, 0, ordered);
+      label_pages_.emplace_back(plan.name + "/labels/" + std::to_string(k) + "/",
+                                labels_.back().size(), synthesis.budget());
+    }
+    append({Run::Kind::Season, 0, 0, 0, 0});
+    for (std::size_t k = 0; k < keys_.size(); ++k) {
+      const auto key = static_cast<std::uint16_t>(k);
+      for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
+        append({Run::Kind::Header, key, static_cast<std::uint16_t>(s), 0, 0});
       }
+      append({Run::Kind::LabelHeader, key, 0, 0, 0});
+      append({Run::Kind::LabelColumns, key, 0, 0, kLabelColumns});
     }
   }
 
   void observe(std::span<const Value> cells) override {
+    grow();
+    const std::size_t before = encoder_.width();
     encoder_.observe(schema_.table(entity_), cells);
+    if (encoder_.width() == before) return;
+    append({Run::Kind::Row, 0, 0, static_cast<std::uint32_t>(before),
+            static_cast<std::uint32_t>(encoder_.width())});
   }
 
-  std::size_t width() const override { return fixed_width() + encoder_.width(); }
-
-  void compute(NodeId entity, TimeUs at, const models::LabelHistory& history,
-               std::vector<double>& out) override {
-    out.clear();
-    for (const RelationId relation : relations_)
-      counts(relation, entity, at, out);
-    const bool known = history.count > 0;
-    out.push_back(std::log1p(static_cast<double>(history.count)));
-    out.push_back(known ? history.last : kMissing);
-    out.push_back(known ? history.ewma : kMissing);
-    out.push_back(known ? history.sum / static_cast<double>(history.count) : kMissing);
-    const RowContent* row = rows_.row(entity, at);
-    encoder_.encode(row == nullptr ? std::span<const Value>() : std::span(row->cells), at,
-                    encoded_);
-    out.insert(out.end(), encoded_.begin(), encoded_.end());
+  void mature(std::span<const std::uint32_t> rows, std::span<const double> labels,
+              TimeUs at) override;
+  std::size_t width() override {
+    grow();
+    return width_;
   }
-
-  std::vector<std::string> names() const override {
-    std::vector<std::string> names;
-    for (const RelationId id : relations_) {
-      const Relation& relation = schema_.relations()[id.value];
-      const Table& child = schema_.table(relation.child);
-      const ForeignKey& key = child.foreign_keys[relation.foreign_key];
-      const std::string path = child.name + "." + child.columns[key.columns.front().value].name;
-      names.push_back("log count of " + path + ", last window");
-      names.push_back("log count of " + path + ", last 4 windows");
-      names.push_back("log count of " + path + ", ever");
-      names.push_back("log days since last " + path);
-    }
-    for (const char* of_history : {"log count of own labels", "own last label",
-                                   "own running mean of labels", "own mean of labels"}) {
-      names.emplace_back(of_history);
-    }
-    for (std::string& name : encoder_.feature_names(schema_.table(entity_))) {
-      names.push_back(std::move(name));
-    }
-    return names;
-  }
-
-  void save(std::string& out) const override { encoder_.save(out); }
-  Status load(std::string_view bytes) override { return encoder_.load(bytes); }
+  void compute(NodeId entity, TimeUs at, std::vector<double>& out) override;
+  std::vector<std::string> names() override;
+  std::size_t memory_bytes() const override { return runs_.capacity() * sizeof(Run); }
+  void stage(store::State& state) override;
+  Status load(store::State& state) override;
 
  private:
-  std::size_t fixed_width() const { return relations_.size() * kPerRelation + kOfHistory; }
-
-  void counts(RelationId relation, NodeId entity, TimeUs at, std::vector<double>& out) {
-    const auto log_count = [&](TimeUs after) {
-      return std::log1p(static_cast<double>(graph_.count(relation, entity, after, at, at)));
-    };
-    const auto newest = graph_.newest_time(relation, entity, at);
-    const bool recent = newest && *newest > shift(at, -4 * window_us_);
-    out.push_back(recent ? log_count(shift(at, -window_us_)) : 0);
-    out.push_back(recent ? log_count(shift(at, -4 * window_us_)) : 0);
-    out.push_back(newest ? log_count(kTimeMin) : 0);
-    const bool timed = newest && *newest != kTimeMin;
-    out.push_back(timed ? std::log1p(static_cast<double>(at.value - newest->value) /
-                                     static_cast<double>(kDayUs))
-                        : kMissing);
+  const StreamPlan& stream_plan(std::size_t stream) const {
+    return synthesis_.plan().streams[stream];
   }
+  std::span<const std::size_t> lives_of_source(std::size_t source) const {
+    static constexpr std::size_t kOnly[] = {0};
+    return synthesis_.plan().sources[source].timed ? std::span(lives_) : std::span(kOnly);
+  }
+  static std::size_t middle(std::span<const std::size_t> lives) { return lives[lives.size() / 2]; }
 
-  const Schema& schema_;
+  std::size_t width_of(const Run& run) const;
+  void append(const Run& run) {
+    runs_.push_back(run);
+    width_ += width_of(run);
+  }
+  void grow();
+  std::uint32_t resolve(const KeyPlan& key, std::uint32_t entity) const;
+  void resolve_all(std::uint32_t entity);
+  void refresh_priors();
+  AggregateReading reading_of(std::size_t source, TimeUs at) const;
+  void compute_run(const Run& run, TimeUs at, double* out);
+  void season(TimeUs at, double* out) const;
+
+  void name_header(const std::string& what, const AggregateForm& form,
+                   const std::vector<std::string>& lives, std::vector<std::string>& names) const;
+  void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
+                   std::vector<std::string>& names) const;
+  void name_run(const Run& run, std::vector<std::string>& names);
+  std::vector<std::string> life_names(std::size_t source) const;
+
+  std::string task_;
   TableId entity_;
-  store::Graph& graph_;
+  const Schema& schema_;
+  Synthesis& synthesis_;
   RowReader& rows_;
-  std::int64_t window_us_ = 0;
-  std::vector<RelationId> relations_;
+  const std::vector<KeyPlan>& keys_;
+  std::vector<std::size_t> lives_;
+  double unit_us_;
+
+  std::vector<Run> runs_;
+  std::size_t width_ = 0;
+  std::size_t grown_ = 0;           // of Synthesis::growth()
+  std::vector<std::size_t> known_;  // by source: columns that have runs
   models::RowEncoder encoder_;
+  std::vector<AggregateForm> labels_;  // by key
+  std::vector<AggregatePages> label_pages_;
+  std::uint64_t label_number_ = 0;
+
+  std::vector<std::vector<double>> priors_;  // by source
+  std::vector<double> label_priors_;
+  std::optional<std::uint64_t> priors_of_;  // Synthesis::changes() they were read at
+  std::vector<std::uint32_t> key_rows_;     // of the entity at hand
   std::vector<double> encoded_;
 };
 
+std::size_t SynthesisFeatures::width_of(const Run& run) const {
+  switch (run.kind) {
+    case Run::Kind::Season:
+      return kSeasonWidth;
+    case Run::Kind::Header:
+    case Run::Kind::Columns: {
+      const std::size_t stream = keys_[run.key].streams[run.stream];
+      const AggregateForm& form = synthesis_.form(stream);
+      const std::size_t lives = lives_of_source(stream_plan(stream).source).size();
+      if (run.kind == Run::Kind::Header) return form.header_width(lives);
+      return form.column_width(lives) * (run.end - run.begin);
+    }
+    case Run::Kind::LabelHeader:
+      return labels_[run.key].header_width(lives_.size());
+    case Run::Kind::LabelColumns:
+      return labels_[run.key].column_width(lives_.size()) * kLabelColumns;
+    case Run::Kind::Row:
+      return run.end - run.begin;
+  }
+  return 0;
+}
+
+/// Give the columns that came since the last call their positions, in the order they came.
+void SynthesisFeatures::grow() {
+  const auto& growth = synthesis_.growth();
+  for (; grown_ < growth.size(); ++grown_) {
+    const auto [source, width] = growth[grown_];
+    for (std::size_t k = 0; k < keys_.size(); ++k) {
+      for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
+        if (stream_plan(keys_[k].streams[s]).source != source) continue;
+        append({Run::Kind::Columns, static_cast<std::uint16_t>(k), static_cast<std::uint16_t>(s),
+                static_cast<std::uint32_t>(known_[source]), static_cast<std::uint32_t>(width)});
+      }
+    }
+    known_[source] = width;
+  }
+}
+
+std::uint32_t SynthesisFeatures::resolve(const KeyPlan& key, std::uint32_t entity) const {
+  switch (key.way) {
+    case KeyPlan::Way::Self:
+      return entity;
+    case KeyPlan::Way::Everything:
+      return 0;
+    case KeyPlan::Way::Parent: {
+      std::uint32_t row = entity;
+      for (const std::size_t hop : key.hops)
+        row = synthesis_.hop(hop, row);
+      return row;
+    }
+    case KeyPlan::Way::Newest: {
+      const double* state = synthesis_.state(key.stream, entity);
+      const AggregateForm& form = synthesis_.form(key.stream);
+      if (state == nullptr || form.count(state) == 0) return Synthesis::kNoKey;
+      const double link = form.links(state)[key.link];
+      return link < 0 ? Synthesis::kNoKey : static_cast<std::uint32_t>(link);
+    }
+  }
+  return Synthesis::kNoKey;
+}
+
+void SynthesisFeatures::resolve_all(std::uint32_t entity) {
+  key_rows_.clear();
+  for (const KeyPlan& key : keys_)
+    key_rows_.push_back(resolve(key, entity));
+}
+
+void SynthesisFeatures::mature(std::span<const std::uint32_t> rows, std::span<const double> labels,
+                               TimeUs at) {
+  if (rows.empty()) return;
+  double sum = 0;
+  for (const double label : labels)
+    sum += label;
+  const double mean = sum / static_cast<double>(labels.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    resolve_all(rows[i]);
+    const double values[kLabelColumns] = {labels[i], labels[i] - mean};
+    ++label_number_;
+    for (std::size_t k = 0; k < keys_.size(); ++k) {
+      if (key_rows_[k] == Synthesis::kNoKey) continue;
+      double* state = label_pages_[k].touch(key_rows_[k]);
+      if (state == nullptr) continue;
+      labels_[k].add(
+          state, {static_cast<double>(at.value), static_cast<double>(label_number_), values, {}});
+    }
+  }
+  priors_of_.reset();
+}
+
+void SynthesisFeatures::refresh_priors() {
+  if (priors_of_ == synthesis_.changes()) return;
+  priors_of_ = synthesis_.changes();
+  for (std::size_t source = 0; source < priors_.size(); ++source) {
+    if (synthesis_.plan().sources[source].streams.empty()) continue;
+    synthesis_.means(source, middle(lives_of_source(source)), priors_[source]);
+  }
+  label_priors_.assign(kLabelColumns, kMissing);
+  for (std::size_t k = 0; k < keys_.size(); ++k) {
+    if (keys_[k].way != KeyPlan::Way::Everything) continue;
+    labels_[k].means(label_pages_[k].find(0), middle(lives_), label_priors_);
+  }
+}
+
+AggregateReading SynthesisFeatures::reading_of(std::size_t source, TimeUs at) const {
+  return {static_cast<double>(at.value), unit_us_, lives_of_source(source), priors_[source]};
+}
+
+void SynthesisFeatures::season(TimeUs at, double* out) const {
+  const double days = static_cast<double>(at.value) / static_cast<double>(kDayUs);
+  const double angle = 2 * std::numbers::pi * std::fmod(days, kYearDays) / kYearDays;
+  out[0] = std::sin(angle);
+  out[1] = std::cos(angle);
+}
+
+void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
+  switch (run.kind) {
+    case Run::Kind::Season:
+      season(at, out);
+      return;
+    case Run::Kind::Header:
+    case Run::Kind::Columns: {
+      const std::size_t stream = keys_[run.key].streams[run.stream];
+      const AggregateForm& form = synthesis_.form(stream);
+      const double* state = synthesis_.state(stream, key_rows_[run.key]);
+      const AggregateReading reading = reading_of(stream_plan(stream).source, at);
+      if (run.kind == Run::Kind::Header) {
+        form.read_header(state, reading, out);
+      } else {
+        form.read_columns(state, reading, run.begin, run.end, out);
+      }
+      return;
+    }
+    case Run::Kind::LabelHeader:
+    case Run::Kind::LabelColumns: {
+      const AggregateForm& form = labels_[run.key];
+      const std::uint32_t row = key_rows_[run.key];
+      const double* state = row == Synthesis::kNoKey ? nullptr : label_pages_[run.key].find(row);
+      const AggregateReading reading{static_cast<double>(at.value), unit_us_, lives_,
+                                     label_priors_};
+      if (run.kind == Run::Kind::LabelHeader) {
+        form.read_header(state, reading, out);
+      } else {
+        form.read_columns(state, reading, 0, kLabelColumns, out);
+      }
+      return;
+    }
+    case Run::Kind::Row:
+      for (std::size_t i = run.begin; i < run.end; ++i) {
+        *out++ = encoded_[i];
+      }
+      return;
+  }
+}
+
+void SynthesisFeatures::compute(NodeId entity, TimeUs at, std::vector<double>& out) {
+  grow();
+  refresh_priors();
+  resolve_all(entity.row);
+  const RowContent* row = rows_.row(entity, at);
+  encoder_.encode(row == nullptr ? std::span<const Value>() : std::span(row->cells), at, encoded_);
+  out.resize(width_);
+  double* next = out.data();
+  for (const Run& run : runs_) {
+    compute_run(run, at, next);
+    next += width_of(run);
+  }
+}
+
+std::vector<std::string> SynthesisFeatures::life_names(std::size_t source) const {
+  if (!synthesis_.plan().sources[source].timed) return {"ever"};
+  std::vector<std::string> names;
+  for (const std::size_t life : lives_)
+    names.push_back(life_name(synthesis_.plan().half_lives_us[life]));
+  return names;
+}
+
+void SynthesisFeatures::name_header(const std::string& what, const AggregateForm& form,
+                                    const std::vector<std::string>& lives,
+                                    std::vector<std::string>& names) const {
+  names.push_back("log count of " + what + ", ever");
+  for (const std::string& life : lives)
+    names.push_back("log count of " + what + ", " + life + (life == "ever" ? " again" : ""));
+  if (!form.ordered()) return;
+  names.push_back("log age of newest " + what);
+  names.push_back("log age of oldest " + what);
+}
+
+void SynthesisFeatures::name_column(const std::string& what, bool ordered,
+                                    const std::vector<std::string>& lives,
+                                    std::vector<std::string>& names) const {
+  if (ordered) {
+    names.push_back(what + ", newest");
+    names.push_back(what + ", mean, decay .9");
+    names.push_back(what + ", deviation, decay .9");
+  }
+  for (const std::string& life : lives)
+    names.push_back(what + ", mean, " + life);
+}
+
+void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names) {
+  const std::string of = keys_[run.key].name.empty() ? std::string() : " of " + keys_[run.key].name;
+  switch (run.kind) {
+    case Run::Kind::Season:
+      names.emplace_back("sine of the year");
+      names.emplace_back("cosine of the year");
+      return;
+    case Run::Kind::Header:
+    case Run::Kind::Columns: {
+      const std::size_t stream = keys_[run.key].streams[run.stream];
+      const StreamPlan& plan = stream_plan(stream);
+      const std::string& table = schema_.table(synthesis_.plan().sources[plan.source].table).name;
+      const std::string way =
+          plan.global ? std::string() : synthesis_.plan().way_name(plan, schema_);
+      if (run.kind == Run::Kind::Header) {
+        name_header(table + (plan.global ? "" : "." + way) + of, synthesis_.form(stream),
+                    life_names(plan.source), names);
+        return;
+      }
+      const auto columns = synthesis_.column_names(plan.source);
+      for (std::size_t c = run.begin; c < run.end; ++c) {
+        const std::string by = plan.global ? "" : " by " + way;
+        name_column(table + "." + columns[c] + by + of, plan.ordered(), life_names(plan.source),
+                    names);
+      }
+      return;
+    }
+    case Run::Kind::LabelHeader:
+    case Run::Kind::LabelColumns: {
+      std::vector<std::string> lives;
+      for (const std::size_t life : lives_)
+        lives.push_back(life_name(synthesis_.plan().half_lives_us[life]));
+      const std::string whose = of.empty() ? "own " : "";
+      if (run.kind == Run::Kind::LabelHeader) {
+        name_header(whose + "labels" + of, labels_[run.key], lives, names);
+        return;
+      }
+      const bool ordered = labels_[run.key].ordered();
+      name_column(whose + "label" + of, ordered, lives, names);
+      name_column(whose + "label beside its tick's mean" + of, ordered, lives, names);
+      return;
+    }
+    case Run::Kind::Row: {
+      const auto columns = encoder_.feature_names(schema_.table(entity_));
+      names.insert(names.end(), columns.begin() + run.begin, columns.begin() + run.end);
+      return;
+    }
+  }
+}
+
+std::vector<std::string> SynthesisFeatures::names() {
+  grow();
+  std::vector<std::string> names;
+  for (const Run& run : runs_)
+    name_run(run, names);
+  return names;
+}
+
+void SynthesisFeatures::stage(store::State& state) {
+  grow();
+  std::string bytes;
+  ByteWriter writer(bytes);
+  std::string encoder;
+  encoder_.save(encoder);
+  writer.put_text(encoder);
+  writer.put(static_cast<std::uint64_t>(grown_));
+  writer.put(label_number_);
+  for (const std::size_t known : known_)
+    writer.put(static_cast<std::uint64_t>(known));
+  writer.put(static_cast<std::uint64_t>(runs_.size()));
+  for (const Run& run : runs_) {
+    writer.put(static_cast<std::uint8_t>(run.kind));
+    writer.put(run.key);
+    writer.put(run.stream);
+    writer.put(run.begin);
+    writer.put(run.end);
+  }
+  for (AggregatePages& pages : label_pages_) {
+    writer.put(static_cast<std::uint8_t>(pages.full()));
+    pages.stage(state);
+  }
+  state.put(Section::Blobs, task_ + "/features", bytes);
+}
+
+Status SynthesisFeatures::load(store::State& state) {
+  std::string bytes;
+  ACCRETE_TRY(const bool has_bytes, state.get(Section::Blobs, task_ + "/features", bytes));
+  if (!has_bytes) return Ok{};
+  const Error corrupt{Errc::Corruption, "task \"" + task_ + "\": stored features do not decode"};
+  ByteReader reader(bytes);
+  ACCRETE_DO(encoder_.load(reader.get_text()));
+  grown_ = reader.get<std::uint64_t>();
+  label_number_ = reader.get<std::uint64_t>();
+  for (std::size_t& known : known_)
+    known = reader.get<std::uint64_t>();
+  runs_.clear();
+  width_ = 0;
+  const auto runs = reader.get<std::uint64_t>();
+  for (std::uint64_t i = 0; i < runs && reader.ok(); ++i) {
+    Run run;
+    run.kind = static_cast<Run::Kind>(reader.get<std::uint8_t>());
+    run.key = reader.get<std::uint16_t>();
+    run.stream = reader.get<std::uint16_t>();
+    run.begin = reader.get<std::uint32_t>();
+    run.end = reader.get<std::uint32_t>();
+    const bool of_stream = run.kind == Run::Kind::Header || run.kind == Run::Kind::Columns;
+    if (run.kind > Run::Kind::Row || run.key >= keys_.size() || run.end < run.begin ||
+        (of_stream && run.stream >= keys_[run.key].streams.size())) {
+      return corrupt;
+    }
+    append(run);
+  }
+  for (AggregatePages& pages : label_pages_)
+    ACCRETE_DO(pages.load(state, reader.get<std::uint8_t>() != 0));
+  if (!reader.done() || grown_ > synthesis_.growth().size()) return corrupt;
+  return Ok{};
+}
+
 }  // namespace
 
-std::unique_ptr<FeatureSource> make_row_features(const TaskPlan& plan, const Schema& schema,
-                                                 store::Graph& graph, RowReader& rows) {
-  return std::make_unique<RowFeatures>(plan, schema, graph, rows);
+std::unique_ptr<FeatureSource> make_features(const TaskPlan& plan, std::size_t task,
+                                             const Schema& schema, Synthesis& synthesis,
+                                             RowReader& rows) {
+  return std::make_unique<SynthesisFeatures>(plan, task, schema, synthesis, rows);
 }
 
 }  // namespace accrete::daemon

@@ -59,27 +59,43 @@ Task* Fold::find_task(std::string_view name) {
 }
 
 std::size_t Fold::memory_bytes() const {
-  std::size_t bytes = graph_->memory_bytes() + rows_->memory_bytes() + timeline_.memory_bytes();
+  std::size_t bytes = graph_->memory_bytes() + rows_->memory_bytes() + timeline_.memory_bytes() +
+                      synthesis_->memory_bytes();
   for (const auto& task : tasks_)
     bytes += task->memory_bytes();
   return bytes;
 }
 
-Status Fold::load(const std::vector<TaskConfig>& task_configs) {
-  const TaskWorld world{&schema_, graph_.get(), rows_.get(), windows_.get()};
+void Fold::make_tasks(std::vector<TaskPlan> plans) {
+  synthesis_ = std::make_unique<Synthesis>(
+      plans, Synthesis::World{&schema_, graph_.get(), rows_.get(), windows_.get(), &state_},
+      options_.features_bytes_max);
+  const TaskWorld world{&schema_, graph_.get(), rows_.get(), windows_.get(), synthesis_.get()};
   tasks_of_entity_.resize(schema_.tables().size());
-  relations_of_child_.resize(schema_.tables().size());
   content_matters_.assign(schema_.tables().size(), false);
-  for (const TaskConfig& config : task_configs) {
-    ACCRETE_TRY(TaskPlan plan, bind_task(config, schema_));
+  for (std::size_t t = 0; t < schema_.tables().size(); ++t) {
+    content_matters_[t] = synthesis_->reads(TableId{static_cast<std::uint16_t>(t)});
+  }
+  for (TaskPlan& plan : plans) {
     tasks_of_entity_[plan.entity.value].push_back(tasks_.size());
     content_matters_[plan.entity.value] = true;
     if (!plan.target.counts_edges()) {
       content_matters_[schema_.relations()[plan.target.relation.value].child.value] = true;
     }
-    tasks_.push_back(std::make_unique<Task>(std::move(plan), world, options_.pending_labels_max));
+    tasks_.push_back(
+        std::make_unique<Task>(std::move(plan), tasks_.size(), world, options_.pending_labels_max));
     tasks_.back()->freeze(options_.freeze_after);
   }
+}
+
+Status Fold::load(const std::vector<TaskConfig>& task_configs) {
+  std::vector<TaskPlan> plans;
+  for (const TaskConfig& config : task_configs) {
+    ACCRETE_TRY(TaskPlan plan, bind_task(config, schema_));
+    plans.push_back(std::move(plan));
+  }
+  make_tasks(std::move(plans));
+  relations_of_child_.resize(schema_.tables().size());
   for (std::size_t i = 0; i < schema_.relations().size(); ++i) {
     relations_of_child_[schema_.relations()[i].child.value].push_back(
         RelationId{static_cast<std::uint16_t>(i)});
@@ -112,6 +128,7 @@ Status Fold::load(const std::vector<TaskConfig>& task_configs) {
   const auto oldest_request = Ordinal{reader.get<std::uint64_t>()};
   ACCRETE_TRY(const Ordinal oldest_row, timeline_.load(reader.get_text()));
   if (!reader.done()) return Error{Errc::Corruption, "the stored fold position does not decode"};
+  ACCRETE_DO(synthesis_->load(state_));
   for (auto& task : tasks_)
     ACCRETE_DO(task->load(state_));
   Ordinal from = oldest_row;
@@ -322,6 +339,7 @@ Status Fold::answer_requests(TimeUs at) {
 }
 
 Status Fold::republish() {
+  synthesis_->settle();
   const Emit emit = emitter();
   for (auto& task : tasks_)
     ACCRETE_DO(task->republish(now_, emit));
@@ -365,6 +383,7 @@ Status Fold::checkpoint() {
   ACCRETE_DO(flush());
   ACCRETE_DO(graph_->health());
   if (rows_->failure()) return *rows_->failure();
+  ACCRETE_DO(synthesis_->health());
   ++counters_.checkpoints;
   Ordinal oldest_request;
   for (const auto& [time, request] : requests_) {
@@ -392,6 +411,7 @@ Status Fold::checkpoint() {
       layout_writer.put_text(column);
   }
   state_.put(Section::Blobs, kLayoutsBlob, layouts);
+  synthesis_->stage(state_);
   for (auto& task : tasks_)
     task->stage(state_);
   graph_->stage();

@@ -19,6 +19,7 @@
 #include "daemon/fold_sink.h"
 #include "daemon/lookahead.h"
 #include "daemon/row_reader.h"
+#include "daemon/synthesis.h"
 #include "daemon/task.h"
 #include "daemon/timeline.h"
 #include "daemon/window.h"
@@ -37,6 +38,7 @@ struct FoldOptions {
   std::size_t pending_bytes_max = 256u << 20;  ///< per task, resident
   std::size_t pending_labels_max = 50'000'000;
   std::size_t row_cache_rows = 65'536;
+  std::size_t features_bytes_max = 512u << 20;  ///< aggregates, all tasks together
   std::uint64_t checkpoint_records_min = 200'000;
   std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write
   /// Below this the graph lives in the caches of any server: nothing to warm.
@@ -114,6 +116,7 @@ class Fold {
   Status commit_if_due();
   Emit emitter();
 
+  void make_tasks(std::vector<TaskPlan> plans);
   Status apply_entry(const TimelineEntry& entry);
   Status apply(Ordinal ordinal, std::string_view entry, TimeUs time);
   Status upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time);
@@ -144,6 +147,7 @@ class Fold {
   std::unique_ptr<Lookahead> lookahead_;
   std::unique_ptr<RowReader> rows_;
   std::unique_ptr<WindowReader> windows_;
+  std::unique_ptr<Synthesis> synthesis_;
   std::vector<std::unique_ptr<Task>> tasks_;
   std::vector<std::vector<std::size_t>> tasks_of_entity_;  // TableId -> tasks on that entity table
   std::vector<std::vector<RelationId>> relations_of_child_;  // TableId -> its foreign keys

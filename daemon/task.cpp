@@ -25,11 +25,11 @@ struct Task::Scored {
   std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
 };
 
-Task::Task(TaskPlan plan, const TaskWorld& world, std::size_t pending_max)
+Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_t pending_max)
     : plan_(std::move(plan)),
       world_(world),
       pending_max_(pending_max),
-      features_(make_row_features(plan_, *world.schema, *world.graph, *world.rows)),
+      features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
       candidates_(make_candidates(plan_.kind)),
       mixer_(
           std::make_unique<models::Mixer>(plan_.kind, candidates_.size(), models::MixerOptions{})),
@@ -95,7 +95,7 @@ std::vector<std::uint32_t> Task::population(TimeUs at) {
 
 std::vector<double> Task::feature_values(std::uint32_t row, TimeUs at) {
   std::vector<double> values;
-  features_->compute(NodeId{plan_.entity, row}, at, known_history(row), values);
+  features_->compute(NodeId{plan_.entity, row}, at, values);
   return values;
 }
 
@@ -107,7 +107,7 @@ void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored)
   scored.features.reserve(rows.size() * scored.width);
   std::vector<double> values;
   for (const std::uint32_t row : rows) {
-    features_->compute(NodeId{plan_.entity, row}, at, known_history(row), values);
+    features_->compute(NodeId{plan_.entity, row}, at, values);
     // Kept, learnt from and predicted with as floats, so that all three see the same number.
     for (const double value : values)
       scored.features.push_back(static_cast<float>(value));
@@ -287,6 +287,8 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
       if (batch.trigger == Trigger::Tick) learnt.emplace_back(i, label_value(*label));
     }
     if (batch.trigger != Trigger::Tick || learnt.empty()) continue;
+    std::vector<std::uint32_t> rows;
+    std::vector<double> labels;
     for (const auto& [i, value] : learnt) {
       const float* begin = batch.features.data() + i * batch.width;
       const std::vector<double> features(begin, begin + batch.width);
@@ -294,9 +296,12 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
       for (auto& candidate : candidates_)
         candidate->learn(input, value, 1.0);
       history(batch.rows[i]).learn(plan_.kind, value);
+      rows.push_back(batch.rows[i]);
+      labels.push_back(value);
       dirty_histories_.insert(batch.rows[i]);
       ++labels_;
     }
+    features_->mature(rows, labels, batch.due);
     for (auto& candidate : candidates_)
       candidate->settle();
     mixer_->settle();
@@ -334,9 +339,9 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
 }
 
 std::size_t Task::memory_bytes() const {
-  return pending_.memory_bytes() + histories_.capacity() * sizeof(models::LabelHistory) +
-         is_touched_.capacity() / 8 + republished_.capacity() * sizeof(TimeUs) +
-         held_back_.size() * 64;
+  return pending_.memory_bytes() + features_->memory_bytes() +
+         histories_.capacity() * sizeof(models::LabelHistory) + is_touched_.capacity() / 8 +
+         republished_.capacity() * sizeof(TimeUs) + held_back_.size() * 64;
 }
 
 }  // namespace accrete::daemon

@@ -33,6 +33,7 @@ struct TaskWorld {
   store::Graph* graph = nullptr;
   RowReader* rows = nullptr;
   WindowReader* windows = nullptr;
+  Synthesis* synthesis = nullptr;
 };
 
 /// Receives a prediction without its sequence number; views are good during the call.
@@ -40,7 +41,8 @@ using Emit = std::function<Status(Prediction&)>;
 
 class Task {
  public:
-  Task(TaskPlan plan, const TaskWorld& world, std::size_t pending_max);
+  /// `number`: its position among the tasks that the synthesis was made for.
+  Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_t pending_max);
 
   const TaskPlan& plan() const { return plan_; }
 
@@ -75,7 +77,7 @@ class Task {
   std::vector<std::string> candidate_names() const;
   std::span<const double> weights() const { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const { return metrics_; }  // mixture last
-  const FeatureSource& features() const { return *features_; }
+  FeatureSource& features() { return *features_; }
   std::uint64_t labels() const { return labels_; }
   std::uint64_t pending() const { return pending_.predictions(); }
   std::uint64_t shed() const { return shed_; }

@@ -81,7 +81,7 @@ void Task::stage(store::State& state) {
   }
   std::string rest;
   ByteWriter writer(rest);
-  put_saved(writer, *features_);
+  features_->stage(state);
   writer.put(next_tick_.value);
   writer.put(last_tick_.value);
   writer.put(shed_);
@@ -116,10 +116,11 @@ Status Task::load(store::State& state) {
   ACCRETE_TRY(const auto learners, state.get(Section::Blobs, plan_.name + "/learners"));
   if (learners) ACCRETE_DO(load_learners(*learners));
   learners_dirty_ = false;
-  ACCRETE_TRY(const auto rest, state.get(Section::Blobs, plan_.name + "/position"));
-  if (rest) {
-    ByteReader reader(*rest);
-    ACCRETE_DO(features_->load(reader.get_text()));
+  ACCRETE_DO(features_->load(state));
+  std::string rest;
+  ACCRETE_TRY(const bool has_rest, state.get(Section::Blobs, plan_.name + "/position", rest));
+  if (has_rest) {
+    ByteReader reader(rest);
     next_tick_.value = reader.get<std::int64_t>();
     last_tick_.value = reader.get<std::int64_t>();
     shed_ = reader.get<std::uint64_t>();

@@ -163,6 +163,22 @@ std::optional<WindowValue> WindowReader::label(const TaskPlan& plan, NodeId enti
   return result;
 }
 
+std::optional<double> WindowReader::row_value(const TaskPlan& plan, const RowContent& row) {
+  const WindowPlan& target = plan.target;
+  const bool counts = target.aggregate == Aggregate::Count || target.aggregate == Aggregate::Exists;
+  const std::optional<double> absent = counts ? std::optional(0.0) : std::nullopt;
+  if (target.where && !holds(*target.where, row)) return absent;
+  if (!target.column) return 1.0;
+  const Value& cell = row.at(*target.column);
+  if (cell.is_null()) return absent;
+  if (target.row_compare) {
+    return compare_cell(cell, *target.row_compare, target.row_literal) ? 1.0 : 0.0;
+  }
+  if (counts) return 1.0;
+  if (plan.compare) return compare_cell(cell, *plan.compare, plan.literal) ? 1.0 : 0.0;
+  return cell.is_number() ? std::optional(cell.as_number()) : std::nullopt;
+}
+
 bool WindowReader::belongs(const EntityCondition& condition, NodeId entity, TimeUs at) {
   using Kind = query::Condition::Kind;
   const auto inside = [&](const EntityCondition& child) { return belongs(child, entity, at); };

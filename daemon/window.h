@@ -33,6 +33,10 @@ class WindowReader {
   /// The label of a task for an entity predicted at `at`. Binary: 0 or 1.
   std::optional<WindowValue> label(const TaskPlan& plan, NodeId entity, TimeUs at);
 
+  /// What one row of the target's table says to the target: its value as the aggregate takes it,
+  /// compared as the query compares extremes and picks; nullopt where it has none.
+  std::optional<double> row_value(const TaskPlan& plan, const RowContent& row);
+
   /// Does the entity (a row valid at `at`) belong to the population? A comparison with a missing
   /// value is false.
   bool belongs(const EntityCondition& condition, NodeId entity, TimeUs at);
