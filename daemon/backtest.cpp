@@ -177,9 +177,11 @@ FoldOptions fold_options(const Config& config) {
   options.fingerprint = fold_fingerprint(config);
   // A commit holds what is dirty three times (pages, batch, memtable), and the allocator keeps what
   // was freed: together about as much again as what is counted here.
-  options.graph_bytes_max = memory * 3 / 8;
+  options.graph_bytes_max = memory * 5 / 16;
   options.pending_bytes_max = memory / 16;
-  options.features_bytes_max = memory / 8;
+  options.features_bytes_max = features_bytes(config.limits);
+  options.learners_bytes_max = learners_bytes(config.limits);
+  options.seed = config.seed;
   options.dirty_bytes_max = memory / 16;
   options.row_cache_rows = std::max<std::size_t>(1024, memory / (32u << 10));
   options.pending_labels_max = config.limits.pending_labels_max;

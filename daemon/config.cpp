@@ -130,6 +130,8 @@ void read_limits(TomlSection& root, LimitsConfig& out, Complaints& complaints) {
   if (table == nullptr) return;
   TomlSection section(*table, "[limits]", complaints);
   read_size(section, "memory_max", out.memory_bytes_max);
+  section.read_size("features_max", out.features_bytes_max);
+  section.read_size("learners_max", out.learners_bytes_max);
   read_size(section, "credit", out.credit_bytes);
   read_count(section, "group_rows_max", out.group_rows_max, {1, 1u << 20});
   read_size(section, "transaction_max", out.transaction_bytes_max);
@@ -355,8 +357,10 @@ std::uint64_t fold_fingerprint(const Config& config) {
     text += task.on_change ? "\nchange " : "\nticks ";
     text += std::to_string(task.debounce_us) + "\n";
   }
-  // What is stored of the features; raise it when that changes.
-  text += "features 2\n";
+  text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +
+          std::to_string(learners_bytes(config.limits)) + "\n";
+  // What is stored of features and learners; raise it when that changes.
+  text += "state 3\n";
   return hash64(text);
 }
 

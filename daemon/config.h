@@ -34,8 +34,14 @@ struct EndpointsConfig {
 struct LimitsConfig {
   std::size_t memory_bytes_max = 2ull
                                  << 30;  ///< graph, caches, memtables, timeline, queues together
-  std::size_t credit_bytes = 8u << 20;   ///< unacknowledged bytes per producer
-  std::size_t group_rows_max = 512;      ///< rows of one group commit
+  /// Aggregates behind the features; 0 = a sixteenth of memory_bytes_max. Keys beyond it have none,
+  /// so it is part of what a prediction depends on: changing it folds the log anew.
+  std::size_t features_bytes_max = 0;
+  /// What all tasks' learners keep of examples, and of a tick while it is predicted; 0 = a sixteenth
+  /// of memory_bytes_max. Changing it folds the log anew.
+  std::size_t learners_bytes_max = 0;
+  std::size_t credit_bytes = 8u << 20;             ///< unacknowledged bytes per producer
+  std::size_t group_rows_max = 512;                ///< rows of one group commit
   std::size_t transaction_bytes_max = 256u << 20;  ///< one source transaction
   std::size_t queue_batches_max = 8;               ///< committed groups waiting for the fold
   std::size_t producers_max = 1024;
@@ -49,6 +55,14 @@ struct LimitsConfig {
   std::size_t pending_labels_max = 50'000'000;  ///< predictions waiting for their outcome, per task
   std::uint64_t checkpoint_records_min = 200'000;  ///< records between two epoch commits, at least
 };
+
+/// The two limits above as they hold.
+inline std::size_t features_bytes(const LimitsConfig& limits) {
+  return limits.features_bytes_max != 0 ? limits.features_bytes_max : limits.memory_bytes_max / 16;
+}
+inline std::size_t learners_bytes(const LimitsConfig& limits) {
+  return limits.learners_bytes_max != 0 ? limits.learners_bytes_max : limits.memory_bytes_max / 16;
+}
 
 struct TaskConfig {
   std::string name;

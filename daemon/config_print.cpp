@@ -133,6 +133,8 @@ void print_table(std::string& out, const Table& table, const Schema& schema) {
 void print_limits(std::string& out, const LimitsConfig& limits) {
   out += "\n[limits]\n";
   line(out, "memory_max", size_text(limits.memory_bytes_max));
+  line(out, "features_max", size_text(features_bytes(limits)));
+  line(out, "learners_max", size_text(learners_bytes(limits)));
   line(out, "credit", size_text(limits.credit_bytes));
   line(out, "group_rows_max", std::to_string(limits.group_rows_max));
   line(out, "transaction_max", size_text(limits.transaction_bytes_max));

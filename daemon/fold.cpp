@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include <malloc.h>
+
 #include "proto/bytes.h"
 #include "proto/time.h"
 
@@ -82,8 +84,9 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
     if (!plan.target.counts_edges()) {
       content_matters_[schema_.relations()[plan.target.relation.value].child.value] = true;
     }
-    tasks_.push_back(
-        std::make_unique<Task>(std::move(plan), tasks_.size(), world, options_.pending_labels_max));
+    const TaskLimits limits{options_.pending_labels_max, options_.learners_bytes_max / plans.size(),
+                            options_.seed};
+    tasks_.push_back(std::make_unique<Task>(std::move(plan), tasks_.size(), world, limits));
     tasks_.back()->freeze(options_.freeze_after);
   }
 }
@@ -421,6 +424,8 @@ Status Fold::checkpoint() {
     task->committed(options_.pending_bytes_max);
   checkpointed_ = folded_;
   since_checkpoint_ = 0;
+  // What was staged is freed now; the allocator would keep it for each thread's next time.
+  ::malloc_trim(0);
   return Ok{};
 }
 

@@ -39,6 +39,8 @@ struct FoldOptions {
   std::size_t pending_labels_max = 50'000'000;
   std::size_t row_cache_rows = 65'536;
   std::size_t features_bytes_max = 512u << 20;  ///< aggregates, all tasks together
+  std::size_t learners_bytes_max = 256u << 20;  ///< the same for learners
+  std::uint64_t seed = 1;
   std::uint64_t checkpoint_records_min = 200'000;
   std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write
   /// Below this the graph lives in the caches of any server: nothing to warm.

@@ -10,7 +10,8 @@
 
 namespace accrete::daemon {
 
-std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind) {
+std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
+                                                      std::size_t examples_bytes_max) {
   models::Candidates plain;
   plain.push_back(models::make_global_mean(kind));
   plain.push_back(models::make_last_label(kind));
@@ -21,7 +22,9 @@ std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind) {
     return models::make_group(std::move(plain));
   }
   groups.push_back(models::make_group(std::move(plain)));
-  groups.push_back(models::make_panel(kind));
+  models::PanelOptions panel;
+  panel.memory.bytes_max = examples_bytes_max;
+  groups.push_back(models::make_panel(kind, panel));
   return models::join_groups(std::move(groups));
 }
 

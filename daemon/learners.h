@@ -1,6 +1,7 @@
 // Which candidates a task runs with, in the order their names appear in every prediction.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 
 #include "models/candidate.h"
@@ -11,7 +12,9 @@ namespace accrete::daemon {
 
 /// Global mean (majority), last label and running mean for comparison; then the exact heads of
 /// models/panel.h, or for a multiclass task the recursive ridge.
-std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind);
+/// `examples_bytes_max` bounds what they keep of examples.
+std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
+                                                      std::size_t examples_bytes_max);
 
 /// What their mixer has to know of them.
 models::MixerOptions mixer_options(const models::CandidateGroup& learners);

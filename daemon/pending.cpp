@@ -22,6 +22,7 @@ std::string encode(const PendingBatch& batch) {
   writer.put(batch.width);
   writer.put(batch.classes);
   writer.put_all(std::span(batch.rows));
+  writer.put_all(std::span(batch.taught));
   writer.put_all(std::span(batch.features));
   writer.put_all(std::span(batch.outputs));
   return bytes;
@@ -37,9 +38,11 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.width = reader.get<std::uint32_t>();
   batch.classes = reader.get<std::uint32_t>();
   batch.rows = reader.get_all<std::uint32_t>();
+  batch.taught = reader.get_all<std::uint32_t>();
   batch.features = reader.get_all<float>();
   batch.outputs = reader.get_all<double>();
-  if (!reader.done() || batch.features.size() != batch.rows.size() * batch.width) {
+  const bool placed = batch.taught.empty() || batch.taught.back() < batch.rows.size();
+  if (!reader.done() || !placed || batch.features.size() != batch.taught.size() * batch.width) {
     return Error{Errc::Corruption, "a batch of pending predictions does not decode"};
   }
   return batch;
@@ -94,6 +97,7 @@ void PendingQueue::shrink(std::size_t bytes_max) {
     if (!entry->resident || !entry->committed) continue;
     memory_bytes_ -= entry->batch.bytes();
     entry->batch.rows = {};
+    entry->batch.taught = {};
     entry->batch.features = {};
     entry->batch.outputs = {};
     entry->resident = false;

@@ -23,12 +23,13 @@ struct PendingBatch {
   std::uint32_t width = 0;    ///< features per entity
   std::uint32_t classes = 0;  ///< outputs per candidate: 1, or the classes known then
   std::vector<std::uint32_t> rows;
-  std::vector<float> features;  ///< rows × width
-  std::vector<double> outputs;  ///< rows × (candidates + 1) × classes; the mixture last
+  std::vector<std::uint32_t> taught;  ///< positions in rows that will be learnt from, ascending
+  std::vector<float> features;        ///< taught × width
+  std::vector<double> outputs;        ///< rows × (candidates + 1) × classes; the mixture last
 
   std::size_t bytes() const {
-    return rows.capacity() * sizeof(std::uint32_t) + features.capacity() * sizeof(float) +
-           outputs.capacity() * sizeof(double);
+    return (rows.capacity() + taught.capacity()) * sizeof(std::uint32_t) +
+           features.capacity() * sizeof(float) + outputs.capacity() * sizeof(double);
   }
 };
 

@@ -7,6 +7,8 @@
 #include <utility>
 
 #include "daemon/learners.h"
+#include "proto/hash.h"
+#include "proto/rng.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
@@ -14,6 +16,11 @@ namespace {
 
 // Several ticks of a large population: part of one tick, in row order, would say little.
 constexpr std::size_t kMetricsWindow = 20'000;
+// A tick is predicted and published in chunks of so many rows, and learnt from at most so many:
+// more examples of one instant say little more, and both bound what a large population takes of
+// memory.
+constexpr std::size_t kScoredRows = 4096;
+constexpr std::size_t kTaughtRowsMax = 16'384;
 constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
 
 }  // namespace
@@ -21,17 +28,16 @@ constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
 /// Features and outputs of several entities at one instant.
 struct Task::Scored {
   std::vector<std::uint32_t> rows;
-  std::size_t width = 0;
   std::vector<float> features;          // rows × width
   std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
 };
 
-Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_t pending_max)
+Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const TaskLimits& limits)
     : plan_(std::move(plan)),
       world_(world),
-      pending_max_(pending_max),
+      limits_(limits),
       features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
-      learners_(make_learners(plan_.kind)),
+      learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
                                              mixer_options(*learners_))),
       pending_(plan_.name + "/pending/") {
@@ -119,39 +125,42 @@ class Task::Inputs {
   std::vector<models::Input> inputs_;
 };
 
-void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Asked asked, Scored& scored) {
-  scored.rows.assign(rows.begin(), rows.end());
-  scored.width = features_->width();
-  scored.features.clear();
-  scored.features.reserve(rows.size() * scored.width);
+void Task::compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features) {
+  features.clear();
+  features.reserve(rows.size() * features_->width());
   std::vector<double> values;
   for (const std::uint32_t row : rows) {
     features_->compute(NodeId{plan_.entity, row}, at, values);
     // Kept, learnt from and predicted with as floats, so that all three see the same number.
     for (const double value : values)
-      scored.features.push_back(static_cast<float>(value));
+      features.push_back(static_cast<float>(value));
   }
-  const Inputs inputs(*this, rows, scored.features, scored.width);
-  if (asked == Asked::Tick) {
-    learners_->open_tick(inputs.all());
-    learners_dirty_ = true;
-  }
+}
+
+void Task::predict(Scored& scored) {
+  const Inputs inputs(*this, scored.rows, scored.features, features_->width());
   const std::size_t candidates = learners_->size();
   const std::size_t per_row = candidates + 1;
-  scored.outputs.resize(rows.size() * per_row);
+  scored.outputs.resize(scored.rows.size() * per_row);
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;
-  const auto chunks = static_cast<std::ptrdiff_t>((rows.size() + kChunk - 1) / kChunk);
+  const auto chunks = static_cast<std::ptrdiff_t>((scored.rows.size() + kChunk - 1) / kChunk);
 #pragma omp parallel for schedule(static) if (chunks >= 4)
   for (std::ptrdiff_t c = 0; c < chunks; ++c) {
     const std::size_t first = static_cast<std::size_t>(c) * kChunk;
-    const std::size_t count = std::min(kChunk, rows.size() - first);
+    const std::size_t count = std::min(kChunk, scored.rows.size() - first);
     const auto outputs = std::span(scored.outputs).subspan(first * per_row, count * per_row);
     learners_->predict(inputs.all().subspan(first, count), per_row, outputs);
     for (std::size_t i = 0; i < count; ++i) {
       mixer_->combine(outputs.subspan(i * per_row, candidates), outputs[i * per_row + candidates]);
     }
   }
+}
+
+void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored) {
+  scored.rows.assign(rows.begin(), rows.end());
+  compute(rows, at, scored.features);
+  predict(scored);
 }
 
 std::string Task::entity_key(std::uint32_t row, TimeUs at) {
@@ -199,30 +208,33 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
   return Ok{};
 }
 
-void Task::keep(const Scored& scored, TimeUs at, Trigger trigger) {
-  if (scored.rows.empty()) return;
-  if (pending_.predictions() + scored.rows.size() > pending_max_) {
-    shed_ += scored.rows.size();
-    return;
-  }
-  const std::size_t per_row = learners_->size() + 1;
+/// True if so many more predictions may not wait for their outcome; they are counted.
+bool Task::sheds(std::size_t rows) {
+  if (pending_.predictions() + rows <= limits_.pending_max) return false;
+  shed_ += rows;
+  return true;
+}
+
+PendingBatch Task::begin_batch(TimeUs at, Trigger trigger) const {
   PendingBatch batch;
   batch.at = at;
   batch.due = shift(at, plan_.target.end_us);
   batch.trigger = trigger;
-  batch.width = static_cast<std::uint32_t>(scored.width);
   const bool multiclass = plan_.kind == TaskKind::Multiclass;
   batch.classes = multiclass ? static_cast<std::uint32_t>(class_names_.size()) : 1;
-  batch.rows = scored.rows;
-  batch.features = scored.features;
-  batch.outputs.reserve(scored.rows.size() * per_row * batch.classes);
+  return batch;
+}
+
+/// Add rows and what was said of them.
+void Task::keep(const Scored& scored, PendingBatch& batch) const {
+  batch.rows.insert(batch.rows.end(), scored.rows.begin(), scored.rows.end());
+  const bool multiclass = plan_.kind == TaskKind::Multiclass;
   for (const models::Output& output : scored.outputs) {
     if (!multiclass) batch.outputs.push_back(output.value);
     for (std::uint32_t k = 0; multiclass && k < batch.classes; ++k) {
       batch.outputs.push_back(k < output.classes.size() ? output.classes[k] : 0);
     }
   }
-  pending_.push(std::move(batch));
 }
 
 bool Task::debounced(std::uint32_t row, TimeUs at) {
@@ -248,7 +260,7 @@ Status Task::republish(TimeUs at, const Emit& emit) {
   }
   touched_.clear();
   Scored scored;
-  score(rows, at, Asked::Rows, scored);
+  score(rows, at, scored);
   return publish(scored, at, Trigger::Change, emit);
 }
 
@@ -263,22 +275,79 @@ Status Task::tick(TimeUs at, const Emit& emit) {
     late.push_back(row);
   }
   if (!late.empty()) {
-    score(late, at, Asked::Rows, scored);
+    score(late, at, scored);
     ACCRETE_DO(publish(scored, at, Trigger::Change, emit));
   }
   if (next_tick_ != at) return Ok{};
   next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
   if (at > frozen_after_) return Ok{};
   last_tick_ = at;
-  score(population(at), at, Asked::Tick, scored);
-  keep(scored, at, Trigger::Tick);
-  return publish(scored, at, Trigger::Tick, emit);
+  return tick_population(at, emit);
+}
+
+/// Positions among `rows` rows, ascending: all, or as many as may be learnt from, drawn by the
+/// seed.
+std::vector<std::uint32_t> Task::draw_taught(std::size_t rows, TimeUs at) const {
+  // A row is there as floats, as doubles and once more in the learners' memory.
+  const std::size_t row_bytes = 16 * std::max<std::size_t>(features_->width(), 1);
+  const std::size_t fitting = std::max<std::size_t>(limits_.learners_bytes_max / 2 / row_bytes, 64);
+  std::size_t wanted = std::min({rows, kTaughtRowsMax, fitting});
+  std::vector<std::uint32_t> taught;
+  taught.reserve(wanted);
+  Rng rng(limits_.seed ^ hash64(plan_.name), static_cast<std::uint64_t>(at.value),
+          Purpose::Training);
+  for (std::size_t i = 0; i < rows && wanted > 0; ++i) {
+    if (rng.below(rows - i) >= wanted) continue;  // selection sampling: wanted of the rows left
+    taught.push_back(static_cast<std::uint32_t>(i));
+    --wanted;
+  }
+  return taught;
+}
+
+Status Task::tick_population(TimeUs at, const Emit& emit) {
+  const std::vector<std::uint32_t> rows = population(at);
+  PendingBatch batch = begin_batch(at, Trigger::Tick);
+  batch.taught = draw_taught(rows.size(), at);
+  std::vector<std::uint32_t> taught_rows;
+  for (const std::uint32_t i : batch.taught)
+    taught_rows.push_back(rows[i]);
+  compute(taught_rows, at, batch.features);
+  batch.width = static_cast<std::uint32_t>(features_->width());
+  {
+    const Inputs inputs(*this, taught_rows, batch.features, batch.width);
+    learners_->open_tick(inputs.all());
+    learners_dirty_ = true;
+  }
+  const bool all_at_hand = taught_rows.size() == rows.size();
+  const bool kept = !rows.empty() && !sheds(rows.size());
+  Scored scored;
+  for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
+    const std::size_t count = std::min(kScoredRows, rows.size() - first);
+    const auto chunk = std::span(rows).subspan(first, count);
+    if (all_at_hand) {
+      const auto features = std::span(std::as_const(batch.features));
+      const auto part = features.subspan(first * batch.width, count * batch.width);
+      scored.rows.assign(chunk.begin(), chunk.end());
+      scored.features.assign(part.begin(), part.end());
+      predict(scored);
+    } else {
+      score(chunk, at, scored);
+    }
+    if (kept) keep(scored, batch);
+    ACCRETE_DO(publish(scored, at, Trigger::Tick, emit));
+  }
+  if (kept) pending_.push(std::move(batch));
+  return Ok{};
 }
 
 Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
   Scored scored;
-  score(rows, at, Asked::Rows, scored);
-  keep(scored, at, Trigger::Request);
+  score(rows, at, scored);
+  if (!rows.empty() && !sheds(rows.size())) {
+    PendingBatch batch = begin_batch(at, Trigger::Request);
+    keep(scored, batch);
+    pending_.push(std::move(batch));
+  }
   return publish(scored, at, Trigger::Request, emit);
 }
 
@@ -289,7 +358,7 @@ Status Task::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit&
     if (version && !version->deleted) valid.push_back(row);
   }
   Scored scored;
-  score(valid, at, Asked::Rows, scored);
+  score(valid, at, scored);
   return publish(scored, at, Trigger::Query, emit);
 }
 
@@ -329,9 +398,15 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   }
   if (rows.empty()) return;
   {
-    const Inputs inputs(*this, batch.rows, batch.features, batch.width);
-    const std::vector<double> weights(batch.rows.size(), 1.0);
-    learners_->learn(inputs.all(), labels, weights);
+    std::vector<std::uint32_t> taught_rows;
+    std::vector<double> taught_labels;
+    for (const std::uint32_t i : batch.taught) {
+      taught_rows.push_back(batch.rows[i]);
+      taught_labels.push_back(labels[i]);
+    }
+    const Inputs inputs(*this, taught_rows, batch.features, batch.width);
+    const std::vector<double> weights(taught_rows.size(), 1.0);
+    learners_->learn(inputs.all(), taught_labels, weights);
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     history(rows[i]).learn(plan_.kind, known[i]);

@@ -36,13 +36,19 @@ struct TaskWorld {
   Synthesis* synthesis = nullptr;
 };
 
+struct TaskLimits {
+  std::size_t pending_max = 50'000'000;         ///< predictions waiting for their outcome
+  std::size_t learners_bytes_max = 128u << 20;  ///< examples, and a tick's while it is predicted
+  std::uint64_t seed = 1;                       ///< of the draw of what is learnt from large ticks
+};
+
 /// Receives a prediction without its sequence number; views are good during the call.
 using Emit = std::function<Status(Prediction&)>;
 
 class Task {
  public:
   /// `number`: its position among the tasks that the synthesis was made for.
-  Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_t pending_max);
+  Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const TaskLimits& limits);
 
   const TaskPlan& plan() const { return plan_; }
 
@@ -93,10 +99,15 @@ class Task {
  private:
   struct Scored;
   class Inputs;
-  enum class Asked : std::uint8_t { Tick, Rows };  ///< the whole population, or some rows
-  void score(std::span<const std::uint32_t> rows, TimeUs at, Asked asked, Scored& scored);
+  void compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features);
+  void predict(Scored& scored);
+  void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
+  std::vector<std::uint32_t> draw_taught(std::size_t rows, TimeUs at) const;
+  Status tick_population(TimeUs at, const Emit& emit);
   Status publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit);
-  void keep(const Scored& scored, TimeUs at, Trigger trigger);
+  bool sheds(std::size_t rows);
+  PendingBatch begin_batch(TimeUs at, Trigger trigger) const;
+  void keep(const Scored& scored, PendingBatch& batch) const;
   bool eligible(std::uint32_t row, TimeUs at);
   void grade(const PendingBatch& batch, std::size_t i, const WindowValue& label, FoldSink& sink);
   /// Labels by row of the batch, NaN where there is none.
@@ -111,7 +122,7 @@ class Task {
 
   TaskPlan plan_;
   TaskWorld world_;
-  std::size_t pending_max_;
+  TaskLimits limits_;
   std::unique_ptr<FeatureSource> features_;
   std::unique_ptr<models::CandidateGroup> learners_;
   std::unique_ptr<models::Mixer> mixer_;
