@@ -24,9 +24,9 @@ struct Tick {
   std::vector<double> weights;
 
   std::vector<Input> inputs() const {
-    std::vector<Input> all;
-    for (const auto& row : rows)
-      all.push_back({row, nullptr});
+    std::vector<Input> all(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      all[i].features = rows[i];
     return all;
   }
 };
@@ -199,9 +199,9 @@ TEST(Panel, HostileNumbersGiveUsableAnswers) {
     const std::vector<std::vector<double>> rows{
         {},           {infinity, nan}, {1e300, -1e300, 1}, {1e-300, nan, 1, 0},
         {5, 5, 5, 5}, {1e30, 2, 3, 4}};
-    std::vector<Input> inputs;
-    for (const auto& row : rows)
-      inputs.push_back({row, nullptr});
+    std::vector<Input> inputs(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      inputs[i].features = rows[i];
     const std::vector<double> weights(rows.size(), 1.0);
     for (int t = 0; t < 60; ++t) {
       std::vector<double> labels(rows.size(), t % 2);
