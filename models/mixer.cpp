@@ -92,10 +92,14 @@ void Mixer::spread() {
 
 double Mixer::pool(std::span<const Output> outputs, std::span<const double> weights) const {
   double sum = 0;
+  double said = 0;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     const double value = outputs[k].value;
+    if (!std::isfinite(value)) continue;  // it failed and said nothing: the others speak for it
     sum += weights[k] * (kind_ == TaskKind::Binary ? logit(value) : value);
+    said += weights[k];
   }
+  if (said > 0) sum /= said;
   return kind_ == TaskKind::Binary ? 1 / (1 + std::exp(-sum)) : sum;
 }
 
@@ -131,6 +135,7 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
   double known = 0;
   double between = 0;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (!std::isfinite(outputs[k].value)) continue;
     const double gap = outputs[k].value - mixed.value;
     between += weights_[k] * gap * gap;
     if (outputs[k].variance > 0) {
@@ -152,7 +157,7 @@ void Mixer::grade(std::span<const Output> outputs, double label) {
   const auto scaled = [&](const Output& output) {
     double loss = loss_of(kind_, output, label);
     if (kind_ == TaskKind::Regression && loss > 0) loss = scale_ > 0 ? loss / scale_ : loss_max;
-    return std::min(loss, loss_max);
+    return std::isfinite(loss) ? std::min(loss, loss_max) : loss_max;
   };
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     losses_[k] += scaled(outputs[k]);

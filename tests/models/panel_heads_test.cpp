@@ -35,7 +35,7 @@ Stream make_stream(bool binary) {
     s.labels[i] = binary ? (rng.uniform() < 1 / (1 + std::exp(-2 * signal)) ? 1 : 0)
                          : 20 + 3 * signal + rng.uniform();
     s.weights[i] = 0.3 + rng.uniform();
-    s.ages[i] = static_cast<double>(900 - 10 * (i / 10 + 1));
+    s.ages[i] = static_cast<double>(890 - i + i % 10);
   }
   return s;
 }
