@@ -53,7 +53,7 @@ class PlainGroup final : public CandidateGroup {
   }
 
   /// A candidate that refuses leaves all as they were: the earlier ones are loaded back.
-  Status load(std::string_view bytes) override {
+  Status load(std::string_view bytes, const ReadPart&) override {
     StateReader reader(bytes);
     reader.require(reader.u8() == 1);
     std::vector<std::string> states(candidates_.size());
@@ -80,6 +80,10 @@ class PlainGroup final : public CandidateGroup {
 };
 
 }  // namespace
+
+void CandidateGroup::save_part(std::uint64_t, std::string&) const {
+  ACCRETE_CHECK(false && "a group without parts has none to save");
+}
 
 std::unique_ptr<CandidateGroup> make_group(Candidates candidates) {
   return std::make_unique<PlainGroup>(std::move(candidates));
