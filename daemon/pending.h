@@ -25,11 +25,13 @@ struct PendingBatch {
   std::vector<std::uint32_t> rows;
   std::vector<std::uint32_t> taught;  ///< positions in rows that will be learnt from, ascending
   std::vector<float> features;        ///< taught × width
+  std::vector<double> uncertainty;    ///< regression: rows × (variance, low, high) of the mixture
   std::vector<double> outputs;        ///< rows × (candidates + 1) × classes; the mixture last
 
   std::size_t bytes() const {
     return (rows.capacity() + taught.capacity()) * sizeof(std::uint32_t) +
-           features.capacity() * sizeof(float) + outputs.capacity() * sizeof(double);
+           features.capacity() * sizeof(float) +
+           (outputs.capacity() + uncertainty.capacity()) * sizeof(double);
   }
 };
 

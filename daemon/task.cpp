@@ -21,7 +21,6 @@ constexpr std::size_t kMetricsWindow = 20'000;
 // memory.
 constexpr std::size_t kScoredRows = 4096;
 constexpr std::size_t kTaughtRowsMax = 16'384;
-constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
 
 }  // namespace
 
@@ -30,6 +29,11 @@ struct Task::Scored {
   std::vector<std::uint32_t> rows;
   std::vector<float> features;          // rows × width
   std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
+
+  const models::Output& mixture(std::size_t i) const {
+    const std::size_t per_row = outputs.size() / rows.size();
+    return outputs[(i + 1) * per_row - 1];
+  }
 };
 
 Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const TaskLimits& limits)
@@ -40,6 +44,7 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
                                              mixer_options(*learners_))),
+      conformal_(models::ConformalOptions{}),
       pending_(plan_.name + "/pending/") {
   for (std::size_t k = 0; k < learners_->size(); ++k)
     names_.emplace_back(learners_->name(k));
@@ -193,10 +198,12 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
       prediction.classes.push_back({class_names_[k], mixed.classes[k]});
       if (mixed.classes[k] > mixed.classes[top]) top = k;
     }
-    if (plan_.kind == TaskKind::Regression && mixed.variance > 0) {
-      const double half = kNormal95 * std::sqrt(mixed.variance);
-      prediction.low = mixed.value - half;
-      prediction.high = mixed.value + half;
+    if (plan_.kind == TaskKind::Regression) {
+      const models::Interval interval = conformal_.interval(mixed);
+      if (std::isfinite(interval.low) && std::isfinite(interval.high)) {
+        prediction.low = interval.low;
+        prediction.high = interval.high;
+      }
     }
     for (std::size_t c = 0; c < learners_->size(); ++c) {
       const bool has_class = plan_.kind == TaskKind::Multiclass && top < outputs[c].classes.size();
@@ -228,6 +235,12 @@ PendingBatch Task::begin_batch(TimeUs at, Trigger trigger) const {
 /// Add rows and what was said of them.
 void Task::keep(const Scored& scored, PendingBatch& batch) const {
   batch.rows.insert(batch.rows.end(), scored.rows.begin(), scored.rows.end());
+  for (std::size_t i = 0; plan_.kind == TaskKind::Regression && i < scored.rows.size(); ++i) {
+    const models::Output& mixed = scored.mixture(i);
+    const models::Interval interval = conformal_.interval(mixed);
+    batch.uncertainty.insert(batch.uncertainty.end(),
+                             {mixed.variance, interval.low, interval.high});
+  }
   const bool multiclass = plan_.kind == TaskKind::Multiclass;
   for (const models::Output& output : scored.outputs) {
     if (!multiclass) batch.outputs.push_back(output.value);
@@ -415,6 +428,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
   mixer_->settle();
+  conformal_.settle();
   learners_dirty_ = true;
 }
 
@@ -430,12 +444,20 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
       outputs[c].value = kept[c];
     }
   }
+  models::Interval published;
+  if (plan_.kind == TaskKind::Regression) {
+    const double* uncertainty = batch.uncertainty.data() + 3 * i;
+    outputs.back().variance = uncertainty[0];
+    published = {uncertainty[1], uncertainty[2]};
+  }
   const double value = label_value(label);
   const std::string key = entity_key(batch.rows[i], batch.at);
   if (batch.trigger == Trigger::Tick) {
     mixer_->grade({outputs.data(), learners_->size()}, value);
-    for (std::size_t c = 0; c < per_row; ++c)
-      metrics_[c].add(outputs[c], value);
+    for (std::size_t c = 0; c < per_row; ++c) {
+      metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});
+    }
+    if (plan_.kind == TaskKind::Regression) conformal_.grade(outputs.back(), published, value);
     sink.label({&plan_, batch.at, key, value, label.text});
   }
   sink.graded({&plan_,

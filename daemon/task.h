@@ -20,6 +20,7 @@
 #include "daemon/plan.h"
 #include "daemon/window.h"
 #include "models/candidate.h"
+#include "models/conformal.h"
 #include "models/metrics.h"
 #include "models/mixer.h"
 #include "store/graph.h"
@@ -118,7 +119,8 @@ class Task {
   std::string entity_key(std::uint32_t row, TimeUs at);
   bool debounced(std::uint32_t row, TimeUs at);
   void save_learners(std::string& out) const;
-  Status load_learners(std::string_view bytes);
+  void stage_parts(store::State& state);
+  Status load_learners(std::string_view bytes, store::State& state);
 
   TaskPlan plan_;
   TaskWorld world_;
@@ -126,6 +128,8 @@ class Task {
   std::unique_ptr<FeatureSource> features_;
   std::unique_ptr<models::CandidateGroup> learners_;
   std::unique_ptr<models::Mixer> mixer_;
+  models::AdaptiveConformal conformal_;                  // around the mixture, regression
+  std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the learners: id -> version
   std::vector<models::Prequential> metrics_;
   std::vector<std::string> names_;        // of candidates
   std::vector<std::string> class_names_;  // multiclass, by index

@@ -29,6 +29,15 @@ std::uint32_t page_of(std::string_view key) {
   return page;
 }
 
+/// Where a large piece of the learners' state is kept.
+std::string part_key(const std::string& task, std::uint64_t id) {
+  std::string key = task + "/learners/part/";
+  for (int shift = 56; shift >= 0; shift -= 8) {
+    key.push_back(static_cast<char>((id >> shift) & 0xFF));
+  }
+  return key;
+}
+
 Error corrupt(const std::string& task, const char* what) {
   return Error{Errc::Corruption, "task \"" + task + "\": stored " + what + " does not decode"};
 }
@@ -42,6 +51,23 @@ void put_saved(ByteWriter& writer, const T& part) {
 
 }  // namespace
 
+/// Write the parts that are new or changed since they were stored, drop those that are gone.
+void Task::stage_parts(store::State& state) {
+  std::map<std::uint64_t, std::uint64_t> now;
+  for (const auto& part : learners_->parts()) {
+    now.emplace(part.id, part.version);
+    const auto stored = stored_parts_.find(part.id);
+    if (stored != stored_parts_.end() && stored->second == part.version) continue;
+    std::string bytes;
+    learners_->save_part(part.id, bytes);
+    state.put(Section::Blobs, part_key(plan_.name, part.id), bytes);
+  }
+  for (const auto& [id, version] : stored_parts_) {
+    if (!now.contains(id)) state.erase(Section::Blobs, part_key(plan_.name, id));
+  }
+  stored_parts_ = std::move(now);
+}
+
 void Task::save_learners(std::string& out) const {
   ByteWriter writer(out);
   writer.put(labels_);
@@ -50,11 +76,12 @@ void Task::save_learners(std::string& out) const {
     writer.put_text(name);
   put_saved(writer, *learners_);
   put_saved(writer, *mixer_);
+  put_saved(writer, conformal_);
   for (const auto& metrics : metrics_)
     put_saved(writer, metrics);
 }
 
-Status Task::load_learners(std::string_view bytes) {
+Status Task::load_learners(std::string_view bytes, store::State& state) {
   ByteReader reader(bytes);
   labels_ = reader.get<std::uint64_t>();
   const auto classes = reader.get<std::uint64_t>();
@@ -62,8 +89,16 @@ Status Task::load_learners(std::string_view bytes) {
     class_names_.emplace_back(reader.get_text());
     class_index_.emplace(class_names_.back(), static_cast<std::uint32_t>(k));
   }
-  ACCRETE_DO(learners_->load(reader.get_text()));
+  const auto read_part = [&](std::uint64_t id) -> Result<std::string> {
+    ACCRETE_TRY(auto part, state.get(Section::Blobs, part_key(plan_.name, id)));
+    if (!part) return corrupt(plan_.name, "examples");
+    return std::move(*part);
+  };
+  ACCRETE_DO(learners_->load(reader.get_text(), read_part));
+  for (const auto& part : learners_->parts())
+    stored_parts_.emplace(part.id, part.version);
   ACCRETE_DO(mixer_->load(reader.get_text()));
+  ACCRETE_DO(conformal_.load(reader.get_text()));
   for (auto& metrics : metrics_)
     ACCRETE_DO(metrics.load(reader.get_text()));
   if (!reader.done()) return corrupt(plan_.name, "learners");
@@ -75,6 +110,7 @@ void Task::stage(store::State& state) {
     std::string learners;
     save_learners(learners);
     state.put(Section::Blobs, plan_.name + "/learners", learners);
+    stage_parts(state);
     learners_dirty_ = false;
   }
   std::string rest;
@@ -112,7 +148,7 @@ void Task::stage(store::State& state) {
 
 Status Task::load(store::State& state) {
   ACCRETE_TRY(const auto learners, state.get(Section::Blobs, plan_.name + "/learners"));
-  if (learners) ACCRETE_DO(load_learners(*learners));
+  if (learners) ACCRETE_DO(load_learners(*learners, state));
   learners_dirty_ = false;
   ACCRETE_DO(features_->load(state));
   std::string rest;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -106,9 +107,23 @@ class CandidateGroup {
   virtual void learn(std::span<const Input> population, std::span<const double> labels,
                      std::span<const double> weights) = 0;
 
-  /// Byte-exact state; load(save()) continues with identical bits. Errors: Corruption.
+  /// Large pieces of the state that seldom change: a commit writes the few whose version is new and
+  /// drops those that are gone. Equal id and version: equal bytes.
+  struct Part {
+    std::uint64_t id = 0;
+    std::uint64_t version = 0;
+  };
+  virtual std::vector<Part> parts() const { return {}; }
+  /// Checks: `id` is one of parts().
+  virtual void save_part(std::uint64_t id, std::string& out) const;
+
+  /// Bytes of a part by its id. Errors are handed on by load().
+  using ReadPart = std::function<Result<std::string>(std::uint64_t id)>;
+  /// Byte-exact state but for the parts; load(save()) continues with identical bits.
+  /// Errors: Corruption, also when a part is not of the version that was saved with it; then
+  /// nothing has changed.
   virtual void save(std::string& out) const = 0;
-  virtual Status load(std::string_view bytes) = 0;
+  virtual Status load(std::string_view bytes, const ReadPart& read_part) = 0;
 };
 
 /// Candidates that need no tick as a group: rows are learnt one by one, then settled.

@@ -1,6 +1,7 @@
 // Plain candidates behind the seam of groups.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <utility>
 
 #include "models/candidate.h"
@@ -9,40 +10,27 @@
 namespace accrete::models {
 namespace {
 
-template <class Part>
-void save_all(const std::vector<std::unique_ptr<Part>>& parts, std::string& out) {
+template <class Member>
+void save_all(const std::vector<std::unique_ptr<Member>>& members, std::string& out) {
   StateWriter writer(out);
   writer.u8(1);
-  for (const auto& part : parts) {
+  for (const auto& member : members) {
     std::string bytes;
-    part->save(bytes);
+    member->save(bytes);
     writer.u64(bytes.size());
     writer.raw(bytes.data(), bytes.size());
   }
 }
 
-/// A part that refuses leaves all as they were: the earlier ones are loaded back.
-template <class Part>
-Status load_all(std::vector<std::unique_ptr<Part>>& parts, std::string_view bytes) {
+/// The states that save_all() wrote, one a member.
+Status split_states(std::string_view bytes, std::vector<std::string>& states) {
   StateReader reader(bytes);
   reader.require(reader.u8() == 1);
-  std::vector<std::string> states(parts.size());
   for (std::string& state : states) {
     state.resize(reader.count(1));
     reader.raw(state.data(), state.size());
   }
-  ACCRETE_DO(reader.finish("candidates"));
-  std::vector<std::string> before(parts.size());
-  for (std::size_t k = 0; k < parts.size(); ++k) {
-    parts[k]->save(before[k]);
-    Status loaded = parts[k]->load(states[k]);
-    if (loaded) continue;
-    for (std::size_t undo = 0; undo < k; ++undo) {
-      ACCRETE_CHECK(bool(parts[undo]->load(before[undo])));
-    }
-    return loaded;
-  }
-  return Ok{};
+  return reader.finish("candidates");
 }
 
 class PlainGroup final : public CandidateGroup {
@@ -79,7 +67,23 @@ class PlainGroup final : public CandidateGroup {
   }
 
   void save(std::string& out) const override { save_all(candidates_, out); }
-  Status load(std::string_view bytes) override { return load_all(candidates_, bytes); }
+
+  /// A candidate that refuses leaves all as they were: the earlier ones are loaded back.
+  Status load(std::string_view bytes, const ReadPart&) override {
+    std::vector<std::string> states(candidates_.size());
+    ACCRETE_DO(split_states(bytes, states));
+    std::vector<std::string> before(candidates_.size());
+    for (std::size_t k = 0; k < candidates_.size(); ++k) {
+      candidates_[k]->save(before[k]);
+      Status loaded = candidates_[k]->load(states[k]);
+      if (loaded) continue;
+      for (std::size_t undo = 0; undo < k; ++undo) {
+        ACCRETE_CHECK(bool(candidates_[undo]->load(before[undo])));
+      }
+      return loaded;
+    }
+    return Ok{};
+  }
 
  private:
   Candidates candidates_;
@@ -123,10 +127,54 @@ class JoinedGroup final : public CandidateGroup {
     for (auto& group : groups_)
       group->learn(population, labels, weights);
   }
+  /// Ids of parts: those of the groups, interleaved.
+  std::vector<Part> parts() const override {
+    std::vector<Part> all;
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      for (const Part& part : groups_[g]->parts())
+        all.push_back({part.id * groups_.size() + g, part.version});
+    }
+    return all;
+  }
+  void save_part(std::uint64_t id, std::string& out) const override {
+    groups_[id % groups_.size()]->save_part(id / groups_.size(), out);
+  }
+
   void save(std::string& out) const override { save_all(groups_, out); }
-  Status load(std::string_view bytes) override { return load_all(groups_, bytes); }
+  /// A group that refuses leaves all as they were: the earlier ones are loaded back.
+  Status load(std::string_view bytes, const ReadPart& read_part) override {
+    std::vector<std::string> states(groups_.size());
+    ACCRETE_DO(split_states(bytes, states));
+    std::vector<Saved> before(groups_.size());
+    for (std::size_t g = 0; g < groups_.size(); ++g) {
+      before[g] = saved(*groups_[g]);
+      Status loaded = groups_[g]->load(
+          states[g], [&](std::uint64_t id) { return read_part(id * groups_.size() + g); });
+      if (loaded) continue;
+      for (std::size_t undo = 0; undo < g; ++undo) {
+        const auto read = [&](std::uint64_t id) -> Result<std::string> {
+          return before[undo].parts.at(id);
+        };
+        ACCRETE_CHECK(bool(groups_[undo]->load(before[undo].state, read)));
+      }
+      return loaded;
+    }
+    return Ok{};
+  }
 
  private:
+  struct Saved {
+    std::string state;
+    std::map<std::uint64_t, std::string> parts;
+  };
+  static Saved saved(const CandidateGroup& group) {
+    Saved all;
+    group.save(all.state);
+    for (const Part& part : group.parts())
+      group.save_part(part.id, all.parts[part.id]);
+    return all;
+  }
+
   struct Member {
     std::size_t group = 0;
     std::size_t place = 0;
@@ -137,6 +185,10 @@ class JoinedGroup final : public CandidateGroup {
 };
 
 }  // namespace
+
+void CandidateGroup::save_part(std::uint64_t, std::string&) const {
+  ACCRETE_CHECK(false && "a group without parts has none to save");
+}
 
 std::unique_ptr<CandidateGroup> join_groups(std::vector<std::unique_ptr<CandidateGroup>> groups) {
   return std::make_unique<JoinedGroup>(std::move(groups));

@@ -34,7 +34,8 @@ void narrow(std::vector<float>& values, std::size_t width, std::span<const std::
   values = std::move(narrowed);
 }
 
-void save_page(StateWriter& writer, const ExampleMemory::Page& page) {
+void write_page(StateWriter& writer, const ExampleMemory::Page& page) {
+  writer.u64(page.id);
   writer.u32(page.width);
   save_list(writer, page.columns);
   save_list(writer, page.values);
@@ -51,8 +52,9 @@ void save_page(StateWriter& writer, const ExampleMemory::Page& page) {
   save_list(writer, page.weights);
 }
 
-ExampleMemory::Page load_page(StateReader& reader) {
+ExampleMemory::Page read_page(StateReader& reader) {
   ExampleMemory::Page page;
+  page.id = reader.u64();
   page.width = reader.u32();
   page.columns = load_list<std::uint32_t>(reader);
   page.values = load_list<float>(reader);
@@ -97,6 +99,7 @@ void ExampleMemory::append(const TickBlock& block) {
   width_ = block.width;
   if (!fits) {
     pages_.emplace_back();
+    pages_.back().id = next_page_++;
     pages_.back().width = static_cast<std::uint32_t>(width_);
     trim();
   }
@@ -145,27 +148,49 @@ void ExampleMemory::trim() {
 void ExampleMemory::save(StateWriter& writer) const {
   writer.u64(width_);
   save_list(writer, shortlist_);
+  writer.u64(next_page_);
   writer.u64(pages_.size());
   for (const Page& page : pages_) {
-    save_page(writer, page);
+    writer.u64(page.id);
+    writer.u64(page.version());
   }
 }
 
-void ExampleMemory::load(StateReader& reader) {
+void ExampleMemory::save_page(std::uint64_t id, std::string& out) const {
+  const auto page = std::find_if(pages_.begin(), pages_.end(),
+                                 [&](const Page& candidate) { return candidate.id == id; });
+  ACCRETE_CHECK(page != pages_.end());
+  StateWriter writer(out);
+  write_page(writer, *page);
+}
+
+Status ExampleMemory::load(StateReader& reader,
+                           const std::function<Result<std::string>(std::uint64_t id)>& read) {
   width_ = reader.u64();
   shortlist_ = load_list<std::uint32_t>(reader);
   reader.require(std::is_sorted(shortlist_.begin(), shortlist_.end()));
-  const std::uint64_t count = reader.count(8 * sizeof(std::uint64_t));
+  next_page_ = reader.u64();
+  const std::uint64_t count = reader.count(2 * sizeof(std::uint64_t));
   pages_.clear();
   rows_ = 0;
   bytes_ = 0;
-  for (std::uint64_t p = 0; p < count && !reader.failed(); ++p) {
-    pages_.push_back(load_page(reader));
-    const Page& page = pages_.back();
-    reader.require(page.columns.empty() ? page.width <= width_ : page.columns.back() < width_);
+  for (std::uint64_t p = 0; p < count; ++p) {
+    const std::uint64_t id = reader.u64();
+    const std::uint64_t version = reader.u64();
+    reader.require(id < next_page_);
+    if (reader.failed()) break;
+    const Result<std::string> bytes = read(id);
+    if (!bytes) return bytes.error();
+    StateReader part(bytes.value());
+    Page page = read_page(part);
+    part.require(page.id == id && page.version() == version);
+    part.require(page.columns.empty() ? page.width <= width_ : page.columns.back() < width_);
+    ACCRETE_DO(part.finish("a page of examples"));
     rows_ += page.rows();
     bytes_ += bytes_of(page);
+    pages_.push_back(std::move(page));
   }
+  return Ok{};
 }
 
 }  // namespace accrete::models

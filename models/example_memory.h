@@ -4,8 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "models/state_bytes.h"
@@ -43,6 +44,7 @@ class ExampleMemory {
   static constexpr std::size_t page_rows = 256;
 
   struct Page {
+    std::uint64_t id = 0;                // never used again
     std::uint32_t width = 0;             // columns stored
     std::vector<std::uint32_t> columns;  // which; empty: all, in order
     std::vector<float> values;           // examples × width
@@ -52,6 +54,8 @@ class ExampleMemory {
     std::vector<double> labels;
     std::vector<double> weights;
 
+    /// Equal id and version: equal content. A page only gains rows, and is narrowed at most once.
+    std::uint64_t version() const { return labels.size() << 1 | (columns.empty() ? 0 : 1); }
     std::size_t rows() const { return labels.size(); }
     std::span<const float> row(std::size_t i) const { return {values.data() + i * width, width}; }
     std::span<const float> tick_means(std::size_t i) const {
@@ -74,8 +78,14 @@ class ExampleMemory {
   std::size_t width() const { return width_; }
   std::size_t bytes() const { return bytes_; }
 
+  /// All but the content of the pages.
   void save(StateWriter& writer) const;
-  void load(StateReader& reader);
+  /// One page. Checks: `id` is one of the pages.
+  void save_page(std::uint64_t id, std::string& out) const;
+  /// `read(id)` gives what save_page() wrote. Errors: Corruption; those of `read`. The reader fails
+  /// on damaged bytes; use this memory only if neither did.
+  Status load(StateReader& reader,
+              const std::function<Result<std::string>(std::uint64_t id)>& read);
 
  private:
   void compact(Page& page);
@@ -84,6 +94,7 @@ class ExampleMemory {
   MemoryLimits limits_;
   std::vector<Page> pages_;
   std::vector<std::uint32_t> shortlist_;
+  std::uint64_t next_page_ = 0;
   std::size_t rows_ = 0;
   std::size_t bytes_ = 0;  // of values and means
   std::size_t width_ = 0;

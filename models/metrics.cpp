@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <numbers>
 #include <numeric>
 
 #include "models/mixer.h"
@@ -14,7 +15,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 1;
+constexpr std::uint8_t state_version = 2;
 constexpr double nan = std::numeric_limits<double>::quiet_NaN();
 
 bool positive(double label) {
@@ -74,18 +75,54 @@ double macro_f1(std::span<const double> scores, std::span<const double> labels) 
   return sum / static_cast<double>(classes.size());
 }
 
-Metrics regression(std::span<const double> scores, std::span<const double> losses,
-                   std::span<const double> labels) {
+double squared_error(std::span<const double> scores, std::span<const double> labels) {
   double squares = 0;
-  double spread = 0;
-  const double centre = mean(labels);
   for (std::size_t i = 0; i < scores.size(); ++i) {
     squares += (labels[i] - scores[i]) * (labels[i] - scores[i]);
-    spread += (labels[i] - centre) * (labels[i] - centre);
   }
-  return {{"mae", mean(losses)},
-          {"rmse", std::sqrt(squares / static_cast<double>(scores.size()))},
-          {"r2", spread > 0 ? 1 - squares / spread : nan}};
+  return squares;
+}
+
+double r2(std::span<const double> scores, std::span<const double> labels) {
+  double spread = 0;
+  const double centre = mean(labels);
+  for (const double label : labels) {
+    spread += (label - centre) * (label - centre);
+  }
+  return spread > 0 ? 1 - squared_error(scores, labels) / spread : nan;
+}
+
+/// Minus the mean log density under N(score, variance), where the variance is known.
+double gaussian_nll(std::span<const double> scores, std::span<const double> variances,
+                    std::span<const double> labels) {
+  double sum = 0;
+  double count = 0;
+  for (std::size_t i = 0; i < scores.size(); ++i) {
+    if (!(variances[i] > 0)) continue;
+    const double gap = labels[i] - scores[i];
+    sum += 0.5 * (std::log(2 * std::numbers::pi * variances[i]) + gap * gap / variances[i]);
+    count += 1;
+  }
+  return count > 0 ? sum / count : nan;
+}
+
+struct Coverage {
+  double share = nan;
+  double width = nan;
+};
+
+Coverage coverage(std::span<const double> lows, std::span<const double> highs,
+                  std::span<const double> labels) {
+  double inside = 0;
+  double width = 0;
+  double count = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    if (std::isnan(lows[i]) || std::isnan(highs[i])) continue;
+    inside += lows[i] <= labels[i] && labels[i] <= highs[i] ? 1 : 0;
+    width += highs[i] - lows[i];
+    count += 1;
+  }
+  return count > 0 ? Coverage{inside / count, width / count} : Coverage{};
 }
 
 }  // namespace
@@ -133,23 +170,72 @@ double average_precision(std::span<const double> scores, std::span<const double>
   return positives > 0 ? sum / positives : nan;
 }
 
-void Graded::add(const Output& output, double label) {
-  scores_.push_back(score_of(kind_, output));
-  losses_.push_back(loss_of(kind_, output, label));
-  labels_.push_back(label);
+double expected_calibration_error(std::span<const double> probabilities,
+                                  std::span<const double> hits, std::size_t bins) {
+  ACCRETE_CHECK(probabilities.size() == hits.size() && bins > 0);
+  std::vector<double> gaps(bins, 0.0);  // sum of hits minus probabilities
+  const auto width = static_cast<double>(bins);
+  for (std::size_t i = 0; i < hits.size(); ++i) {
+    const double p = std::clamp(probabilities[i], 0.0, 1.0);
+    const auto bin = std::min(bins - 1, static_cast<std::size_t>(p * width));
+    gaps[bin] += hits[i] - p;
+  }
+  double sum = 0;
+  for (const double gap : gaps) {
+    sum += std::abs(gap);
+  }
+  return hits.empty() ? nan : sum / static_cast<double>(hits.size());
+}
+
+void Graded::resize(std::size_t size) {
+  scores_.resize(size);
+  losses_.resize(size);
+  labels_.resize(size);
+  if (kind_ != TaskKind::Binary) certainties_.resize(size);
+  if (kind_ != TaskKind::Regression) return;
+  lows_.resize(size);
+  highs_.resize(size);
+}
+
+void Graded::put(std::size_t i, const Output& output, double label, const Interval& interval) {
+  scores_[i] = score_of(kind_, output);
+  losses_[i] = loss_of(kind_, output, label);
+  labels_[i] = label;
+  if (kind_ == TaskKind::Multiclass) {
+    const bool known = !output.classes.empty();
+    certainties_[i] = known ? output.classes[static_cast<std::size_t>(scores_[i])] : 0;
+  } else if (kind_ == TaskKind::Regression) {
+    certainties_[i] = output.variance;
+    lows_[i] = interval.low;
+    highs_[i] = interval.high;
+  }
+}
+
+void Graded::add(const Output& output, double label, const Interval& interval) {
+  resize(size() + 1);
+  put(size() - 1, output, label, interval);
 }
 
 Metrics Graded::metrics() const {
   if (labels_.empty()) return {};
-  switch (kind_) {
-    case TaskKind::Regression:
-      return regression(scores_, losses_, labels_);
-    case TaskKind::Multiclass:
-      return {{"accuracy", accuracy(kind_, scores_, labels_)},
-              {"macro_f1", macro_f1(scores_, labels_)},
-              {"log_loss", mean(losses_)}};
-    case TaskKind::Binary:
-      break;
+  if (kind_ == TaskKind::Regression) {
+    const Coverage intervals = coverage(lows_, highs_, labels_);
+    const double mean_square =
+        squared_error(scores_, labels_) / static_cast<double>(scores_.size());
+    return {{"mae", mean(losses_)},        {"rmse", std::sqrt(mean_square)},
+            {"r2", r2(scores_, labels_)},  {"nll", gaussian_nll(scores_, certainties_, labels_)},
+            {"coverage", intervals.share}, {"width", intervals.width}};
+  }
+  std::vector<double> hits;
+  for (std::size_t i = 0; i < labels_.size(); ++i) {
+    const bool multiclass = kind_ == TaskKind::Multiclass;
+    hits.push_back((multiclass ? scores_[i] == labels_[i] : positive(labels_[i])) ? 1 : 0);
+  }
+  if (kind_ == TaskKind::Multiclass) {
+    return {{"accuracy", accuracy(kind_, scores_, labels_)},
+            {"macro_f1", macro_f1(scores_, labels_)},
+            {"log_loss", mean(losses_)},
+            {"ece", expected_calibration_error(certainties_, hits)}};
   }
   double brier = 0;
   for (std::size_t i = 0; i < scores_.size(); ++i) {
@@ -160,7 +246,8 @@ Metrics Graded::metrics() const {
           {"average_precision", average_precision(scores_, labels_)},
           {"log_loss", mean(losses_)},
           {"brier", brier / static_cast<double>(scores_.size())},
-          {"accuracy", accuracy(kind_, scores_, labels_)}};
+          {"accuracy", accuracy(kind_, scores_, labels_)},
+          {"ece", expected_calibration_error(scores_, hits)}};
 }
 
 Prequential::Prequential(TaskKind kind, std::size_t window, double fading)
@@ -169,15 +256,13 @@ Prequential::Prequential(TaskKind kind, std::size_t window, double fading)
   ACCRETE_CHECK(fading > 0 && fading <= 1);
 }
 
-void Prequential::add(const Output& output, double label) {
+void Prequential::add(const Output& output, double label, const Interval& interval) {
   const double loss = loss_of(kind_, output, label);
   const double score = score_of(kind_, output);
   if (ring_.size() < window_) {
-    ring_.add(output, label);
+    ring_.add(output, label, interval);
   } else {
-    ring_.scores_[next_] = score;
-    ring_.losses_[next_] = loss;
-    ring_.labels_[next_] = label;
+    ring_.put(next_, output, label, interval);
   }
   next_ = (next_ + 1) % window_;
   ++count_;
@@ -211,6 +296,9 @@ void Prequential::save(std::string& out) const {
   writer.doubles(ring_.scores_);
   writer.doubles(ring_.losses_);
   writer.doubles(ring_.labels_);
+  writer.doubles(ring_.certainties_);
+  writer.doubles(ring_.lows_);
+  writer.doubles(ring_.highs_);
 }
 
 Status Prequential::load(std::string_view bytes) {
@@ -228,7 +316,13 @@ Status Prequential::load(std::string_view bytes) {
   ring.losses_ = reader.doubles();
   ring.labels_ = reader.doubles();
   const std::size_t size = ring.labels_.size();
+  ring.certainties_ = reader.doubles();
+  ring.lows_ = reader.doubles();
+  ring.highs_ = reader.doubles();
   reader.require(ring.scores_.size() == size && ring.losses_.size() == size);
+  reader.require(ring.certainties_.size() == (kind_ == TaskKind::Binary ? 0 : size));
+  const std::size_t intervals = kind_ == TaskKind::Regression ? size : 0;
+  reader.require(ring.lows_.size() == intervals && ring.highs_.size() == intervals);
   reader.require(size == std::min<std::uint64_t>(count, window_) && next == count % window_);
   ACCRETE_DO(reader.finish("metrics"));
   count_ = count;

@@ -1,7 +1,9 @@
 // Prequential metrics under their usual names, exact over a list and over a sliding window.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,22 +21,41 @@ double auroc(std::span<const double> scores, std::span<const double> labels);
 /// Average precision: sum over thresholds of (recall step × precision), ties as one threshold.
 double average_precision(std::span<const double> scores, std::span<const double> labels);
 
+/// Expected calibration error: over `bins` equal bins of probability, the mean |share of hits -
+/// mean probability|, weighted by examples. Probabilities of the positive class with 0/1 hits, or
+/// of the predicted class with 1 where it was right. NaN for an empty list.
+double expected_calibration_error(std::span<const double> probabilities,
+                                  std::span<const double> hits, std::size_t bins = 10);
+
+/// What was published as containing the label with a stated probability; NaN: nothing was.
+struct Interval {
+  double low = std::numeric_limits<double>::quiet_NaN();
+  double high = std::numeric_limits<double>::quiet_NaN();
+};
+
 /// Graded examples, kept exactly. For report windows and for tests.
 class Graded {
  public:
   explicit Graded(TaskKind kind) : kind_(kind) {}
-  void add(const Output& output, double label);
+  void add(const Output& output, double label, const Interval& interval = {});
   std::size_t size() const { return labels_.size(); }
-  /// binary: auroc, average_precision, log_loss, brier, accuracy · multiclass: accuracy, macro_f1,
-  /// log_loss · regression: mae, rmse, r2. Empty list: no entries.
+  /// binary: auroc, average_precision, log_loss, brier, accuracy, ece · multiclass: accuracy,
+  /// macro_f1, log_loss, ece · regression: mae, rmse, r2, nll (Gaussian, where the variance is
+  /// known), coverage and width (where an interval was published). Empty list: no entries.
   Metrics metrics() const;
 
  private:
   friend class Prequential;
+  void put(std::size_t i, const Output& output, double label, const Interval& interval);
+  void resize(std::size_t size);
+
   TaskKind kind_;
   std::vector<double> scores_;  // binary: probability; regression: value; multiclass: arg max
   std::vector<double> losses_;  // log loss (binary, multiclass), absolute error (regression)
   std::vector<double> labels_;
+  std::vector<double> certainties_;  // regression: variance; multiclass: probability of the arg max
+  std::vector<double> lows_;         // regression only
+  std::vector<double> highs_;
 };
 
 /// Sliding window over the last `window` graded examples (all metrics, computed on demand) and
@@ -42,7 +63,7 @@ class Graded {
 class Prequential {
  public:
   Prequential(TaskKind kind, std::size_t window, double fading = 0.999);
-  void add(const Output& output, double label);
+  void add(const Output& output, double label, const Interval& interval = {});
   std::uint64_t count() const { return count_; }
   Metrics sliding() const;
   /// log_loss and accuracy (binary, multiclass) or mae (regression), exponentially faded.

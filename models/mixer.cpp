@@ -73,7 +73,7 @@ Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
   ACCRETE_CHECK(candidates > 0);
   ACCRETE_CHECK(options.eta >= 0 && options.share >= 0 && options.share <= 1);
   ACCRETE_CHECK(options.families.empty() || options.families.size() == candidates);
-  if (kind == TaskKind::Binary) mean_ = mean_shares(options.families);
+  if (kind != TaskKind::Multiclass) mean_ = mean_shares(options.families);
   const double rest = mean_.empty() ? 1 : 1 - mean_prior;
   prior_.assign(candidates, rest / static_cast<double>(candidates));
   if (!mean_.empty()) prior_.push_back(mean_prior);
@@ -90,12 +90,17 @@ void Mixer::spread() {
   }
 }
 
-double Mixer::logit_of(std::span<const Output> outputs, std::span<const double> weights) const {
+double Mixer::pool(std::span<const Output> outputs, std::span<const double> weights) const {
   double sum = 0;
+  double said = 0;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
-    sum += weights[k] * logit(outputs[k].value);
+    const double value = outputs[k].value;
+    if (!std::isfinite(value)) continue;  // it failed and said nothing: the others speak for it
+    sum += weights[k] * (kind_ == TaskKind::Binary ? logit(value) : value);
+    said += weights[k];
   }
-  return sum;
+  if (said > 0) sum /= said;
+  return kind_ == TaskKind::Binary ? 1 / (1 + std::exp(-sum)) : sum;
 }
 
 double Mixer::regret() const {
@@ -124,17 +129,13 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
     }
     return;
   }
-  if (kind_ == TaskKind::Binary) {
-    mixed.value = 1 / (1 + std::exp(-logit_of(outputs, weights_)));
-    return;
-  }
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    mixed.value += weights_[k] * outputs[k].value;
-  }
+  mixed.value = pool(outputs, weights_);
+  if (kind_ == TaskKind::Binary) return;
   double within = 0;
   double known = 0;
   double between = 0;
   for (std::size_t k = 0; k < outputs.size(); ++k) {
+    if (!std::isfinite(outputs[k].value)) continue;
     const double gap = outputs[k].value - mixed.value;
     between += weights_[k] * gap * gap;
     if (outputs[k].variance > 0) {
@@ -156,14 +157,14 @@ void Mixer::grade(std::span<const Output> outputs, double label) {
   const auto scaled = [&](const Output& output) {
     double loss = loss_of(kind_, output, label);
     if (kind_ == TaskKind::Regression && loss > 0) loss = scale_ > 0 ? loss / scale_ : loss_max;
-    return std::min(loss, loss_max);
+    return std::isfinite(loss) ? std::min(loss, loss_max) : loss_max;
   };
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     losses_[k] += scaled(outputs[k]);
   }
   if (!mean_.empty()) {
     Output mean;
-    mean.value = 1 / (1 + std::exp(-logit_of(outputs, mean_)));
+    mean.value = pool(outputs, mean_);
     losses_.back() += scaled(mean);
   }
   mixture_ += scaled(mixed);

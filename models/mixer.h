@@ -22,9 +22,9 @@ struct MixerOptions {
 /// Hedge with fixed share (Herbster & Warmuth 1998). Losses: log loss (binary, multiclass) or
 /// absolute error over a running scale (regression), averaged over the labels of one settle().
 ///
-/// Binary: candidates are pooled by their logits. Where families are named, one more expert is the
-/// plain mean of the families' mean logits, with half of the prior: with tens of updates nothing
-/// beats it, and when a family fails, Hedge leaves it for the others.
+/// Binary candidates are pooled by their logits. Where families are named (binary, regression), one
+/// more expert is the plain mean of the families' means, with half of the prior: over tens of
+/// updates hardly anything beats it, and when a family fails, Hedge leaves it for the others.
 class Mixer {
  public:
   Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options);
@@ -46,7 +46,7 @@ class Mixer {
   Status load(std::string_view bytes);
 
  private:
-  double logit_of(std::span<const Output> outputs, std::span<const double> weights) const;
+  double pool(std::span<const Output> outputs, std::span<const double> weights) const;
   void spread();
 
   TaskKind kind_;

@@ -49,6 +49,12 @@ double implicit_score(double f, double reach, double label) {
   return score;
 }
 
+MatrixXd inverse_of(const MatrixXd& precision) {
+  const Index K = precision.rows();
+  const MatrixXd inverse = precision.llt().solve(MatrixXd::Identity(K, K));
+  return (inverse + inverse.transpose()) / 2;
+}
+
 class OnlineLogistic final : public Candidate {
  public:
   explicit OnlineLogistic(OnlineLogisticOptions options) : options_(std::move(options)) {
@@ -67,7 +73,6 @@ class OnlineLogistic final : public Candidate {
  private:
   void standardise(std::span<const double> features, VectorXd& z) const;
   void refresh();
-  void grow(Index columns);
   void fade();
   double prior(Index column) const {
     return column == 0 ? intercept_prior : options_.lambda * static_cast<double>(mean_.size());
@@ -139,45 +144,37 @@ void OnlineLogistic::fade() {
   for (Index k = 0; k < K; ++k) {
     precision(k, k) += (1 - f) * prior(k);
   }
-  const MatrixXd inverse = precision.llt().solve(MatrixXd::Identity(K, K));
-  covariance_ = (inverse + inverse.transpose()) / 2;
+  covariance_ = inverse_of(precision);
 }
 
-void OnlineLogistic::grow(Index columns) {
-  const Index old = mean_.size();
-  if (columns <= old) return;
-  mean_.conservativeResize(columns);
-  mean_.tail(columns - old).setZero();
-  covariance_.conservativeResize(columns, columns);
-  covariance_.rightCols(columns - old).setZero();
-  covariance_.bottomRows(columns - old).setZero();
-  for (Index k = old; k < columns; ++k) {
-    covariance_(k, k) = 1 / prior(k);
-  }
-}
-
-/// Freeze the moments of now. With z'_j = a z_j + c the same scores need w'_j = w_j / a and
-/// w'_0 = w_0 - sum c w_j / a: a linear map, applied to the mean and to both sides of P.
+/// Freeze the moments of now. With z' = T z the rows so far are worth T D T' in the new scale, D
+/// being the precision without the prior; the prior is put back as it is there. (Carried along, it
+/// would vouch for nothing where a deviation grew by orders of magnitude: rounding noise that turns
+/// into a signal.)
 void OnlineLogistic::refresh() {
   const std::vector<ColumnMap> maps = scale_.freeze();
   const Index known = mean_.size();
-  VectorXd divide = VectorXd::Ones(known);
-  VectorXd shift = VectorXd::Zero(known);
-  for (Index k = 1; k < known; ++k) {
-    const ColumnMap& map = maps[static_cast<std::size_t>(k) - 1];
-    if (map.scale == 0) continue;  // asleep before or now: its weight never acted
-    divide[k] = 1 / map.scale;
-    shift[k] = -map.shift / map.scale;
+  MatrixXd precision = covariance_.llt().solve(MatrixXd::Identity(known, known));
+  const VectorXd pull = precision * mean_;
+  for (Index k = 0; k < known; ++k) {
+    precision(k, k) -= prior(k);
   }
-  mean_[0] += shift.dot(mean_);
-  mean_.array() *= divide.array();
-  const VectorXd mixed = covariance_ * shift;
-  covariance_.row(0) += mixed.transpose();
-  const VectorXd first = covariance_ * shift;
-  covariance_.col(0) += first;
-  covariance_ = divide.asDiagonal() * covariance_ * divide.asDiagonal();
+  MatrixXd map = MatrixXd::Zero(static_cast<Index>(scale_.width()) + 1, known);
+  map(0, 0) = 1;
+  for (Index k = 1; k < known; ++k) {
+    const ColumnMap& column = maps[static_cast<std::size_t>(k) - 1];
+    map(k, k) = column.scale;
+    map(k, 0) = column.shift;
+  }
+  precision = map * precision * map.transpose();
+  const Index K = map.rows();
+  mean_.resize(K);  // the prior depends on the number of columns
+  for (Index k = 0; k < K; ++k) {
+    precision(k, k) += prior(k);
+  }
+  covariance_ = inverse_of(precision);
+  mean_ = covariance_ * (map * pull);
   rows_at_refresh_ = rows_;
-  grow(static_cast<Index>(scale_.width()) + 1);
 }
 
 void OnlineLogistic::save(std::string& out) const {

@@ -10,7 +10,7 @@ namespace accrete::models {
 
 struct OnlineLogisticOptions {
   double half_life = 0;  ///< rows until a row counts half; 0: never
-  double lambda = 0.5;   ///< prior precision of a standardised weight is lambda × columns
+  double lambda = 0.05;  ///< prior precision of a standardised weight is lambda × columns
   double clip = 4;       ///< standardised features are clipped to ±clip
   std::size_t features_max = 512;  ///< later features are unseen: "only the row" is its first ones
   std::string name = "online";
@@ -23,9 +23,9 @@ struct OnlineLogisticOptions {
 /// The probability is corrected for the variance of the score (MacKay's probit correction).
 ///
 /// Features standardise by moments that are frozen whenever the rows grew by 10 % or new features
-/// came; mean and P follow into the new scale exactly (a missing value is 0 in both). Rows take
-/// effect at once. Cost, K columns: 2 K^2 a learn, K^2 a predict, K^3 every 100 rows.
-/// Checks: label in {0, 1}.
+/// came; what was learnt follows into the new scale, under the prior of that scale (a missing value
+/// is 0 in both). Rows take effect at once. Cost, K columns: 2 K^2 a learn, K^2 a predict, K^3
+/// every 100 rows. Checks: label in {0, 1}.
 std::unique_ptr<Candidate> make_online_logistic(const OnlineLogisticOptions& options);
 
 }  // namespace accrete::models

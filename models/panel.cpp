@@ -132,8 +132,10 @@ class Panel final : public CandidateGroup {
                std::span<Output> outputs) const override;
   void learn(std::span<const Input> population, std::span<const double> labels,
              std::span<const double> weights) override;
+  std::vector<Part> parts() const override;
+  void save_part(std::uint64_t id, std::string& out) const override { memory_.save_page(id, out); }
   void save(std::string& out) const override;
-  Status load(std::string_view bytes) override;
+  Status load(std::string_view bytes, const ReadPart& read_part) override;
 
  private:
   struct Population {
@@ -361,6 +363,15 @@ void Panel::refit() {
   refit_at_ = std::max(learnt_ + options_.refit_rows, static_cast<std::uint64_t>(grown));
 }
 
+std::vector<CandidateGroup::Part> Panel::parts() const {
+  std::vector<Part> parts;
+  parts.reserve(memory_.pages().size());
+  for (const ExampleMemory::Page& page : memory_.pages()) {
+    parts.push_back({page.id, page.version()});
+  }
+  return parts;
+}
+
 void Panel::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
@@ -382,7 +393,7 @@ void Panel::save(std::string& out) const {
   }
 }
 
-Status Panel::load(std::string_view bytes) {
+Status Panel::load(std::string_view bytes, const ReadPart& read_part) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
   reader.require(reader.u8() == static_cast<std::uint8_t>(kind_));
@@ -396,7 +407,7 @@ Status Panel::load(std::string_view bytes) {
     *v = reader.f64();
   }
   fresh.linear_.load(reader);
-  fresh.memory_.load(reader);
+  ACCRETE_DO(fresh.memory_.load(reader, read_part));
   fresh.design_.load(reader);
   reader.require(fresh.refit_at_ >= options_.refit_rows);
   if (!reader.failed() && fresh.fitted()) {

@@ -138,11 +138,16 @@ class RidgeHead final : public PanelHead {
   bool dirty_ = false;
 };
 
-/// What logistic and median share: rows wait for the next solve and join the memory there.
-class NewtonHead : public PanelHead {
+enum class Says : std::uint8_t { Probability, Label, TickDeviation };
+
+/// Logistic and median: rows wait for the next solve and join the memory there.
+class NewtonHead final : public PanelHead {
  public:
-  NewtonHead(Loss loss, const HeadSpec& spec, std::string name)
-      : loss_(loss), spec_(spec), name_(std::move(name)) {}
+  NewtonHead(Says says, const HeadSpec& spec, std::string name)
+      : says_(says),
+        loss_(says == Says::Probability ? Loss::Logistic : Loss::Absolute),
+        spec_(spec),
+        name_(std::move(name)) {}
 
   const std::string& name() const override { return name_; }
 
@@ -199,6 +204,19 @@ class NewtonHead : public PanelHead {
     waiting_.clear();
   }
 
+  void predict(const VectorXd& z, double centre, double spread, Output& output) const override {
+    const double score = memory_.weights().col(0).dot(z);
+    if (says_ == Says::Probability) {
+      const double wider = 1 + std::numbers::pi / 8 * memory_.leverage(z);
+      const double p = 1 / (1 + std::exp(-score / std::sqrt(wider)));
+      output.value = std::clamp(p, probability_min, 1 - probability_min);
+      return;
+    }
+    const double value = scale_.label(score);
+    output.value = says_ == Says::Label ? value : centre + spread * value;
+    output.variance = errors_.mean();
+  }
+
   void save(StateWriter& writer) const override {
     memory_.save(writer);
     scale_.save(writer);
@@ -230,17 +248,6 @@ class NewtonHead : public PanelHead {
     reader.require(reader.failed() || memory_.columns() == columns);
   }
 
- protected:
-  /// Take the label scale of a new fit; true if carried weights still mean the same.
-  virtual bool adopt(const MemoryRows& memory) = 0;
-  virtual double target(double label, double centre, double spread) const = 0;
-
-  double score(const VectorXd& z) const { return memory_.weights().col(0).dot(z); }
-
-  QuadraticMemory memory_;
-  LabelScale scale_;
-  Errors errors_;
-
  private:
   static constexpr std::size_t waiting_max = 256;
   struct Waiting {
@@ -248,51 +255,28 @@ class NewtonHead : public PanelHead {
     double target = 0;
     double weight = 0;
   };
+
+  /// Take the label scale of a new fit; true if carried weights still mean the same.
+  bool adopt(const MemoryRows& memory) {
+    if (says_ == Says::Probability) return true;
+    const LabelScale before = scale_;
+    scale_ = says_ == Says::Label ? memory.skewed : memory.relative;
+    return before.logarithmic == scale_.logarithmic;
+  }
+
+  double target(double label, double centre, double spread) const {
+    if (says_ == Says::Probability) return label > 0.5 ? 1 : 0;
+    return scale_.target(says_ == Says::Label ? label : (label - centre) / spread);
+  }
+
+  Says says_;
   Loss loss_;
   HeadSpec spec_;
   std::string name_;
+  QuadraticMemory memory_;
+  LabelScale scale_;
+  Errors errors_;
   std::vector<Waiting> waiting_;
-};
-
-class LogisticHead final : public NewtonHead {
- public:
-  LogisticHead(const HeadSpec& spec, std::string name)
-      : NewtonHead(Loss::Logistic, spec, std::move(name)) {}
-
-  void predict(const VectorXd& z, double, double, Output& output) const override {
-    const double spread = 1 + std::numbers::pi / 8 * memory_.leverage(z);
-    const double p = 1 / (1 + std::exp(-score(z) / std::sqrt(spread)));
-    output.value = std::clamp(p, probability_min, 1 - probability_min);
-  }
-
- protected:
-  bool adopt(const MemoryRows&) override { return true; }
-  double target(double label, double, double) const override { return label > 0.5 ? 1 : 0; }
-};
-
-class MedianHead final : public NewtonHead {
- public:
-  MedianHead(MedianOf what, const HeadSpec& spec, std::string name)
-      : NewtonHead(Loss::Absolute, spec, std::move(name)), what_(what) {}
-
-  void predict(const VectorXd& z, double centre, double spread, Output& output) const override {
-    const double value = scale_.label(score(z));
-    output.value = what_ == MedianOf::Label ? value : centre + spread * value;
-    output.variance = errors_.mean();
-  }
-
- protected:
-  bool adopt(const MemoryRows& memory) override {
-    const LabelScale before = scale_;
-    scale_ = what_ == MedianOf::Label ? memory.skewed : memory.relative;
-    return before.logarithmic == scale_.logarithmic;
-  }
-  double target(double label, double centre, double spread) const override {
-    return scale_.target(what_ == MedianOf::Label ? label : (label - centre) / spread);
-  }
-
- private:
-  MedianOf what_;
 };
 
 }  // namespace
@@ -302,11 +286,12 @@ std::unique_ptr<PanelHead> make_ridge_head(TaskKind kind, const HeadSpec& spec, 
 }
 
 std::unique_ptr<PanelHead> make_logistic_head(const HeadSpec& spec, std::string name) {
-  return std::make_unique<LogisticHead>(spec, std::move(name));
+  return std::make_unique<NewtonHead>(Says::Probability, spec, std::move(name));
 }
 
 std::unique_ptr<PanelHead> make_median_head(MedianOf what, const HeadSpec& spec, std::string name) {
-  return std::make_unique<MedianHead>(what, spec, std::move(name));
+  const Says says = what == MedianOf::Label ? Says::Label : Says::TickDeviation;
+  return std::make_unique<NewtonHead>(says, spec, std::move(name));
 }
 
 }  // namespace accrete::models

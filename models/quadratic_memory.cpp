@@ -55,8 +55,7 @@ void QuadraticMemory::accept(const BlockSums& extra, Trial trial) {
 }
 
 double QuadraticMemory::leverage(const VectorXd& row) const {
-  VectorXd image = row;
-  factor_.triangularView<Lower>().solveInPlace(image);
+  const VectorXd image = factor_.triangularView<Lower>().solve(row);
   return image.squaredNorm();
 }
 

@@ -86,7 +86,8 @@ void RecursiveRidge::solve(const VectorXd& prior) {
   precision.diagonal() += prior;
   const Eigen::LLT<MatrixXd, Lower> factor(precision);
   inverse_ = factor.solve(MatrixXd::Identity(K, K));
-  // A product with no column would make Eigen form a reference to nothing.
+  weights_.resize(K, outputs());
+  // Before the first class there is nothing to multiply, and Eigen would take the address of it.
   if (outputs() > 0) weights_.noalias() = inverse_.selfadjointView<Lower>() * moments_;
   solved_ = true;
 }

@@ -193,7 +193,7 @@ TEST(QuadraticMemory, FadingSumsEqualTheWeightedBatch) {
     const MatrixXd targets = (weights.array() * data.targets.segment(begin, 10).array()).matrix();
     const BlockSums sums = block_sums(rows, weights, targets);
     memory.add(sums);
-    const double age = static_cast<double>((N - begin) / 10 - 1);
+    const auto age = static_cast<double>(N - begin - 10) / 10;
     for (Index i = begin; i < begin + 10; ++i) {
       const double w = data.weights[i] * std::pow(factor, age);
       gram += w * data.rows.col(i) * data.rows.col(i).transpose();

@@ -136,6 +136,51 @@ TEST(Metrics, MulticlassCountsClassesOfLabelsAndPredictions) {
               1e-9);
 }
 
+TEST(Metrics, CalibrationErrorEqualsANaiveCount) {
+  Rng rng(5, 0, Purpose::Test);
+  std::vector<double> probabilities;
+  std::vector<double> hits;
+  for (int i = 0; i < 500; ++i) {
+    probabilities.push_back(i == 0 ? 1 : i == 1 ? 0 : rng.uniform());
+    hits.push_back(rng.uniform() < probabilities.back() * probabilities.back() ? 1 : 0);
+  }
+  double expected = 0;
+  for (int bin = 0; bin < 10; ++bin) {
+    double count = 0;
+    double hit = 0;
+    double sum = 0;
+    for (std::size_t i = 0; i < 500; ++i) {
+      const double p = probabilities[i];
+      const bool inside = p >= bin / 10.0 && (p < (bin + 1) / 10.0 || (bin == 9 && p == 1));
+      if (!inside) continue;
+      count += 1;
+      hit += hits[i];
+      sum += p;
+    }
+    if (count > 0) expected += count / 500 * std::abs(hit / count - sum / count);
+  }
+  EXPECT_NEAR(expected_calibration_error(probabilities, hits), expected, 1e-12);
+  EXPECT_GT(expected, 0.1) << "p against p squared: about 1/6";
+  EXPECT_TRUE(std::isnan(expected_calibration_error({}, {})));
+
+  Graded multiclass(TaskKind::Multiclass);
+  multiclass.add(classes({0.75, 0.25}), 0);
+  multiclass.add(classes({0.25, 0.75}), 0);
+  EXPECT_DOUBLE_EQ(value_of(multiclass.metrics(), "ece"), 0.25);
+}
+
+TEST(Metrics, VarianceAndIntervalsByHand) {
+  Graded graded(TaskKind::Regression);
+  graded.add({1, 4, {}}, 3, {0, 2.5});
+  graded.add({1, 0, {}}, 3, {0, 3});  // variance unknown
+  graded.add({1, 1, {}}, 1, {});      // no interval
+  const Metrics m = graded.metrics();
+  const double tau = 2 * std::acos(-1.0);
+  EXPECT_NEAR(value_of(m, "nll"), (0.5 * std::log(tau * 4) + 0.5 + 0.5 * std::log(tau)) / 2, 1e-12);
+  EXPECT_DOUBLE_EQ(value_of(m, "coverage"), 0.5);
+  EXPECT_DOUBLE_EQ(value_of(m, "width"), 2.75);
+}
+
 TEST(Prequential, SlidesOverTheLastWindowAndFades) {
   for (const TaskKind kind : {TaskKind::Binary, TaskKind::Regression, TaskKind::Multiclass}) {
     constexpr std::size_t window = 16;
@@ -149,7 +194,9 @@ TEST(Prequential, SlidesOverTheLastWindowAndFades) {
       Output output = probability(static_cast<double>(rng.below(8)) / 8);
       output.classes = {output.value, 1 - output.value};
       const double label = static_cast<double>(rng.below(2));
-      prequential.add(output, label);
+      output.variance = i % 5;
+      const Interval interval{output.value - 0.3, output.value + 0.3};
+      prequential.add(output, label, interval);
       all.emplace_back(output, label);
       Graded one(kind);
       one.add(output, label);
@@ -159,7 +206,8 @@ TEST(Prequential, SlidesOverTheLastWindowAndFades) {
       EXPECT_NEAR(value_of(prequential.fading(), loss), faded / weight, 1e-12);
       Graded last(kind);
       for (std::size_t k = all.size() > window ? all.size() - window : 0; k < all.size(); ++k) {
-        last.add(all[k].first, all[k].second);
+        const double v = all[k].first.value;
+        last.add(all[k].first, all[k].second, {v - 0.3, v + 0.3});
       }
       const Metrics expected = last.metrics();
       const Metrics got = prequential.sliding();
@@ -178,13 +226,14 @@ TEST(Prequential, SlidesOverTheLastWindowAndFades) {
 }
 
 TEST(Prequential, StateIsExactBeforeAndAfterTheWindowIsFull) {
-  for (const int examples : {0, 5, 8, 21}) {
-    Prequential original(TaskKind::Binary, 8);
+  for (const int examples : {0, 5, 8, 21, 22}) {
+    const TaskKind kind = examples == 22 ? TaskKind::Regression : TaskKind::Binary;
+    Prequential original(kind, 8);
     Rng rng(4, 0, Purpose::Test);
     for (int i = 0; i < examples; ++i) {
       original.add(probability(rng.uniform()), static_cast<double>(rng.below(2)));
     }
-    Prequential copy(TaskKind::Binary, 8);
+    Prequential copy(kind, 8);
     expect_exact_state(saved(original), copy);
     for (int i = 0; i < 12; ++i) {
       const Output output = probability(rng.uniform());
@@ -192,7 +241,7 @@ TEST(Prequential, StateIsExactBeforeAndAfterTheWindowIsFull) {
       copy.add(output, i % 2);
     }
     EXPECT_EQ(saved(original), saved(copy));
-    Prequential other(TaskKind::Binary, 9);
+    Prequential other(kind, 9);
     EXPECT_FALSE(other.load(saved(original)));
   }
 }

@@ -55,7 +55,8 @@ TEST(Mixer, RegretStaysWithinTheBoundOfFixedShare) {
     EXPECT_NEAR(sum(mixer.weights()), 1, 1e-12);
   }
   const double n = N;
-  const double switches = T / segment - 1;
+  constexpr int segments = T / segment;
+  const double switches = segments - 1;
   const double range = std::log(good / bad);
   const double bound = sequence_loss +
                        (std::log(n) + switches * std::log(n / options.share) +
@@ -129,6 +130,29 @@ TEST(Mixer, PoolsFamiliesEvenlyUntilOneFails) {
   EXPECT_LT(mixer.weights()[3], 0.05) << "the failed family is left";
   EXPECT_GT(mixer.weights()[1] + mixer.weights()[2], 0.85);
   EXPECT_LT(mixer.regret(), 10);
+}
+
+TEST(Mixer, ACandidateThatIsNoNumberIsLeftOut) {
+  for (const TaskKind kind : {TaskKind::Binary, TaskKind::Regression}) {
+    Mixer mixer(kind, 3, {0.5, 0.02, {}});
+    Mixer families(kind, 3, {0.5, 0.02, {-1, 0, 1}});
+    const double nothing = std::nan("");
+    Output mixed;
+    for (int i = 0; i < 40; ++i) {
+      const std::array<Output, 3> outputs{point(0.3, 1), point(nothing, nothing), point(0.3, 1)};
+      mixer.combine(outputs, mixed);
+      EXPECT_NEAR(mixed.value, 0.3, 1e-12);
+      EXPECT_NEAR(mixed.variance, kind == TaskKind::Binary ? 0 : 1, 1e-12);
+      families.combine(outputs, mixed);
+      EXPECT_NEAR(mixed.value, 0.3, 1e-12) << "nor does it drag the mean of families along";
+      families.grade(outputs, i % 2);
+      families.settle();
+      mixer.grade(outputs, i % 2);
+      mixer.settle();
+    }
+    EXPECT_LT(mixer.weights()[1], 0.05);
+    EXPECT_NEAR(sum(mixer.weights()), 1, 1e-12);
+  }
 }
 
 TEST(Mixer, FollowsTheDocumentedUpdate) {

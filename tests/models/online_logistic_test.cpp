@@ -117,6 +117,30 @@ TEST(OnlineLogistic, ARareClassDoesNotThrowIt) {
   EXPECT_LT(excess / 20'000, 0.004);
 }
 
+// A column that is rounding noise for long and a signal later: its scale grows by 15 orders.
+TEST(OnlineLogistic, NoiseThatTurnsIntoASignalStartsFromThePrior) {
+  OnlineLogisticOptions options;
+  options.lambda = 0.05;
+  const auto online = make_online_logistic(options);
+  double excess = 0;
+  for (std::uint64_t i = 0; i < 12'000; ++i) {
+    Example e = draw(i, 5, 1);
+    Rng rng(62, i, Purpose::Test);
+    const double noise = rng.uniform() - 0.5;
+    for (int c = 0; c < 4; ++c)
+      e.features.push_back(i < 3000 ? 1e-16 * (noise + c) : noise * (c + 1));
+    if (i >= 3000) {
+      e.signal += 4 * noise;
+      e.label = rng.uniform() < 1 / (1 + std::exp(-e.signal)) ? 1 : 0;
+    }
+    const double now = loss(*online, e);
+    ASSERT_TRUE(std::isfinite(now)) << i;
+    if (i >= 5000) excess += (now - oracle(e)) / 7000;
+    online->learn({e.features, nullptr}, e.label, 1);
+  }
+  EXPECT_LT(excess, 0.01);
+}
+
 TEST(OnlineLogistic, MissingAndHostileNumbersAreHarmless) {
   const auto online = make_online_logistic({});
   const double infinity = std::numeric_limits<double>::infinity();
