@@ -177,12 +177,12 @@ FoldOptions fold_options(const Config& config) {
   options.fingerprint = fold_fingerprint(config);
   // A commit holds what is dirty three times (pages, batch, memtable), and the allocator keeps what
   // was freed: together about as much again as what is counted here.
-  options.graph_bytes_max = memory * 5 / 16;
+  options.graph_bytes_max = memory / 4;
   options.pending_bytes_max = memory / 16;
   options.features_bytes_max = features_bytes(config.limits);
   options.learners_bytes_max = learners_bytes(config.limits);
   options.seed = config.seed;
-  options.dirty_bytes_max = memory / 16;
+  options.dirty_bytes_max = memory / 32;
   options.row_cache_rows = std::max<std::size_t>(1024, memory / (32u << 10));
   options.pending_labels_max = config.limits.pending_labels_max;
   options.checkpoint_records_min = config.limits.checkpoint_records_min;
@@ -193,8 +193,8 @@ FoldOptions fold_options(const Config& config) {
 store::DatabaseOptions database_options(const Config& config, const std::string& path) {
   store::DatabaseOptions options;
   options.path = path;
-  options.block_cache_bytes = config.limits.memory_bytes_max / 16;
-  options.memtable_bytes = config.limits.memory_bytes_max / 8;
+  options.block_cache_bytes = config.limits.memory_bytes_max / 24;
+  options.memtable_bytes = config.limits.memory_bytes_max / 16;
   return options;
 }
 

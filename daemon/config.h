@@ -1,6 +1,7 @@
 // The configuration: one struct per part, read from TOML, checked once, with every default here.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -34,11 +35,12 @@ struct EndpointsConfig {
 struct LimitsConfig {
   std::size_t memory_bytes_max = 2ull
                                  << 30;  ///< graph, caches, memtables, timeline, queues together
-  /// Aggregates behind the features; 0 = a sixteenth of memory_bytes_max. Keys beyond it have none,
-  /// so it is part of what a prediction depends on: changing it folds the log anew.
+  /// Aggregates behind the features; 0 = a sixteenth of memory_bytes_max, at most 128 MiB. Keys
+  /// beyond it have none, so it is part of what a prediction depends on: changing it folds the log
+  /// anew.
   std::size_t features_bytes_max = 0;
-  /// What all tasks' learners keep of examples, and of a tick while it is predicted; 0 = a sixteenth
-  /// of memory_bytes_max. Changing it folds the log anew.
+  /// What all tasks' learners keep of examples, and of a tick while it is predicted; 0 = the
+  /// same. Changing it folds the log anew.
   std::size_t learners_bytes_max = 0;
   std::size_t credit_bytes = 8u << 20;             ///< unacknowledged bytes per producer
   std::size_t group_rows_max = 512;                ///< rows of one group commit
@@ -56,12 +58,16 @@ struct LimitsConfig {
   std::uint64_t checkpoint_records_min = 200'000;  ///< records between two epoch commits, at least
 };
 
-/// The two limits above as they hold.
+/// The two limits above as they hold. Unless given they stay the same from 2 GiB of memory on, so
+/// that more memory does not make a log be folded anew.
+inline constexpr std::size_t kLearningBytes = 128u << 20;
 inline std::size_t features_bytes(const LimitsConfig& limits) {
-  return limits.features_bytes_max != 0 ? limits.features_bytes_max : limits.memory_bytes_max / 16;
+  return limits.features_bytes_max != 0 ? limits.features_bytes_max
+                                        : std::min(kLearningBytes, limits.memory_bytes_max / 16);
 }
 inline std::size_t learners_bytes(const LimitsConfig& limits) {
-  return limits.learners_bytes_max != 0 ? limits.learners_bytes_max : limits.memory_bytes_max / 16;
+  return limits.learners_bytes_max != 0 ? limits.learners_bytes_max
+                                        : std::min(kLearningBytes, limits.memory_bytes_max / 16);
 }
 
 struct TaskConfig {

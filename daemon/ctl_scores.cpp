@@ -104,10 +104,11 @@ Result<Exit> scores(const ScoreFlags& flags) {
 }  // namespace
 
 void add_scores(CLI::App& app, Exit& exit) {
-  CLI::App* command = app.add_subcommand(
-      "scores",
-      "Prequential metric of every task (last 20,000 graded predictions) beside its baselines.\n\n"
-      "Example: accretectl scores --config accreted.toml");
+  CLI::App* command =
+      app.add_subcommand("scores",
+                         "Prequential metric of every task (last 8,000 graded predictions, of "
+                         "large populations a sample) beside its baselines.\n\n"
+                         "Example: accretectl scores --config accreted.toml");
   auto flags = std::make_shared<ScoreFlags>();
   flags->endpoint.add_to(*command);
   command->add_option("--timeout", flags->timeout_s, "seconds to wait for the answer")

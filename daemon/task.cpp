@@ -14,8 +14,10 @@
 namespace accrete::daemon {
 namespace {
 
-// Several ticks of a large population: part of one tick, in row order, would say little.
-constexpr std::size_t kMetricsWindow = 20'000;
+// The window of the sliding metrics, in graded predictions. Of a large population every n-th row
+// enters, so that it spans several ticks: a piece of one, in row order, would say little.
+constexpr std::size_t kMetricsWindow = 8000;
+constexpr std::size_t kMetricsTicks = 4;
 // A tick is predicted and published in chunks of so many rows, and learnt from at most so many:
 // more examples of one instant say little more, and both bound what a large population takes of
 // memory.
@@ -454,7 +456,8 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   const std::string key = entity_key(batch.rows[i], batch.at);
   if (batch.trigger == Trigger::Tick) {
     mixer_->grade({outputs.data(), learners_->size()}, value);
-    for (std::size_t c = 0; c < per_row; ++c) {
+    const std::size_t every = batch.rows.size() * kMetricsTicks / kMetricsWindow + 1;
+    for (std::size_t c = 0; c < per_row && i % every == 0; ++c) {
       metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});
     }
     if (plan_.kind == TaskKind::Regression) conformal_.grade(outputs.back(), published, value);

@@ -13,6 +13,22 @@ namespace accrete::store {
 
 struct State::Staged {
   rocksdb::WriteBatch batch;
+  std::size_t last_bytes = 0;
+
+  /// Room for about what the last commit took, made when the first piece is staged: a batch that
+  /// doubles as it grows would take up to three times its size, and one that is kept its size for
+  /// ever.
+  rocksdb::WriteBatch& begun() {
+    if (batch.Count() == 0 && last_bytes > 0) {
+      batch = rocksdb::WriteBatch(last_bytes + last_bytes / 8);
+      last_bytes = 0;
+    }
+    return batch;
+  }
+  void end() {
+    last_bytes = batch.GetDataSize();
+    batch = rocksdb::WriteBatch();
+  }
 };
 
 namespace {
@@ -72,22 +88,22 @@ Result<std::unique_ptr<State>> State::open(Database& database) {
 }
 
 void State::put(Section section, std::string_view key, std::string_view value) {
-  ACCRETE_CHECK(
-      staged_->batch.Put(database_->handles().family(family_of(section)), slice(key), slice(value))
-          .ok());
+  ACCRETE_CHECK(staged_->begun()
+                    .Put(database_->handles().family(family_of(section)), slice(key), slice(value))
+                    .ok());
 }
 
 void State::append(Section section, std::string_view key, std::string_view bytes) {
   ACCRETE_CHECK(section == Section::Nodes || section == Section::Adjacency);
   ACCRETE_CHECK(
-      staged_->batch
+      staged_->begun()
           .Merge(database_->handles().family(family_of(section)), slice(key), slice(bytes))
           .ok());
 }
 
 void State::erase(Section section, std::string_view key) {
   ACCRETE_CHECK(
-      staged_->batch.Delete(database_->handles().family(family_of(section)), slice(key)).ok());
+      staged_->begun().Delete(database_->handles().family(family_of(section)), slice(key)).ok());
 }
 
 std::uint64_t State::staged_bytes() const {
@@ -102,7 +118,7 @@ Status State::commit(const Cursor& cursor) {
       batch.Put(handles.family(Family::Meta), slice(meta::kCursor), slice(encode_cursor(cursor)))
           .ok());
   const rocksdb::Status status = handles.db->Write(rocksdb::WriteOptions{}, &batch);
-  batch.Clear();
+  staged_->end();
   if (!status.ok()) {
     failed_ = true;
     return to_error(status, "cannot commit the derived state");

@@ -160,7 +160,11 @@ TEST(Config, FingerprintHoldsWhatDecidesTheFoldAndNothingElse) {
   EXPECT_TRUE(changed("90 min", "91 min"));
   EXPECT_TRUE(changed("buys.again", "buys.more"));
   EXPECT_FALSE(changed("threads = 2", "threads = 3"));
-  EXPECT_FALSE(changed("1 GiB", "2 GiB"));
+  // The learners' share of a small memory is part of what they can learn; a large one leaves it.
+  EXPECT_TRUE(changed("1 GiB", "2 GiB"));
+  EXPECT_FALSE(changed("1 GiB", "1 GiB\"\nfeatures_max = \"64 MiB\"\nlearners_max = \"64 MiB"));
+  EXPECT_EQ(features_bytes({.memory_bytes_max = std::size_t{2} << 30}),
+            features_bytes({.memory_bytes_max = std::size_t{3} << 30}));
   EXPECT_FALSE(changed("/tmp/shop", "/tmp/other"));
   EXPECT_FALSE(changed("PREDICT COUNT(", "predict  COUNT( "));
 }
