@@ -90,6 +90,7 @@ Json task_json(const Task& task) {
   json["kind"] = kKinds[static_cast<int>(task.plan().kind)];
   json["last_tick"] = time_json(task.last_tick());
   json["labels"] = task.labels();
+  json["next_label"] = task.next_label() == kTimeMax ? Json() : time_json(task.next_label());
   json["pending"] = task.pending();
   json["shed"] = task.shed();
   json["metrics"] = metrics_of(task);

@@ -65,6 +65,19 @@ std::string table_of(const Json& status) {
   return table.text();
 }
 
+/// Of tasks that cannot know better yet: when they will.
+std::string notes_of(const Json& status) {
+  std::string notes;
+  for (const Json& task : status["tasks"]) {
+    if (task["labels"] != 0 || !task["next_label"].is_string()) continue;
+    notes += task["name"].get<std::string>() +
+             ": no outcome is known yet, so all its predictions are alike; the first is known once "
+             "the stream reaches " +
+             task["next_label"].get<std::string>() + "\n";
+  }
+  return notes;
+}
+
 Result<Exit> scores(const ScoreFlags& flags) {
   ACCRETE_TRY(const Config config, config_of(flags.endpoint));
   ACCRETE_TRY(const stream::EndpointOptions endpoint,
@@ -84,7 +97,7 @@ Result<Exit> scores(const ScoreFlags& flags) {
   terminal::print("as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
                   " rows folded, " +
                   terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
-                  " predictions republished\n" + table_of(status));
+                  " predictions republished\n" + table_of(status) + notes_of(status));
   return Exit::Good;
 }
 
@@ -93,7 +106,7 @@ Result<Exit> scores(const ScoreFlags& flags) {
 void add_scores(CLI::App& app, Exit& exit) {
   CLI::App* command = app.add_subcommand(
       "scores",
-      "Prequential metric of every task (last 2,000 graded predictions) beside its baselines.\n\n"
+      "Prequential metric of every task (last 20,000 graded predictions) beside its baselines.\n\n"
       "Example: accretectl scores --config accreted.toml");
   auto flags = std::make_shared<ScoreFlags>();
   flags->endpoint.add_to(*command);

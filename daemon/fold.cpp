@@ -42,6 +42,8 @@ Result<std::unique_ptr<Fold>> Fold::open(const Config& config, const FoldOptions
   }
   fold->epoch_ = state.cursor().epoch;
   fold->graph_ = std::make_unique<store::Graph>(state, fold->schema_, options.graph_bytes_max);
+  fold->lookahead_ = std::make_unique<Lookahead>(fold->schema_, fold->layouts_, *fold->graph_,
+                                                 options.lookahead_graph_bytes_min);
   fold->rows_ = std::make_unique<RowReader>(log, fold->schema_, fold->layouts_, *fold->graph_,
                                             options.row_cache_rows);
   fold->windows_ = std::make_unique<WindowReader>(*fold->graph_, *fold->rows_, fold->schema_);
@@ -156,6 +158,9 @@ Status Fold::admit(const LogSlice& slice) {
   ACCRETE_CHECK(slice.first.value == admitted_.value + 1);
   slice_ = &slice;
   for (std::size_t i = 0; i < slice.size(); ++i) {
+    if (i % Lookahead::kRows == 0) {
+      lookahead_->warm(slice, i, std::min(i + Lookahead::kRows, slice.size()));
+    }
     const Ordinal ordinal{slice.first.value + i};
     LogHeader header;
     ACCRETE_TRY([[maybe_unused]] const auto record, decode_entry(slice.entry(i), header));

@@ -17,6 +17,7 @@
 
 #include "daemon/config.h"
 #include "daemon/fold_sink.h"
+#include "daemon/lookahead.h"
 #include "daemon/row_reader.h"
 #include "daemon/synthesis.h"
 #include "daemon/task.h"
@@ -40,6 +41,8 @@ struct FoldOptions {
   std::size_t features_bytes_max = 512u << 20;  ///< aggregates, all tasks together
   std::uint64_t checkpoint_records_min = 200'000;
   std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write
+  /// Below this the graph lives in the caches of any server: nothing to warm.
+  std::size_t lookahead_graph_bytes_min = 32u << 20;
   std::int64_t lateness_us = 0;
   TimeUs freeze_after = kTimeMax;  ///< backtest --freeze: rows and labels after are dropped
 };
@@ -147,6 +150,7 @@ class Fold {
   std::vector<Layout> layout_list_;
 
   std::unique_ptr<store::Graph> graph_;
+  std::unique_ptr<Lookahead> lookahead_;
   std::unique_ptr<RowReader> rows_;
   std::unique_ptr<WindowReader> windows_;
   std::unique_ptr<Synthesis> synthesis_;

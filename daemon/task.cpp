@@ -11,7 +11,8 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kMetricsWindow = 2000;
+// Several ticks of a large population: part of one tick, in row order, would say little.
+constexpr std::size_t kMetricsWindow = 20'000;
 constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
 
 }  // namespace
@@ -55,6 +56,11 @@ TimeUs Task::next_event() const {
   if (!pending_.empty()) next = std::min(next, pending_.next_due());
   if (!held_back_.empty()) next = std::min(next, held_back_.begin()->first);
   return next;
+}
+
+TimeUs Task::next_label() const {
+  if (!pending_.empty()) return pending_.next_due();
+  return next_tick_ == kTimeMax ? kTimeMax : shift(next_tick_, plan_.target.end_us);
 }
 
 std::vector<std::string> Task::candidate_names() const {

@@ -55,6 +55,8 @@ class Task {
 
   /// Earliest instant at which mature() or tick() has something to do.
   TimeUs next_event() const;
+  /// When the next outcome becomes known, in event time; kTimeMax before the first timed row.
+  TimeUs next_label() const;
 
   /// Republish what was touched, as of `at`.
   Status republish(TimeUs at, const Emit& emit);

@@ -73,4 +73,45 @@ class Candidate {
 
 using Candidates = std::vector<std::unique_ptr<Candidate>>;
 
+/// Several named candidates of one task that share their work and learn tick by tick. The rows of a
+/// tick are predicted and learnt relative to each other, so a group sees whole ticks:
+///
+///   open_tick(population)   once, before the rows of a tick are predicted
+///   predict(rows)           any rows, any number of times, until the next tick opens
+///   learn(population, ...)  once, when the outcome of that tick is known
+///
+/// Deterministic: same calls, same bits; a row's outputs do not depend on its neighbours in the
+/// call.
+class CandidateGroup {
+ public:
+  CandidateGroup() = default;
+  CandidateGroup(const CandidateGroup&) = delete;
+  CandidateGroup& operator=(const CandidateGroup&) = delete;
+  virtual ~CandidateGroup() = default;
+
+  /// Candidates in the group, and the name of each; both never change.
+  virtual std::size_t size() const = 0;
+  virtual std::string_view name(std::size_t k) const = 0;
+  /// Candidates of one family >= 0 are variants of one idea; -1: kept for comparison (see Mixer).
+  virtual int family(std::size_t k) const = 0;
+
+  /// What later predictions are relative to; what was learnt takes effect here.
+  virtual void open_tick(std::span<const Input> population) = 0;
+  /// outputs[i * stride + k]: candidate k on inputs[i]. Checks: stride >= size(), outputs suffice.
+  /// Threads: const, may be called from several threads at once between two other calls.
+  virtual void predict(std::span<const Input> inputs, std::size_t stride,
+                       std::span<Output> outputs) const = 0;
+  /// The same population as in open_tick(), its labels (NaN: not known, the row only counts for
+  /// what is relative to the tick) and weights > 0.
+  virtual void learn(std::span<const Input> population, std::span<const double> labels,
+                     std::span<const double> weights) = 0;
+
+  /// Byte-exact state; load(save()) continues with identical bits. Errors: Corruption.
+  virtual void save(std::string& out) const = 0;
+  virtual Status load(std::string_view bytes) = 0;
+};
+
+/// Candidates that need no tick as a group: rows are learnt one by one, then settled.
+std::unique_ptr<CandidateGroup> make_group(Candidates candidates);
+
 }  // namespace accrete::models

@@ -10,13 +10,44 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 1;
+constexpr std::uint8_t state_version = 2;
 
 // One wild label must not silence a candidate for good: with eta 0.5 a loss of 8 costs a weight a
 // factor of 55, which fixed share makes good within a few updates.
 constexpr double loss_max = 8;
 
 constexpr double probability_min = 1e-6;
+
+// A candidate that says never or always must not outvote all others by an infinite logit.
+constexpr double pooled_min = 1e-3;
+
+// Prior of the plain mean of the families against all single candidates.
+constexpr double mean_prior = 0.5;
+
+double logit(double probability) {
+  const double p = std::clamp(probability, pooled_min, 1 - pooled_min);
+  return std::log(p / (1 - p));
+}
+
+/// Share of each candidate in the mean of the families' means; empty if there is no family.
+std::vector<double> mean_shares(std::span<const int> families) {
+  std::vector<double> shares;
+  int top = -1;
+  for (const int family : families) {
+    top = std::max(top, family);
+  }
+  std::vector<double> sizes(static_cast<std::size_t>(top + 1), 0.0);
+  for (const int family : families) {
+    if (family >= 0) sizes[static_cast<std::size_t>(family)] += 1;
+  }
+  const auto count = static_cast<double>(
+      std::count_if(sizes.begin(), sizes.end(), [](double size) { return size > 0; }));
+  for (const int family : families) {
+    if (count == 0) return {};
+    shares.push_back(family < 0 ? 0 : 1 / (count * sizes[static_cast<std::size_t>(family)]));
+  }
+  return shares;
+}
 
 double log_loss(double probability) {
   return -std::log(std::clamp(probability, probability_min, 1 - probability_min));
@@ -38,12 +69,37 @@ double loss_of(TaskKind kind, const Output& output, double label) {
 }
 
 Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
-    : kind_(kind),
-      options_(options),
-      weights_(candidates, 1.0 / static_cast<double>(candidates)),
-      losses_(candidates, 0.0) {
+    : kind_(kind), options_(options), totals_(candidates, 0.0) {
   ACCRETE_CHECK(candidates > 0);
   ACCRETE_CHECK(options.eta >= 0 && options.share >= 0 && options.share <= 1);
+  ACCRETE_CHECK(options.families.empty() || options.families.size() == candidates);
+  if (kind == TaskKind::Binary) mean_ = mean_shares(options.families);
+  const double rest = mean_.empty() ? 1 : 1 - mean_prior;
+  prior_.assign(candidates, rest / static_cast<double>(candidates));
+  if (!mean_.empty()) prior_.push_back(mean_prior);
+  experts_ = prior_;
+  losses_.assign(experts_.size(), 0.0);
+  spread();
+}
+
+/// Candidates' weights from the experts'.
+void Mixer::spread() {
+  weights_.assign(experts_.begin(), experts_.begin() + static_cast<std::ptrdiff_t>(totals_.size()));
+  for (std::size_t k = 0; k < mean_.size(); ++k) {
+    weights_[k] += experts_.back() * mean_[k];
+  }
+}
+
+double Mixer::logit_of(std::span<const Output> outputs, std::span<const double> weights) const {
+  double sum = 0;
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    sum += weights[k] * logit(outputs[k].value);
+  }
+  return sum;
+}
+
+double Mixer::regret() const {
+  return mixture_total_ - *std::min_element(totals_.begin(), totals_.end());
 }
 
 void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
@@ -68,6 +124,10 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
     }
     return;
   }
+  if (kind_ == TaskKind::Binary) {
+    mixed.value = 1 / (1 + std::exp(-logit_of(outputs, weights_)));
+    return;
+  }
   for (std::size_t k = 0; k < outputs.size(); ++k) {
     mixed.value += weights_[k] * outputs[k].value;
   }
@@ -86,49 +146,64 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
 }
 
 void Mixer::grade(std::span<const Output> outputs, double label) {
-  ACCRETE_CHECK(outputs.size() == weights_.size());
+  ACCRETE_CHECK(outputs.size() == totals_.size());
+  Output mixed;
+  combine(outputs, mixed);
   if (kind_ == TaskKind::Regression) {
-    double mixture = 0;
-    for (std::size_t k = 0; k < outputs.size(); ++k) {
-      mixture += weights_[k] * outputs[k].value;
-    }
     scale_count_ += 1;
-    scale_ += (std::abs(label - mixture) - scale_) / scale_count_;
+    scale_ += (std::abs(label - mixed.value) - scale_) / scale_count_;
   }
-  for (std::size_t k = 0; k < outputs.size(); ++k) {
-    double loss = loss_of(kind_, outputs[k], label);
+  const auto scaled = [&](const Output& output) {
+    double loss = loss_of(kind_, output, label);
     if (kind_ == TaskKind::Regression && loss > 0) loss = scale_ > 0 ? loss / scale_ : loss_max;
-    losses_[k] += std::min(loss, loss_max);
+    return std::min(loss, loss_max);
+  };
+  for (std::size_t k = 0; k < outputs.size(); ++k) {
+    losses_[k] += scaled(outputs[k]);
   }
+  if (!mean_.empty()) {
+    Output mean;
+    mean.value = 1 / (1 + std::exp(-logit_of(outputs, mean_)));
+    losses_.back() += scaled(mean);
+  }
+  mixture_ += scaled(mixed);
   graded_ += 1;
 }
 
 void Mixer::settle() {
   if (graded_ == 0) return;
-  std::vector<double> log_weights(weights_.size());
-  for (std::size_t k = 0; k < weights_.size(); ++k) {
-    log_weights[k] = std::log(weights_[k]) - options_.eta * losses_[k] / graded_;
+  for (std::size_t k = 0; k < totals_.size(); ++k) {
+    totals_[k] += losses_[k] / graded_;
+  }
+  mixture_total_ += mixture_ / graded_;
+  std::vector<double> log_weights(experts_.size());
+  for (std::size_t k = 0; k < experts_.size(); ++k) {
+    log_weights[k] = std::log(experts_[k]) - options_.eta * losses_[k] / graded_;
   }
   const double top = *std::max_element(log_weights.begin(), log_weights.end());
   double total = 0;
-  for (std::size_t k = 0; k < weights_.size(); ++k) {
-    weights_[k] = std::exp(log_weights[k] - top);
-    total += weights_[k];
+  for (std::size_t k = 0; k < experts_.size(); ++k) {
+    experts_[k] = std::exp(log_weights[k] - top);
+    total += experts_[k];
   }
-  const double uniform = 1.0 / static_cast<double>(weights_.size());
-  for (double& weight : weights_) {
-    weight = (1 - options_.share) * weight / total + options_.share * uniform;
+  for (std::size_t k = 0; k < experts_.size(); ++k) {
+    experts_[k] = (1 - options_.share) * experts_[k] / total + options_.share * prior_[k];
   }
   std::fill(losses_.begin(), losses_.end(), 0.0);
+  mixture_ = 0;
   graded_ = 0;
+  spread();
 }
 
 void Mixer::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
   writer.u8(static_cast<std::uint8_t>(kind_));
-  writer.doubles(weights_);
+  writer.doubles(experts_);
   writer.doubles(losses_);
+  writer.doubles(totals_);
+  writer.f64(mixture_);
+  writer.f64(mixture_total_);
   writer.f64(graded_);
   writer.f64(scale_);
   writer.f64(scale_count_);
@@ -138,18 +213,26 @@ Status Mixer::load(std::string_view bytes) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
   reader.require(reader.u8() == static_cast<std::uint8_t>(kind_));
-  std::vector<double> weights = reader.doubles();
+  std::vector<double> experts = reader.doubles();
   std::vector<double> losses = reader.doubles();
-  reader.require(weights.size() == weights_.size() && losses.size() == losses_.size());
+  std::vector<double> totals = reader.doubles();
+  reader.require(experts.size() == experts_.size() && losses.size() == losses_.size());
+  reader.require(totals.size() == totals_.size());
+  const double mixture = reader.f64();
+  const double mixture_total = reader.f64();
   const double graded = reader.f64();
   const double scale = reader.f64();
   const double scale_count = reader.f64();
   ACCRETE_DO(reader.finish("mixer"));
-  weights_ = std::move(weights);
+  experts_ = std::move(experts);
   losses_ = std::move(losses);
+  totals_ = std::move(totals);
+  mixture_ = mixture;
+  mixture_total_ = mixture_total;
   graded_ = graded;
   scale_ = scale;
   scale_count_ = scale_count;
+  spread();
   return Ok{};
 }
 

@@ -13,33 +13,54 @@ namespace accrete::models {
 
 struct MixerOptions {
   double eta = 0.5;     ///< learning rate on losses scaled to about [0, 1]
-  double share = 0.02;  ///< fixed share: weight that returns to uniform at every update
+  double share = 0.02;  ///< fixed share: weight that returns to the prior at every update
+  /// Binary: the family of each candidate, -1 for none; empty: no families. Variants of one idea
+  /// are one family.
+  std::vector<int> families;
 };
 
 /// Hedge with fixed share (Herbster & Warmuth 1998). Losses: log loss (binary, multiclass) or
 /// absolute error over a running scale (regression), averaged over the labels of one settle().
+///
+/// Binary: candidates are pooled by their logits. Where families are named, one more expert is the
+/// plain mean of the families' mean logits, with half of the prior: with tens of updates nothing
+/// beats it, and when a family fails, Hedge leaves it for the others.
 class Mixer {
  public:
   Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options);
 
-  /// Weighted mean of the candidates' outputs (probabilities, values; variance by total variance).
+  /// Weighted mean of the candidates' outputs (logits, values, class probabilities; variance by
+  /// total variance).
   void combine(std::span<const Output> outputs, Output& mixed) const;
   /// Account one graded example.
   void grade(std::span<const Output> outputs, double label);
   /// Apply the losses gathered since the last settle to the weights.
   void settle();
 
+  /// Of the candidates, summing to 1; a family's part of the plain mean included.
   std::span<const double> weights() const { return weights_; }
+  /// Loss of the mixture minus that of the best single candidate, each summed over settles of the
+  /// mean loss of their labels; negative: better than any of them.
+  double regret() const;
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
  private:
+  double logit_of(std::span<const Output> outputs, std::span<const double> weights) const;
+  void spread();
+
   TaskKind kind_;
   MixerOptions options_;
-  std::vector<double> weights_;  // sum to 1
-  std::vector<double> losses_;   // since the last settle
-  double graded_ = 0;            // examples in losses_
-  double scale_ = 0;             // running mean of |label - mean prediction|, regression only
+  std::vector<double> mean_;     // share of each candidate in the plain mean; empty: no such expert
+  std::vector<double> prior_;    // of the experts: candidates, then the plain mean if there is one
+  std::vector<double> experts_;  // sum to 1
+  std::vector<double> weights_;  // of candidates, from experts_
+  std::vector<double> losses_;   // of experts since the last settle
+  std::vector<double> totals_;   // of candidates, mean loss summed over settles
+  double mixture_ = 0;           // loss of the mixture since the last settle
+  double mixture_total_ = 0;
+  double graded_ = 0;  // examples in losses_
+  double scale_ = 0;   // running mean of |label - mean prediction|, regression only
   double scale_count_ = 0;
 };
 

@@ -5,6 +5,8 @@
 
 #include <Eigen/Cholesky>
 
+#include "models/matrix_bytes.h"
+
 namespace accrete::models {
 namespace {
 
@@ -13,34 +15,6 @@ using Eigen::Lower;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-// Eigen cuts products into blocks that fit the caches it finds, and sums in block order. Naming
-// the sizes makes the bits a property of the binary, not of the machine.
-void pin_cache_sizes() {
-  static const bool pinned = [] {
-    Eigen::setCpuCacheSizes(32 << 10, 512 << 10, 4 << 20);
-    return true;
-  }();
-  static_cast<void>(pinned);
-}
-
-void save_lower(StateWriter& writer, const MatrixXd& matrix) {
-  for (Index c = 0; c < matrix.cols(); ++c) {
-    writer.raw(matrix.data() + c * matrix.rows() + c,
-               static_cast<std::size_t>(matrix.rows() - c) * sizeof(double));
-  }
-}
-
-void load_lower(StateReader& reader, MatrixXd& matrix) {
-  for (Index c = 0; c < matrix.cols(); ++c) {
-    reader.raw(matrix.data() + c * matrix.rows() + c,
-               static_cast<std::size_t>(matrix.rows() - c) * sizeof(double));
-  }
-}
-
-std::size_t byte_size(const MatrixXd& matrix) {
-  return static_cast<std::size_t>(matrix.size()) * sizeof(double);
-}
-
 }  // namespace
 
 RecursiveRidge::RecursiveRidge(Index outputs)
@@ -48,7 +22,7 @@ RecursiveRidge::RecursiveRidge(Index outputs)
       moments_(MatrixXd::Zero(1, outputs)),
       inverse_(MatrixXd::Zero(1, 1)),
       weights_(MatrixXd::Zero(1, outputs)) {
-  pin_cache_sizes();
+  pin_block_sizes();
 }
 
 void RecursiveRidge::grow_columns(const std::vector<Index>& like) {

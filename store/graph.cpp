@@ -200,6 +200,38 @@ std::optional<NodeId> Graph::find(TableId table, std::string_view key) {
   return NodeId{table, *found.value()};
 }
 
+void Graph::prefetch_key(TableId table, std::string_view key) const {
+  const Parts::TableState& rows = parts_->tables[table.value];
+  if (rows.keys != nullptr) rows.keys->prefetch(key);
+}
+
+std::optional<std::uint32_t> Graph::cached_row(TableId table, std::string_view key) const {
+  const Parts::TableState& rows = parts_->tables[table.value];
+  return rows.keys == nullptr ? std::nullopt : rows.keys->cached(key);
+}
+
+void Graph::prefetch_list(RelationId relation, std::uint32_t parent, ListStage stage) const {
+  const std::unique_ptr<Page>* place =
+      parts_->pool.place(parts_->relations[relation.value], parent / AdjacencyPage::kParents);
+  if (place == nullptr) return;
+  if (stage == ListStage::Page) {
+    __builtin_prefetch(place);
+    return;
+  }
+  const auto* page = static_cast<const AdjacencyPage*>(place->get());
+  if (page == nullptr) return;
+  const AdjacencyList& list = page->list(parent % AdjacencyPage::kParents);
+  if (stage == ListStage::List) {
+    __builtin_prefetch(page, 1);
+    __builtin_prefetch(&list, 1);
+  } else if (stage == ListStage::Tail) {
+    if (!list.tail.empty()) __builtin_prefetch(list.tail.data() + list.tail.size(), 1);
+    __builtin_prefetch(list.more.get());
+  } else if (list.more != nullptr && !list.more->segments.empty()) {
+    __builtin_prefetch(&list.more->segments.back());
+  }
+}
+
 NodeId Graph::append(TableId table) {
   return parts_->add_node(parts_->tables[table.value]);
 }

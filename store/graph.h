@@ -54,6 +54,14 @@ class Graph {
   /// A new node of a table without a key.
   NodeId append(TableId table);
 
+  /// Hints for the processor, for callers that know what they will touch (see daemon/lookahead.h):
+  /// they start reads into its caches, load nothing from the store and change nothing.
+  void prefetch_key(TableId table, std::string_view key) const;
+  /// The row of a key if RAM knows it.
+  std::optional<std::uint32_t> cached_row(TableId table, std::string_view key) const;
+  enum class ListStage : std::uint8_t { Page, List, Tail, Directory };  ///< each needs the last
+  void prefetch_list(RelationId relation, std::uint32_t parent, ListStage stage) const;
+
   /// Nodes of a table so far, placeholders included: rows 0 … count-1.
   std::uint32_t node_count(TableId table) const;
 

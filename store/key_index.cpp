@@ -52,6 +52,12 @@ std::uint32_t RowCache::find(const KeyIdentity& identity) const {
   }
 }
 
+void RowCache::prefetch(const KeyIdentity& identity) const {
+  const std::uint64_t hash = hash_of(identity);
+  const std::vector<Slot>& slots = shards_[hash >> 58].slots;
+  if (!slots.empty()) __builtin_prefetch(&slots[hash & (slots.size() - 1)]);
+}
+
 void RowCache::place(std::vector<Slot>& slots, const KeyIdentity& identity, std::uint64_t hash,
                      std::uint32_t row) {
   const std::size_t mask = slots.size() - 1;
@@ -122,6 +128,13 @@ Result<std::optional<std::uint32_t>> KeyIndex::find(std::string_view key) {
   }
   young_.insert(identity, row);
   return Found(row);
+}
+
+std::optional<std::uint32_t> KeyIndex::cached(std::string_view key) const {
+  const KeyIdentity identity = identity_of(key);
+  std::uint32_t row = young_.find(identity);
+  if (row == RowCache::kNone) row = old_.find(identity);
+  return row == RowCache::kNone ? std::nullopt : std::optional(row);
 }
 
 void KeyIndex::insert(std::string_view key, std::uint32_t row) {

@@ -34,6 +34,8 @@ class RowCache {
   static constexpr std::uint32_t kNone = 0xFFFF'FFFFu;
 
   std::uint32_t find(const KeyIdentity& identity) const;
+  /// Start reading the slot where a search for this identity begins.
+  void prefetch(const KeyIdentity& identity) const;
   /// Checks: the identity is not there yet.
   void insert(const KeyIdentity& identity, std::uint32_t row);
   void clear();
@@ -79,6 +81,9 @@ class KeyIndex {
 
   /// Row of a key, committed or not. Errors: those of State::get.
   Result<std::optional<std::uint32_t>> find(std::string_view key);
+  /// find() without the store and without remembering the use.
+  std::optional<std::uint32_t> cached(std::string_view key) const;
+  void prefetch(std::string_view key) const { young_.prefetch(identity_of(key)); }
   /// Checks: find() said nullopt.
   void insert(std::string_view key, std::uint32_t row);
 

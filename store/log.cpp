@@ -1,4 +1,4 @@
-// The change log in RocksDB: one family with ordinals as keys, sources and ends in meta.
+// The change log in RocksDB: one family of pages, sources and ends in meta.
 #include "store/log.h"
 
 #include <algorithm>
@@ -9,6 +9,7 @@
 #include "proto/limits.h"
 #include "store/handles.h"
 #include "store/keys.h"
+#include "store/log_page.h"
 
 namespace accrete::store {
 namespace {
@@ -49,6 +50,19 @@ bool decode_letter(std::string_view key, std::string_view value, DeadLetter& out
 Error missing(std::uint64_t ordinal) {
   return {Errc::Corruption, "log record " + std::to_string(ordinal) +
                                 " is missing; restore the store from a copy, or start a new one"};
+}
+
+/// The page under the iterator, which must hold record `ordinal`.
+Result<LogPage> page_at(const rocksdb::Iterator& it, std::uint64_t ordinal) {
+  if (!it.Valid() || it.key().size() != 8) return missing(ordinal);
+  const std::uint64_t last = get_be<std::uint64_t>(view(it.key()));
+  const auto page = LogPage::open(last, view(it.value()));
+  if (!page) {
+    return Error{Errc::Corruption, "the log page that ends with record " + std::to_string(last) +
+                                       " does not decode; restore the store from a copy"};
+  }
+  if (page->first() > ordinal) return missing(ordinal);
+  return *page;
 }
 
 /// A number stored big-endian in meta; 0 when it was never stored.
@@ -145,18 +159,20 @@ Status Log::append(const LogSlice& slice_in, std::span<const Advance> advances,
   rocksdb::ColumnFamilyHandle* log = handles.family(Family::Log);
   rocksdb::ColumnFamilyHandle* meta = handles.family(Family::Meta);
 
-  // 24 bytes a record cover RocksDB's own framing and our key.
-  rocksdb::WriteBatch batch(slice_in.bytes.size() + 24 * slice_in.size() + 1024);
+  // 8 bytes a record cover its offset and its share of a page's key and framing.
+  rocksdb::WriteBatch batch(slice_in.bytes.size() + 8 * slice_in.size() + 1024);
   const auto put = [&](rocksdb::ColumnFamilyHandle* family, std::string_view key,
                        std::string_view value) {
     return batch.Put(family, slice(key), slice(value)).ok();
   };
   bool built = true;
-  std::string key;
-  for (std::size_t i = 0; i < slice_in.size(); ++i) {
-    key.clear();
-    put_be<std::uint64_t>(key, end + 1 + i);
-    built = built && put(log, key, slice_in.entry(i));
+  std::string page;
+  for (std::size_t i = 0; i < slice_in.size();) {
+    const std::size_t page_end = log_page_end(slice_in, i);
+    page.clear();
+    write_log_page(slice_in, i, page_end, page);
+    built = built && put(log, key_of_number(end + page_end), page);
+    i = page_end;
   }
   if (slice_in.size() > 0) {
     built = built && put(meta, meta::kLogEnd, key_of_number(end + slice_in.size()));
@@ -195,13 +211,15 @@ Status Log::append(const LogSlice& slice_in, std::span<const Advance> advances,
 
 Status Log::get(Ordinal ordinal, std::string& entry) const {
   const Database::Handles& handles = database_->handles();
-  const std::string key = key_of_number(ordinal.value);
-  rocksdb::PinnableSlice value(&entry);
-  const rocksdb::Status status =
-      handles.db->Get(rocksdb::ReadOptions{}, handles.family(Family::Log), slice(key), &value);
-  if (!status.ok())
-    return to_error(status, "cannot read log record " + std::to_string(ordinal.value));
-  if (value.IsPinned()) entry.assign(value.data(), value.size());
+  if (ordinal.value == 0 || ordinal > end()) {
+    return Error{Errc::NotFound, "there is no log record " + std::to_string(ordinal.value)};
+  }
+  std::unique_ptr<rocksdb::Iterator> it(
+      handles.db->NewIterator(rocksdb::ReadOptions{}, handles.family(Family::Log)));
+  it->Seek(slice(key_of_number(ordinal.value)));
+  ACCRETE_DO(to_status(it->status(), "cannot read log record " + std::to_string(ordinal.value)));
+  ACCRETE_TRY(const LogPage page, page_at(*it, ordinal.value));
+  entry.assign(page.entry(ordinal.value));
   return Ok{};
 }
 
@@ -222,20 +240,19 @@ Result<LogSlice> Log::read(Ordinal from, std::size_t records_max, std::size_t by
   std::unique_ptr<rocksdb::Iterator> it(
       handles.db->NewIterator(options, handles.family(Family::Log)));
   std::uint64_t expected = from.value;
-  const std::string first = key_of_number(from.value);
-  for (it->Seek(slice(first)); it->Valid() && out.size() < records; it->Next()) {
-    const std::string_view key = view(it->key());
-    if (key.size() != 8 || get_be<std::uint64_t>(key) != expected) return missing(expected);
-    if (out.size() > 0 && out.bytes.size() + it->value().size() > bytes_max) return out;
-    out.bytes.append(view(it->value()));
-    out.ends.push_back(static_cast<std::uint32_t>(out.bytes.size()));
-    ++expected;
+  const std::uint64_t last = from.value + records - 1;
+  for (it->Seek(slice(key_of_number(expected))); expected <= last; it->Next()) {
+    ACCRETE_DO(to_status(it->status(), "cannot read the log"));
+    ACCRETE_TRY(const LogPage page, page_at(*it, expected));
+    for (; expected <= std::min(page.last(), last); ++expected) {
+      const std::string_view entry = page.entry(expected);
+      if (out.size() > 0 && out.bytes.size() + entry.size() > bytes_max) return out;
+      out.bytes.append(entry);
+      out.ends.push_back(static_cast<std::uint32_t>(out.bytes.size()));
+    }
   }
-  ACCRETE_DO(to_status(it->status(), "cannot read the log"));
-  if (out.size() < records) return missing(expected);
   return out;
 }
-
 Result<std::vector<DeadLetter>> Log::dead_letters(std::uint64_t from, std::size_t max) const {
   const Database::Handles& handles = database_->handles();
   std::unique_ptr<rocksdb::Iterator> it(

@@ -53,11 +53,12 @@ class Log {
   /// syncs. `slice.first` must be end()+1. `letters` are stored in the same batch (numbers are
   /// assigned here). Errors: Unavailable on I/O failure: nothing was appended, and every later
   /// append fails too (the file system can no longer be trusted).
-  /// Cost: one sequential put a record; one fdatasync a call.
+  /// Cost: one sequential put a page (16 KiB or 256 records); one fdatasync a call.
   Status append(const LogSlice& slice, std::span<const Advance> advances,
                 std::span<const DeadLetter> letters = {});
 
   /// Entry bytes of one record. Errors: NotFound, Corruption, Unavailable. Threads: any.
+  /// Cost: one seek; for many records in a row use read().
   Status get(Ordinal ordinal, std::string& entry) const;
 
   /// Up to `records_max` entries and about `bytes_max` bytes from `from` on (empty past the end).

@@ -67,6 +67,12 @@ class PagePool {
   /// call: loading may drop any clean page.
   Page* load(std::size_t table, std::uint32_t position);
 
+  /// Where a page's pointer is; nullptr if it was never loaded. Neither loads nor counts as a use.
+  const std::unique_ptr<Page>* place(std::size_t table, std::uint32_t position) const {
+    const std::vector<std::unique_ptr<Page>>& pages = tables_[table].pages;
+    return position < pages.size() ? &pages[position] : nullptr;
+  }
+
   /// Say that a loaded page was changed: it is charged and written at the next stage().
   void changed(std::size_t table, std::uint32_t position, Page& page);
 

@@ -32,6 +32,7 @@ TEST(Fold, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
     options.pending_bytes_max = 1;
     options.graph_bytes_max = 1;
     options.row_cache_rows = 3;
+    options.lookahead_graph_bytes_min = 0;
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);
     omp_set_num_threads(2);
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);

@@ -1,6 +1,7 @@
 // The mixer: its regret bound against a switching adversary, its arithmetic, its state.
 #include "models/mixer.h"
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <numeric>
@@ -31,7 +32,7 @@ TEST(Mixer, RegretStaysWithinTheBoundOfFixedShare) {
   constexpr int segment = 250;
   const double good = 0.95;
   const double bad = 0.4;
-  const MixerOptions options{0.5, 0.02};
+  const MixerOptions options{0.5, 0.02, {}};
   Mixer mixer(TaskKind::Binary, N, options);
   std::array<double, N> expert_loss{};
   double mixer_loss = 0;
@@ -69,8 +70,69 @@ TEST(Mixer, RegretStaysWithinTheBoundOfFixedShare) {
   }
 }
 
+// The pooled loss is what is published: by Jensen it is below the weighted mean of the losses, so
+// the bound of Hedge holds for it too, with the prior of the plain mean in place of 1 / N.
+TEST(Mixer, RegretOfThePoolStaysWithinTheBoundOnAnAdversary) {
+  constexpr int T = 3000;
+  const MixerOptions options{0.5, 0.02, {-1, 0, 0, 1}};
+  Mixer mixer(TaskKind::Binary, 4, options);
+  std::array<double, 4> losses{};
+  double pooled = 0;
+  Rng rng(9, 0, Purpose::Test);
+  for (int t = 0; t < T; ++t) {
+    // The adversary makes the heaviest candidate wrong, half of the time.
+    const auto heaviest = static_cast<std::size_t>(
+        std::max_element(mixer.weights().begin(), mixer.weights().end()) - mixer.weights().begin());
+    const double label = static_cast<double>(rng.below(2));
+    std::array<Output, 4> outputs;
+    for (std::size_t k = 0; k < 4; ++k) {
+      const bool wrong = (k == heaviest && rng.below(2) == 0) || rng.below(8) == 0;
+      const double right = wrong ? 0.2 : 0.8;
+      outputs[k] = point(label > 0.5 ? right : 1 - right);
+      losses[k] += loss_of(TaskKind::Binary, outputs[k], label);
+    }
+    Output mixed;
+    mixer.combine(outputs, mixed);
+    pooled += loss_of(TaskKind::Binary, mixed, label);
+    mixer.grade(outputs, label);
+    mixer.settle();
+    EXPECT_NEAR(sum(mixer.weights()), 1, 1e-12);
+  }
+  const double best = *std::min_element(losses.begin(), losses.end());
+  const double range = std::log(4);
+  const double bound = (std::log(8) - (T - 1) * std::log(1 - options.share)) / options.eta +
+                       options.eta * T * range * range / 8;
+  EXPECT_LE(pooled, best + bound);
+  EXPECT_NEAR(mixer.regret(), pooled - best, 1e-6);
+}
+
+TEST(Mixer, PoolsFamiliesEvenlyUntilOneFails) {
+  Mixer mixer(TaskKind::Binary, 4, {0.5, 0.02, {-1, 0, 0, 3}});
+  // Prior: 1/8 each, and half for the mean: family 0 shares its half of that between two.
+  EXPECT_DOUBLE_EQ(mixer.weights()[0], 0.125);
+  EXPECT_DOUBLE_EQ(mixer.weights()[1], 0.25);
+  EXPECT_DOUBLE_EQ(mixer.weights()[3], 0.375);
+  Output mixed;
+  const double e = std::exp(1);
+  const double p = e / (1 + e);  // logit 1
+  mixer.combine(std::array<Output, 4>{point(0.5), point(p), point(p), point(1 - p)}, mixed);
+  EXPECT_NEAR(std::log(mixed.value / (1 - mixed.value)), 0.5 - 0.375, 1e-12);
+
+  Rng rng(10, 0, Purpose::Test);
+  for (int t = 0; t < 60; ++t) {
+    const double label = static_cast<double>(rng.below(2));
+    const double right = label > 0.5 ? 0.8 : 0.2;
+    mixer.grade(std::array<Output, 4>{point(0.5), point(right), point(right), point(1 - right)},
+                label);
+    mixer.settle();
+  }
+  EXPECT_LT(mixer.weights()[3], 0.05) << "the failed family is left";
+  EXPECT_GT(mixer.weights()[1] + mixer.weights()[2], 0.85);
+  EXPECT_LT(mixer.regret(), 10);
+}
+
 TEST(Mixer, FollowsTheDocumentedUpdate) {
-  Mixer mixer(TaskKind::Binary, 2, {0.5, 0.1});
+  Mixer mixer(TaskKind::Binary, 2, {0.5, 0.1, {}});
   const std::array<Output, 2> outputs{point(0.9), point(0.2)};
   mixer.grade(outputs, 1);
   mixer.grade(outputs, 0);
@@ -85,7 +147,7 @@ TEST(Mixer, FollowsTheDocumentedUpdate) {
 }
 
 TEST(Mixer, OneWildLabelDoesNotSilenceACandidate) {
-  Mixer mixer(TaskKind::Regression, 2, {0.5, 0.02});
+  Mixer mixer(TaskKind::Regression, 2, {0.5, 0.02, {}});
   for (int i = 0; i < 500; ++i) {
     const double label = i % 2 == 0 ? 1.0 : 1.1;
     mixer.grade(std::array<Output, 2>{point(1.1), point(1.0)}, label);
@@ -133,7 +195,7 @@ TEST(Mixer, CombinesValuesVariancesAndClasses) {
 }
 
 TEST(Mixer, ExtremesStayFinite) {
-  Mixer mixer(TaskKind::Binary, 3, {50, 0});  // no share: weights may underflow, never turn NaN
+  Mixer mixer(TaskKind::Binary, 3, {50, 0, {}});  // no share: weights may underflow, never turn NaN
   for (int i = 0; i < 500; ++i) {
     mixer.grade(std::array<Output, 3>{point(1), point(0), point(0.5)}, 1);
     mixer.settle();

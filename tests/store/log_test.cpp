@@ -9,6 +9,7 @@
 #include "scratch.h"
 #include "store/handles.h"
 #include "store/keys.h"
+#include "store/log_page.h"
 
 namespace accrete::store {
 namespace {
@@ -105,6 +106,44 @@ TEST(Log, ReadsPagesWithinTheirBounds) {
   EXPECT_EQ(missing.error().code, Errc::NotFound);
 }
 
+TEST(Log, PagesEndAtTheirBoundsAndGiveBackEveryEntry) {
+  Scratch scratch;
+  const auto database = open_database(scratch);
+  Log log = must(Log::open(*database));
+  const SourceId source = must(log.source("s"));
+  Rng rng(5, 0, Purpose::Test);
+  std::vector<std::string> entries;
+  // Tiny entries fill a page by their number, larger ones by their bytes, one page alone is larger.
+  for (const std::size_t size_max : {2u, 4'000u, 100'000u}) {
+    LogSlice slice;
+    slice.first = Ordinal{log.end().value + 1};
+    for (std::size_t i = 0; i < 700; ++i) {
+      slice.append({source, entries.size() + 1, true}, std::string(rng.below(size_max), 'x'));
+      entries.emplace_back(slice.entry(i));
+    }
+    for (std::size_t begin = 0; begin < slice.size();) {
+      const std::size_t end = log_page_end(slice, begin);
+      std::string page;
+      write_log_page(slice, begin, end, page);
+      EXPECT_LE(end - begin, kLogPageEntriesMax);
+      EXPECT_TRUE(end - begin == 1 || page.size() <= kLogPageBytesMax + 4 * (end - begin + 1));
+      begin = end;
+    }
+    must(log.append(slice, {}));
+  }
+  std::string entry;
+  for (std::size_t i = 0; i < entries.size(); ++i) {
+    must(log.get(Ordinal{i + 1}, entry));
+    ASSERT_EQ(entry, entries[i]);
+  }
+  for (std::uint64_t from = 1; from <= entries.size();) {
+    const LogSlice slice = must(log.read(Ordinal{from}, 1 + rng.below(600), 1u << 20));
+    ASSERT_GT(slice.size(), 0u);
+    for (std::size_t i = 0; i < slice.size(); ++i, ++from)
+      ASSERT_EQ(slice.entry(i), entries[from - 1]);
+  }
+}
+
 TEST(Log, SourceNamesAreBounded) {
   Scratch scratch;
   const auto database = open_database(scratch);
@@ -142,6 +181,7 @@ TEST(Log, DeadLettersAreNumberedKeptAndPruned) {
   EXPECT_EQ(must(log.dead_letters(10, 1)).at(0).number, 10u);
 }
 
+/// Ten transactions of two records; each is a page, so page keys are 2, 4, … 20.
 class DamagedLog : public testing::Test {
  protected:
   void SetUp() override {
@@ -163,42 +203,70 @@ class DamagedLog : public testing::Test {
     EXPECT_EQ(verified.error().code, Errc::Corruption);
     EXPECT_NE(verified.error().detail.find(says), std::string::npos) << verified.error().detail;
   }
-  void damage(std::uint64_t ordinal, const std::string* value) {
-    overwrite(*open_database(scratch_), Family::Log, key_of_number(ordinal), value);
+  void damage(std::uint64_t last, const std::string* value) {
+    overwrite(*open_database(scratch_), Family::Log, key_of_number(last), value);
   }
-  static std::string entry(std::uint64_t position, bool last) {
+  /// A page of records of these positions; the last ends its transaction if `ended`.
+  static std::string page(std::initializer_list<std::uint64_t> positions, bool ended) {
     LogSlice slice;
-    slice.append({SourceId{0}, position, last}, record(1));
-    return slice.bytes;
+    for (const std::uint64_t position : positions)
+      slice.append({SourceId{0}, position, ended && slice.size() + 1 == positions.size()},
+                   record(1));
+    std::string bytes;
+    write_log_page(slice, 0, slice.size(), bytes);
+    return bytes;
   }
   Scratch scratch_;
 };
 
-TEST_F(DamagedLog, ARemovedRecordIsMissed) {
-  damage(7, nullptr);
+TEST_F(DamagedLog, ARemovedPageIsMissed) {
+  damage(8, nullptr);
   expect_damage("record 7 is missing");
 }
 TEST_F(DamagedLog, ARemovedEndIsMissed) {
   damage(20, nullptr);
-  expect_damage("record 20 is missing");
+  expect_damage("record 19 is missing");
 }
-TEST_F(DamagedLog, AnExtraRecordIsSeen) {
-  const std::string extra = entry(11, true);
+TEST_F(DamagedLog, AnExtraPageIsSeen) {
+  const std::string extra = page({11}, true);
   damage(21, &extra);
   expect_damage("record 21");
 }
-TEST_F(DamagedLog, AlteredBytesAreSeen) {
-  const std::string garbage = "\xFF\xFF\xFF";
-  damage(5, &garbage);
+TEST_F(DamagedLog, AShorterPageIsSeen) {
+  const std::string shorter = page({3}, true);
+  damage(6, &shorter);
+  expect_damage("record 5 is missing");
+}
+TEST_F(DamagedLog, AlteredPagesAreSeen) {
+  const std::string whole = page({3, 3}, true);
+  const std::string too_long = whole + "x";
+  std::string backwards = whole;
+  std::swap(backwards[4], backwards[8]);  // the two end offsets
+  const std::string none(4, '\0');
+  for (const std::string& bytes :
+       {std::string(), whole.substr(0, 3), whole.substr(0, 9), too_long, backwards, none}) {
+    damage(6, &bytes);
+    expect_damage("page that ends with record 6 does not decode");
+  }
+}
+TEST_F(DamagedLog, AlteredRecordsAreSeen) {
+  LogSlice slice;
+  for (const char* bytes : {"\xFF\xFF\xFF", "\xFF"}) {
+    slice.bytes += bytes;
+    slice.ends.push_back(static_cast<std::uint32_t>(slice.bytes.size()));
+  }
+  std::string garbage;
+  write_log_page(slice, 0, 2, garbage);
+  damage(6, &garbage);
   expect_damage("record 5 does not decode");
 }
 TEST_F(DamagedLog, ARepeatedPositionIsSeen) {
-  const std::string again = entry(5, true);
-  damage(11, &again);
+  const std::string again = page({5, 5}, true);
+  damage(12, &again);
   expect_damage("record 11 has position 5 after 5");
 }
 TEST_F(DamagedLog, AnUnfinishedTransactionIsSeen) {
-  const std::string unfinished = entry(10, false);
+  const std::string unfinished = page({10, 10}, false);
   damage(20, &unfinished);
   expect_damage("unfinished");
 }
