@@ -1,18 +1,35 @@
 // The candidates every task runs.
 #include "daemon/learners.h"
 
+#include <utility>
+#include <vector>
+
 #include "models/baselines.h"
+#include "models/panel.h"
 #include "models/ridge.h"
 
 namespace accrete::daemon {
 
-models::Candidates make_candidates(TaskKind kind) {
-  models::Candidates candidates;
-  candidates.push_back(models::make_global_mean(kind));
-  candidates.push_back(models::make_last_label(kind));
-  candidates.push_back(models::make_running_mean(kind));
-  candidates.push_back(models::make_ridge(kind, models::RidgeOptions{}));
-  return candidates;
+std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind) {
+  models::Candidates plain;
+  plain.push_back(models::make_global_mean(kind));
+  plain.push_back(models::make_last_label(kind));
+  plain.push_back(models::make_running_mean(kind));
+  std::vector<std::unique_ptr<models::CandidateGroup>> groups;
+  if (kind == TaskKind::Multiclass) {
+    plain.push_back(models::make_ridge(kind, models::RidgeOptions{}));
+    return models::make_group(std::move(plain));
+  }
+  groups.push_back(models::make_group(std::move(plain)));
+  groups.push_back(models::make_panel(kind));
+  return models::join_groups(std::move(groups));
+}
+
+models::MixerOptions mixer_options(const models::CandidateGroup& learners) {
+  models::MixerOptions options;
+  for (std::size_t k = 0; k < learners.size(); ++k)
+    options.families.push_back(learners.family(k));
+  return options;
 }
 
 }  // namespace accrete::daemon

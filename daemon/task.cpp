@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "daemon/learners.h"
@@ -30,13 +31,13 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_
       world_(world),
       pending_max_(pending_max),
       features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
-      candidates_(make_candidates(plan_.kind)),
-      mixer_(
-          std::make_unique<models::Mixer>(plan_.kind, candidates_.size(), models::MixerOptions{})),
+      learners_(make_learners(plan_.kind)),
+      mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
+                                             mixer_options(*learners_))),
       pending_(plan_.name + "/pending/") {
-  for (const auto& candidate : candidates_)
-    names_.emplace_back(candidate->name());
-  metrics_.assign(candidates_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+  for (std::size_t k = 0; k < learners_->size(); ++k)
+    names_.emplace_back(learners_->name(k));
+  metrics_.assign(learners_->size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
 void Task::begin(TimeUs first) {
@@ -99,8 +100,26 @@ std::vector<double> Task::feature_values(std::uint32_t row, TimeUs at) {
   return values;
 }
 
-void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored) {
-  const std::size_t per_row = candidates_.size() + 1;
+/// The rows of a batch as the learners take them.
+class Task::Inputs {
+ public:
+  Inputs(const Task& task, std::span<const std::uint32_t> rows, const std::vector<float>& features,
+         std::size_t width)
+      : values_(features.begin(), features.end()) {
+    inputs_.reserve(rows.size());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      inputs_.push_back(
+          {std::span(values_).subspan(i * width, width), &task.known_history(rows[i])});
+    }
+  }
+  std::span<const models::Input> all() const { return inputs_; }
+
+ private:
+  std::vector<double> values_;
+  std::vector<models::Input> inputs_;
+};
+
+void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Asked asked, Scored& scored) {
   scored.rows.assign(rows.begin(), rows.end());
   scored.width = features_->width();
   scored.features.clear();
@@ -112,18 +131,26 @@ void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored)
     for (const double value : values)
       scored.features.push_back(static_cast<float>(value));
   }
+  const Inputs inputs(*this, rows, scored.features, scored.width);
+  if (asked == Asked::Tick) {
+    learners_->open_tick(inputs.all());
+    learners_dirty_ = true;
+  }
+  const std::size_t candidates = learners_->size();
+  const std::size_t per_row = candidates + 1;
   scored.outputs.resize(rows.size() * per_row);
-  const auto count = static_cast<std::ptrdiff_t>(rows.size());
-#pragma omp parallel for schedule(static) if (count >= 256)
-  for (std::ptrdiff_t r = 0; r < count; ++r) {
-    const auto i = static_cast<std::size_t>(r);
-    const float* begin = scored.features.data() + i * scored.width;
-    const std::vector<double> features(begin, begin + scored.width);
-    const models::Input input{features, &known_history(rows[i])};
-    models::Output* outputs = scored.outputs.data() + i * per_row;
-    for (std::size_t c = 0; c < candidates_.size(); ++c)
-      candidates_[c]->predict(input, outputs[c]);
-    mixer_->combine({outputs, candidates_.size()}, outputs[candidates_.size()]);
+  // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
+  constexpr std::size_t kChunk = 64;
+  const auto chunks = static_cast<std::ptrdiff_t>((rows.size() + kChunk - 1) / kChunk);
+#pragma omp parallel for schedule(static) if (chunks >= 4)
+  for (std::ptrdiff_t c = 0; c < chunks; ++c) {
+    const std::size_t first = static_cast<std::size_t>(c) * kChunk;
+    const std::size_t count = std::min(kChunk, rows.size() - first);
+    const auto outputs = std::span(scored.outputs).subspan(first * per_row, count * per_row);
+    learners_->predict(inputs.all().subspan(first, count), per_row, outputs);
+    for (std::size_t i = 0; i < count; ++i) {
+      mixer_->combine(outputs.subspan(i * per_row, candidates), outputs[i * per_row + candidates]);
+    }
   }
 }
 
@@ -138,11 +165,11 @@ std::string Task::entity_key(std::uint32_t row, TimeUs at) {
 }
 
 Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit) {
-  const std::size_t per_row = candidates_.size() + 1;
+  const std::size_t per_row = learners_->size() + 1;
   Prediction prediction;
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
     const models::Output* outputs = scored.outputs.data() + i * per_row;
-    const models::Output& mixed = outputs[candidates_.size()];
+    const models::Output& mixed = outputs[learners_->size()];
     const std::string key = entity_key(scored.rows[i], at);
     prediction = Prediction{};
     prediction.task = plan_.name;
@@ -162,7 +189,7 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
       prediction.low = mixed.value - half;
       prediction.high = mixed.value + half;
     }
-    for (std::size_t c = 0; c < candidates_.size(); ++c) {
+    for (std::size_t c = 0; c < learners_->size(); ++c) {
       const bool has_class = plan_.kind == TaskKind::Multiclass && top < outputs[c].classes.size();
       prediction.candidates.push_back(
           {names_[c], has_class ? outputs[c].classes[top] : outputs[c].value});
@@ -178,7 +205,7 @@ void Task::keep(const Scored& scored, TimeUs at, Trigger trigger) {
     shed_ += scored.rows.size();
     return;
   }
-  const std::size_t per_row = candidates_.size() + 1;
+  const std::size_t per_row = learners_->size() + 1;
   PendingBatch batch;
   batch.at = at;
   batch.due = shift(at, plan_.target.end_us);
@@ -221,7 +248,7 @@ Status Task::republish(TimeUs at, const Emit& emit) {
   }
   touched_.clear();
   Scored scored;
-  score(rows, at, scored);
+  score(rows, at, Asked::Rows, scored);
   return publish(scored, at, Trigger::Change, emit);
 }
 
@@ -236,21 +263,21 @@ Status Task::tick(TimeUs at, const Emit& emit) {
     late.push_back(row);
   }
   if (!late.empty()) {
-    score(late, at, scored);
+    score(late, at, Asked::Rows, scored);
     ACCRETE_DO(publish(scored, at, Trigger::Change, emit));
   }
   if (next_tick_ != at) return Ok{};
   next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
   if (at > frozen_after_) return Ok{};
   last_tick_ = at;
-  score(population(at), at, scored);
+  score(population(at), at, Asked::Tick, scored);
   keep(scored, at, Trigger::Tick);
   return publish(scored, at, Trigger::Tick, emit);
 }
 
 Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
   Scored scored;
-  score(rows, at, scored);
+  score(rows, at, Asked::Rows, scored);
   keep(scored, at, Trigger::Request);
   return publish(scored, at, Trigger::Request, emit);
 }
@@ -262,7 +289,7 @@ Status Task::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit&
     if (version && !version->deleted) valid.push_back(row);
   }
   Scored scored;
-  score(valid, at, scored);
+  score(valid, at, Asked::Rows, scored);
   return publish(scored, at, Trigger::Query, emit);
 }
 
@@ -278,41 +305,47 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
   while (!pending_.empty() && pending_.next_due() <= at) {
     ACCRETE_TRY(const PendingBatch batch, pending_.pop(state));
     if (batch.due > frozen_after_) continue;
-    std::vector<std::pair<std::size_t, double>> learnt;
+    const bool teaches = batch.trigger == Trigger::Tick;
+    std::vector<double> labels(batch.rows.size(), std::numeric_limits<double>::quiet_NaN());
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {
-      const NodeId entity{plan_.entity, batch.rows[i]};
-      const auto label = world_.windows->label(plan_, entity, batch.at);
+      const auto label =
+          world_.windows->label(plan_, NodeId{plan_.entity, batch.rows[i]}, batch.at);
       if (!label) continue;
       grade(batch, i, *label, sink);
-      if (batch.trigger == Trigger::Tick) learnt.emplace_back(i, label_value(*label));
+      if (teaches) labels[i] = label_value(*label);
     }
-    if (batch.trigger != Trigger::Tick || learnt.empty()) continue;
-    std::vector<std::uint32_t> rows;
-    std::vector<double> labels;
-    for (const auto& [i, value] : learnt) {
-      const float* begin = batch.features.data() + i * batch.width;
-      const std::vector<double> features(begin, begin + batch.width);
-      const models::Input input{features, &known_history(batch.rows[i])};
-      for (auto& candidate : candidates_)
-        candidate->learn(input, value, 1.0);
-      history(batch.rows[i]).learn(plan_.kind, value);
-      rows.push_back(batch.rows[i]);
-      labels.push_back(value);
-      dirty_histories_.insert(batch.rows[i]);
-      ++labels_;
-    }
-    features_->mature(rows, labels, batch.due);
-    for (auto& candidate : candidates_)
-      candidate->settle();
-    mixer_->settle();
-    learners_dirty_ = true;
+    if (teaches) learn(batch, labels);
   }
   return Ok{};
 }
 
+void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
+  std::vector<std::uint32_t> rows;
+  std::vector<double> known;
+  for (std::size_t i = 0; i < batch.rows.size(); ++i) {
+    if (std::isnan(labels[i])) continue;
+    rows.push_back(batch.rows[i]);
+    known.push_back(labels[i]);
+  }
+  if (rows.empty()) return;
+  {
+    const Inputs inputs(*this, batch.rows, batch.features, batch.width);
+    const std::vector<double> weights(batch.rows.size(), 1.0);
+    learners_->learn(inputs.all(), labels, weights);
+  }
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    history(rows[i]).learn(plan_.kind, known[i]);
+    dirty_histories_.insert(rows[i]);
+  }
+  labels_ += rows.size();
+  features_->mature(rows, known, batch.due);
+  mixer_->settle();
+  learners_dirty_ = true;
+}
+
 void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& label,
                  FoldSink& sink) {
-  const std::size_t per_row = candidates_.size() + 1;
+  const std::size_t per_row = learners_->size() + 1;
   std::vector<models::Output> outputs(per_row);
   const double* kept = batch.outputs.data() + i * per_row * batch.classes;
   for (std::size_t c = 0; c < per_row; ++c) {
@@ -325,7 +358,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   const double value = label_value(label);
   const std::string key = entity_key(batch.rows[i], batch.at);
   if (batch.trigger == Trigger::Tick) {
-    mixer_->grade({outputs.data(), candidates_.size()}, value);
+    mixer_->grade({outputs.data(), learners_->size()}, value);
     for (std::size_t c = 0; c < per_row; ++c)
       metrics_[c].add(outputs[c], value);
     sink.label({&plan_, batch.at, key, value, label.text});
@@ -333,8 +366,8 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   sink.graded({&plan_,
                batch.at,
                batch.trigger,
-               {outputs.data(), candidates_.size()},
-               &outputs[candidates_.size()],
+               {outputs.data(), learners_->size()},
+               &outputs[learners_->size()],
                value});
 }
 

@@ -92,11 +92,15 @@ class Task {
 
  private:
   struct Scored;
-  void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
+  class Inputs;
+  enum class Asked : std::uint8_t { Tick, Rows };  ///< the whole population, or some rows
+  void score(std::span<const std::uint32_t> rows, TimeUs at, Asked asked, Scored& scored);
   Status publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit);
   void keep(const Scored& scored, TimeUs at, Trigger trigger);
   bool eligible(std::uint32_t row, TimeUs at);
   void grade(const PendingBatch& batch, std::size_t i, const WindowValue& label, FoldSink& sink);
+  /// Labels by row of the batch, NaN where there is none.
+  void learn(const PendingBatch& batch, std::span<const double> labels);
   double label_value(const WindowValue& label);
   models::LabelHistory& history(std::uint32_t row);
   const models::LabelHistory& known_history(std::uint32_t row) const;
@@ -109,7 +113,7 @@ class Task {
   TaskWorld world_;
   std::size_t pending_max_;
   std::unique_ptr<FeatureSource> features_;
-  models::Candidates candidates_;
+  std::unique_ptr<models::CandidateGroup> learners_;
   std::unique_ptr<models::Mixer> mixer_;
   std::vector<models::Prequential> metrics_;
   std::vector<std::string> names_;        // of candidates

@@ -48,8 +48,7 @@ void Task::save_learners(std::string& out) const {
   writer.put(static_cast<std::uint64_t>(class_names_.size()));
   for (const std::string& name : class_names_)
     writer.put_text(name);
-  for (const auto& candidate : candidates_)
-    put_saved(writer, *candidate);
+  put_saved(writer, *learners_);
   put_saved(writer, *mixer_);
   for (const auto& metrics : metrics_)
     put_saved(writer, metrics);
@@ -63,8 +62,7 @@ Status Task::load_learners(std::string_view bytes) {
     class_names_.emplace_back(reader.get_text());
     class_index_.emplace(class_names_.back(), static_cast<std::uint32_t>(k));
   }
-  for (auto& candidate : candidates_)
-    ACCRETE_DO(candidate->load(reader.get_text()));
+  ACCRETE_DO(learners_->load(reader.get_text()));
   ACCRETE_DO(mixer_->load(reader.get_text()));
   for (auto& metrics : metrics_)
     ACCRETE_DO(metrics.load(reader.get_text()));

@@ -114,4 +114,7 @@ class CandidateGroup {
 /// Candidates that need no tick as a group: rows are learnt one by one, then settled.
 std::unique_ptr<CandidateGroup> make_group(Candidates candidates);
 
+/// Several groups as one: their candidates in this order, families numbered apart.
+std::unique_ptr<CandidateGroup> join_groups(std::vector<std::unique_ptr<CandidateGroup>> groups);
+
 }  // namespace accrete::models
