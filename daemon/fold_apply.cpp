@@ -52,7 +52,7 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
 Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   const store::Version version{time, ordinal, false};
-  synthesis_->changing(node, newest);
+  synthesis_->changing(node, newest, time);
   graph_->put_version(node, version);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (!newest || newest->deleted) {
@@ -153,7 +153,7 @@ void Fold::relink(NodeId node, const store::Version& previous, const store::Vers
 void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   if (!newest || newest->deleted) return;
-  synthesis_->changing(node, newest);
+  synthesis_->changing(node, newest, time);
   if (const auto& relations = relations_of_child_[node.table.value]; !relations.empty()) {
     const RowContent* row = rows_->content(node, *newest);
     const std::vector<Value> cells = row == nullptr ? std::vector<Value>() : row->cells;

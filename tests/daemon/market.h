@@ -83,8 +83,8 @@ inline const std::map<std::string, std::vector<std::string>> kColumns = {
     {"regions", {"id"}},
     {"customers", {"id", "region", "city"}},
     {"shops", {"id"}},
-    {"products", {"id"}},
-    {"sessions", {"id", "customer", "shop", "at"}},
+    {"products", {"id", "size", "family"}},
+    {"sessions", {"id", "customer", "shop", "pages", "at"}},
     {"orders", {"id", "session", "product", "price", "kind", "note", "at"}},
     {"notes", {"id", "product", "stars"}},
 };
@@ -102,8 +102,8 @@ class Market {
       put(rows, "regions", i, {}, kTimeMin);
     for (int i = 0; i < 3; ++i)
       put(rows, "shops", i, {}, kTimeMin);
-    for (int i = 0; i < 12; ++i)
-      put(rows, "products", i, {}, kTimeMin);
+    for (int i = 0; i < 24; ++i)
+      put(rows, "products", i, product_cells(), kTimeMin);
     for (int i = 0; i < 15; ++i)
       put(rows, "customers", i, {{"region", some(4)}, {"city", text(i % 3 == 0)}}, kTimeMin);
     finish(std::move(rows));
@@ -135,11 +135,18 @@ class Market {
     stream.push_back(std::move(transaction));
   }
 
+  Cells product_cells() {
+    Cells cells;
+    cells["size"] = one_in(7) ? Value::null() : some(40);
+    cells["family"] = one_in(9) ? Value::null() : Value::of_text(one_in(2) ? "tool" : "toy");
+    return cells;
+  }
+
   Cells order_cells() {
     static const char* const kNotes[] = {"", "please", "do not bend", "leave it at the door"};
     Cells cells;
     cells["session"] = one_in(15) ? Value::null() : some(sessions_ + 2);  // some come later
-    cells["product"] = one_in(20) ? Value::null() : some(12);
+    cells["product"] = one_in(20) ? Value::null() : some(26);
     cells["price"] = one_in(8) ? Value::null() : Value::of_real(100 * rng_.uniform());
     cells["kind"] = one_in(9) ? Value::null() : Value::of_text(one_in(3) ? "gift" : "own");
     // Many different texts, so that their length is what counts.
@@ -205,13 +212,13 @@ class Market {
   void change(Transaction& transaction) {
     const auto order = static_cast<std::int64_t>(rng_.below(orders_ + 1));
     const auto session = static_cast<std::int64_t>(rng_.below(sessions_ + 1));
-    switch (rng_.below(18)) {
+    switch (rng_.below(22)) {
       case 0: {
         update(transaction, "orders", order, {{"price", Value::of_real(100 * rng_.uniform())}});
         return;
       }
       case 1:
-        update(transaction, "orders", order, {{"product", some(12)}, {"session", some(sessions_)}});
+        update(transaction, "orders", order, {{"product", some(26)}, {"session", some(sessions_)}});
         return;
       case 2:
         remove(transaction, "orders", order);
@@ -234,12 +241,22 @@ class Market {
       case 9: {
         const auto note = static_cast<std::int64_t>(rng_.below(400));
         if (one_in(9)) return remove(transaction, "notes", note);
-        return put(transaction, "notes", note, {{"product", some(12)}, {"stars", some(6)}},
+        return put(transaction, "notes", note, {{"product", some(26)}, {"stars", some(6)}},
                    kTimeMin);
       }
       case 8:
         put(transaction, "sessions", static_cast<std::int64_t>(sessions_++),
-            {{"customer", some(15)}, {"shop", some(3)}}, some_time());
+            {{"customer", some(15)}, {"shop", some(3)}, {"pages", some(30)}}, some_time());
+        return;
+      case 10:
+        update(transaction, "products", static_cast<std::int64_t>(rng_.below(25)), product_cells());
+        return;
+      case 11:
+        update(transaction, "sessions", session, {{"pages", some(30)}});
+        return;
+      case 12:
+        if (one_in(9)) remove(transaction, "products", static_cast<std::int64_t>(rng_.below(24)));
+        if (one_in(9)) put(transaction, "products", 24, product_cells(), kTimeMin);
         return;
       default:
         put(transaction, "orders", static_cast<std::int64_t>(orders_++), order_cells(),

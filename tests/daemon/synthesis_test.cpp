@@ -101,6 +101,22 @@ class Oracle {
     return found ? found->row : 0xFFFF'FFFF;
   }
 
+  /// What a row named by `parent` was at a time; rows without a time see what was always there.
+  Cells then(const std::string& table, const Value& parent, double time) {
+    if (parent.is_null()) return {};
+    const auto& rows = market_.tables.at(table);
+    const auto found = rows.find(parent.integer);
+    if (found == rows.end()) return {};
+    const TimeUs at = std::isnan(time) ? kTimeMin : TimeUs{static_cast<std::int64_t>(time)};
+    const ShadowRow::Version* valid = nullptr;
+    for (const auto& version : found->second.versions) {
+      if (version.from <= at && (valid == nullptr || version.from >= valid->from)) {
+        valid = &version;
+      }
+    }
+    return valid == nullptr || valid->deleted ? Cells{} : valid->cells;
+  }
+
   const Row* find(const std::string& table, const Value& id) {
     if (id.is_null()) return nullptr;
     if (by_id_[table].empty()) {
@@ -121,15 +137,15 @@ class Oracle {
     return parent == nullptr ? Value::null() : follow(*parent, rest);
   }
 
-  /// The key an entity reads; -1: none.
-  std::int64_t key_of(const std::string& table, std::int64_t entity, const std::string& name) {
-    if (name.empty() || name == "all") return entity;
+  /// The key an entity reads, as text; "": none.
+  std::string key_of(const std::string& table, std::int64_t entity, const std::string& name) {
+    if (name.empty() || name == "all") return std::to_string(entity);
     std::string way;
     const std::string first = split(name, ".", way);
     if (!first.starts_with("newest ")) {
       const Row* row = find(table, Value::of_integer(entity));
       const Value key = row == nullptr ? Value::null() : follow(*row, way);
-      return key.is_null() ? -1 : key.integer;
+      return key.is_null() ? "" : value_text(key);
     }
     const std::string child = first.substr(std::string("newest ").size());
     const std::string column = table.substr(0, table.size() - 1);
@@ -139,15 +155,16 @@ class Oracle {
       if (!parent.is_null() && parent.integer == entity) newest = &row;
     }
     const Value key = newest == nullptr ? Value::null() : follow(*newest, way);
-    return key.is_null() ? -1 : key.integer;
+    return key.is_null() ? "" : value_text(key);
   }
 
   /// Oldest first; without a way: all.
-  std::vector<Row> rows_of(const std::string& table, const std::string& way, std::int64_t key) {
+  std::vector<Row> rows_of(const std::string& table, const std::string& way,
+                           const std::string& key) {
     std::vector<Row> rows;
     for (const Row& row : rows_[table]) {
       const Value end = way.empty() ? Value::null() : follow(row, way);
-      if (way.empty() || (!end.is_null() && end.integer == key)) rows.push_back(row);
+      if (way.empty() || (!end.is_null() && value_text(end) == key)) rows.push_back(row);
     }
     return rows;
   }
@@ -182,6 +199,11 @@ class Oracle {
 
   double cell(const std::string& table, const std::string& column, const Row& row) {
     std::string rest;
+    if (const std::string named = split(column, ".", rest); !rest.empty()) {
+      Row parent;
+      parent.cells = then(named + "s", row.cells.at(named), row.time);
+      return parent.cells.empty() ? kNaN : cell(named + "s", rest, parent);
+    }
     if (column.starts_with("row of ")) {
       const Value& price = row.cells.at("price");
       return price.is_null() ? kNaN : price.real > 50 ? 1 : 0;
@@ -278,7 +300,7 @@ std::size_t compare(const Market& market, World& world, double days_later) {
     const double unit = (products ? 3.0 : 20.0) / 32 * static_cast<double>(kDayUs);
     const std::string middle = products ? "half-life 16 days" : "half-life 256 days";
     const auto names = task->features().names();
-    for (std::int64_t id = 0; id < (products ? 12 : 15); id += 2) {
+    for (std::int64_t id = 0; id < (products ? 24 : 15); id += 2) {
       std::string key;
       append_key(key, Value::of_integer(id));
       const auto node = world.fold().graph().find(task->plan().entity, key);
@@ -327,6 +349,11 @@ TEST(Synthesis, EqualsSumsOverTheRowsAsTheyAre) {
           "orders.kind = gift by product, newest", "orders.price is null by product, newest",
           "orders.length of note of all, mean, half-life 4 days",
           "notes.stars by product, mean, ever",
+          "orders.product.size by session.customer of newest orders.session.customer, mean, "
+          "half-life 4 days",
+          "orders.session.pages by product, newest",
+          "orders.product.family = toy of all, mean, half-life 4 days",
+          "orders.price by product.family of products.family, mean, half-life 4 days",
           "log count of orders.session.customer of newest "
           "orders.session.customer, ever"}) {
       EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
