@@ -57,21 +57,9 @@ class SynthesisFeatures final : public FeatureSource {
         unit_us_(static_cast<double>(window_us(plan)) / kUnitsPerWindow),
         known_(synthesis.plan().sources.size(), 0),
         priors_(synthesis.plan().sources.size()) {
-    for (std::size_t k = 0; k < keys_.size(); ++k) {
-      const bool ordered = keys_[k].way != KeyPlan::Way::Everything;
-      labels_.emplace_back(synthesis.plan().half_lives_us, kLabelColumns, 0, ordered);
-      label_pages_.emplace_back(plan.name + "/labels/" + std::to_string(k) + "/",
-                                labels_.back().size(), synthesis.budget());
-    }
     append({Run::Kind::Season, 0, 0, 0, 0});
-    for (std::size_t k = 0; k < keys_.size(); ++k) {
-      const auto key = static_cast<std::uint16_t>(k);
-      for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
-        append({Run::Kind::Header, key, static_cast<std::uint16_t>(s), 0, 0});
-      }
-      append({Run::Kind::LabelHeader, key, 0, 0, 0});
-      append({Run::Kind::LabelColumns, key, 0, 0, kLabelColumns});
-    }
+    for (std::size_t k = 0; k < keys_.size(); ++k)
+      add_key(k);
   }
 
   void observe(std::span<const Value> cells) override {
@@ -110,6 +98,9 @@ class SynthesisFeatures final : public FeatureSource {
     runs_.push_back(run);
     width_ += width_of(run);
   }
+  void add_label_states(std::size_t key);
+  void add_key(std::size_t key);
+  void add_columns(std::size_t source, std::size_t width);
   void grow();
   std::uint32_t resolve(const KeyPlan& key, std::uint32_t entity) const;
   void resolve_all(std::uint32_t entity);
@@ -172,19 +163,50 @@ std::size_t SynthesisFeatures::width_of(const Run& run) const {
   return 0;
 }
 
-/// Give the columns that came since the last call their positions, in the order they came.
+void SynthesisFeatures::add_label_states(std::size_t key) {
+  const bool ordered = keys_[key].way != KeyPlan::Way::Everything;
+  labels_.emplace_back(synthesis_.plan().half_lives_us, kLabelColumns, 0, ordered);
+  label_pages_.emplace_back(task_ + "/labels/" + std::to_string(key) + "/", labels_.back().size(),
+                            synthesis_.budget());
+}
+
+void SynthesisFeatures::add_key(std::size_t key) {
+  add_label_states(key);
+  const auto k = static_cast<std::uint16_t>(key);
+  for (std::size_t s = 0; s < keys_[key].streams.size(); ++s) {
+    append({Run::Kind::Header, k, static_cast<std::uint16_t>(s), 0, 0});
+  }
+  append({Run::Kind::LabelHeader, k, 0, 0, 0});
+  append({Run::Kind::LabelColumns, k, 0, 0, kLabelColumns});
+  for (std::size_t s = 0; s < keys_[key].streams.size(); ++s) {
+    const std::size_t known = known_[stream_plan(keys_[key].streams[s]).source];
+    if (known == 0) continue;
+    append({Run::Kind::Columns, k, static_cast<std::uint16_t>(s), 0,
+            static_cast<std::uint32_t>(known)});
+  }
+}
+
+void SynthesisFeatures::add_columns(std::size_t source, std::size_t width) {
+  for (std::size_t k = 0; k < labels_.size(); ++k) {
+    for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
+      if (stream_plan(keys_[k].streams[s]).source != source) continue;
+      append({Run::Kind::Columns, static_cast<std::uint16_t>(k), static_cast<std::uint16_t>(s),
+              static_cast<std::uint32_t>(known_[source]), static_cast<std::uint32_t>(width)});
+    }
+  }
+  known_[source] = width;
+}
+
+/// Give what came since the last call its positions, in the order it came.
 void SynthesisFeatures::grow() {
   const auto& growth = synthesis_.growth();
   for (; grown_ < growth.size(); ++grown_) {
-    const auto [source, width] = growth[grown_];
-    for (std::size_t k = 0; k < keys_.size(); ++k) {
-      for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
-        if (stream_plan(keys_[k].streams[s]).source != source) continue;
-        append({Run::Kind::Columns, static_cast<std::uint16_t>(k), static_cast<std::uint16_t>(s),
-                static_cast<std::uint32_t>(known_[source]), static_cast<std::uint32_t>(width)});
-      }
+    const Synthesis::Growth& come = growth[grown_];
+    if (come.kind == Synthesis::Growth::Kind::Columns) {
+      add_columns(come.source, come.value);
+    } else if (synthesis_.plan().sources[come.source].table == entity_) {
+      add_key(labels_.size());
     }
-    known_[source] = width;
   }
 }
 
@@ -220,6 +242,7 @@ void SynthesisFeatures::resolve_all(std::uint32_t entity) {
 void SynthesisFeatures::mature(std::span<const std::uint32_t> rows, std::span<const double> labels,
                                TimeUs at) {
   if (rows.empty()) return;
+  grow();
   double sum = 0;
   for (const double label : labels)
     sum += label;
@@ -228,7 +251,7 @@ void SynthesisFeatures::mature(std::span<const std::uint32_t> rows, std::span<co
     resolve_all(rows[i]);
     const double values[kLabelColumns] = {labels[i], labels[i] - mean};
     ++label_number_;
-    for (std::size_t k = 0; k < keys_.size(); ++k) {
+    for (std::size_t k = 0; k < labels_.size(); ++k) {
       if (key_rows_[k] == Synthesis::kNoKey) continue;
       double* state = label_pages_[k].touch(key_rows_[k]);
       if (state == nullptr) continue;
@@ -444,6 +467,14 @@ Status SynthesisFeatures::load(store::State& state) {
   label_number_ = reader.get<std::uint64_t>();
   for (std::size_t& known : known_)
     known = reader.get<std::uint64_t>();
+  if (grown_ > synthesis_.growth().size()) return corrupt;
+  // Every key has label states, those of attributes since the attribute came.
+  for (std::size_t i = 0; i < grown_; ++i) {
+    const Synthesis::Growth& come = synthesis_.growth()[i];
+    const bool key = come.kind == Synthesis::Growth::Kind::Attribute &&
+                     synthesis_.plan().sources[come.source].table == entity_;
+    if (key) add_label_states(labels_.size());
+  }
   runs_.clear();
   width_ = 0;
   const auto runs = reader.get<std::uint64_t>();
@@ -455,7 +486,7 @@ Status SynthesisFeatures::load(store::State& state) {
     run.begin = reader.get<std::uint32_t>();
     run.end = reader.get<std::uint32_t>();
     const bool of_stream = run.kind == Run::Kind::Header || run.kind == Run::Kind::Columns;
-    if (run.kind > Run::Kind::Row || run.key >= keys_.size() || run.end < run.begin ||
+    if (run.kind > Run::Kind::Row || run.key >= labels_.size() || run.end < run.begin ||
         (of_stream && run.stream >= keys_[run.key].streams.size())) {
       return corrupt;
     }
@@ -463,8 +494,7 @@ Status SynthesisFeatures::load(store::State& state) {
   }
   for (AggregatePages& pages : label_pages_)
     ACCRETE_DO(pages.load(state, reader.get<std::uint8_t>() != 0));
-  if (!reader.done() || grown_ > synthesis_.growth().size()) return corrupt;
-  return Ok{};
+  return reader.done() ? Status(Ok{}) : Status(corrupt);
 }
 
 }  // namespace

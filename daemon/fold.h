@@ -126,8 +126,14 @@ class Fold {
   void truncate(TableId table, Ordinal ordinal, TimeUs time);
   std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);
   void touch_parent(NodeId parent);
-  void link_parents(NodeId node, TimeUs time);
-  void relink(NodeId node, const store::Version& previous, TimeUs time);
+  struct Place {
+    std::vector<std::optional<NodeId>> parents;  // by foreign key
+    std::optional<TimeUs> time;                  // of its own
+  };
+  Place place_of(TableId table, std::span<const Value> cells);
+  Place place_of(NodeId node, const store::Version& version);
+  void link_parents(NodeId node, const store::Version& version);
+  void relink(NodeId node, const store::Version& previous, const store::Version& version);
 
   struct PendingRequest {
     Ordinal ordinal;

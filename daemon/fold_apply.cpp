@@ -52,17 +52,14 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
 Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   const store::Version version{time, ordinal, false};
-  synthesis_->changing(node, newest);
-  if (!newest || newest->deleted) {
-    graph_->put_version(node, version);
-    link_parents(node, time);
-  } else if (newest->from <= time) {
-    relink(node, *newest, time);
-    graph_->put_version(node, version);
-  } else {
-    graph_->put_version(node, version);  // late: the edges follow the newest version
-  }
+  synthesis_->changing(node, newest, time);
+  graph_->put_version(node, version);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
+  if (!newest || newest->deleted) {
+    link_parents(node, version);
+  } else if (newest->from <= time) {
+    relink(node, *newest, version);
+  }  // else it is late: the edges follow the newest version
   if (!tasks_of_entity_[node.table.value].empty()) {
     const RowContent* row = rows_->content(node, version);
     for (const std::size_t task : tasks_of_entity_[node.table.value]) {
@@ -92,46 +89,62 @@ void Fold::touch_parent(NodeId parent) {
   }
 }
 
-void Fold::link_parents(NodeId node, TimeUs time) {
-  for (const RelationId id : relations_of_child_[node.table.value]) {
-    const Relation& relation = schema_.relations()[id.value];
-    if (const auto parent = parent_of(relation, cells_)) {
-      graph_->link(id, *parent, node, time);
-      touch_parent(*parent);
-    }
+/// Where a row hangs by these cells.
+Fold::Place Fold::place_of(TableId table_id, std::span<const Value> cells) {
+  const Table& table = schema_.table(table_id);
+  Place place;
+  for (const RelationId id : relations_of_child_[table_id.value]) {
+    place.parents.push_back(parent_of(schema_.relations()[id.value], cells));
+  }
+  if (table.time && table.time->value < cells.size()) {
+    place.time = value_time(cells[table.time->value], table.time_unit);
+  }
+  return place;
+}
+
+/// The same for the version just put, whose cells are at hand but for those it leaves unchanged.
+Fold::Place Fold::place_of(NodeId node, const store::Version& version) {
+  const bool whole = std::none_of(cells_.begin(), cells_.end(), [](const Value& cell) {
+    return cell.kind == ValueKind::Unchanged;
+  });
+  if (whole || relations_of_child_[node.table.value].empty()) return place_of(node.table, cells_);
+  const RowContent* row = rows_->content(node, version);
+  return place_of(node.table, row == nullptr ? std::span<const Value>() : std::span(row->cells));
+}
+
+void Fold::link_parents(NodeId node, const store::Version& version) {
+  const auto& relations = relations_of_child_[node.table.value];
+  const Place place = place_of(node, version);
+  for (std::size_t i = 0; i < relations.size(); ++i) {
+    const auto& parent = place.parents[i];
+    if (!parent) continue;
+    graph_->link(relations[i], *parent, node, version.from);
+    touch_parent(*parent);
   }
 }
 
 /// An update: an edge whose foreign key (or whose row's event time) changed ends, and the new one
 /// begins when the change takes effect, so that no reading as of an earlier time sees it.
-void Fold::relink(NodeId node, const store::Version& previous, TimeUs time) {
+void Fold::relink(NodeId node, const store::Version& previous, const store::Version& version) {
   const auto& relations = relations_of_child_[node.table.value];
   if (relations.empty()) return;
+  const Place place = place_of(node, version);
   const RowContent* old_row = rows_->content(node, previous);
   if (old_row == nullptr) return;
-  const std::vector<Value> old_cells = old_row->cells;
-  const Table& table = schema_.table(node.table);
-  const bool retimed = table.time && cells_[table.time->value].kind != ValueKind::Unchanged &&
-                       table.time->value < old_cells.size() &&
-                       !(cells_[table.time->value] == old_cells[table.time->value]);
-  for (const RelationId id : relations) {
-    const Relation& relation = schema_.relations()[id.value];
-    const auto old_parent = parent_of(relation, old_cells);
-    const ForeignKey& foreign = table.foreign_keys[relation.foreign_key];
-    const bool unchanged = std::all_of(
-        foreign.columns.begin(), foreign.columns.end(),
-        [&](ColumnId column) { return cells_[column.value].kind == ValueKind::Unchanged; });
-    const auto parent = unchanged ? old_parent : parent_of(relation, cells_);
-    if (parent == old_parent && !retimed) {
+  const Place old_place = place_of(node.table, old_row->cells);
+  for (std::size_t i = 0; i < relations.size(); ++i) {
+    const auto& parent = place.parents[i];
+    const auto& old_parent = old_place.parents[i];
+    if (parent == old_parent && place.time == old_place.time) {
       if (parent) touch_parent(*parent);
       continue;
     }
     if (old_parent) {
-      graph_->unlink(id, *old_parent, node, time);
+      graph_->unlink(relations[i], *old_parent, node, version.from);
       touch_parent(*old_parent);
     }
     if (parent) {
-      graph_->link(id, *parent, node, time);
+      graph_->link(relations[i], *parent, node, version.from);
       touch_parent(*parent);
     }
   }
@@ -140,7 +153,7 @@ void Fold::relink(NodeId node, const store::Version& previous, TimeUs time) {
 void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   if (!newest || newest->deleted) return;
-  synthesis_->changing(node, newest);
+  synthesis_->changing(node, newest, time);
   if (const auto& relations = relations_of_child_[node.table.value]; !relations.empty()) {
     const RowContent* row = rows_->content(node, *newest);
     const std::vector<Value> cells = row == nullptr ? std::vector<Value>() : row->cells;

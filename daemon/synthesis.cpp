@@ -1,7 +1,7 @@
 // Aggregates of all tasks: what rows say, what is stored, what readers see.
 #include "daemon/synthesis.h"
 
-#include <cmath>
+#include <algorithm>
 #include <limits>
 
 #include "proto/bytes.h"
@@ -11,16 +11,11 @@ namespace {
 
 using store::Section;
 
-constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::string_view kBlob = "/synthesis/columns";
-constexpr std::size_t kNotedMax = 4096;  // rows noted before they are settled
+constexpr std::size_t kColumnsMax = 512;  // of one table's aggregates
 
 std::string prefix_of(const char* kind, std::size_t number) {
   return std::string("/synthesis/") + kind + "/" + std::to_string(number) + "/";
-}
-
-std::uint64_t key_of(NodeId node) {
-  return std::uint64_t{node.table.value} << 32 | node.row;
 }
 
 }  // namespace
@@ -32,16 +27,45 @@ Synthesis::Synthesis(const std::vector<TaskPlan>& tasks, const World& world, std
   for (std::size_t s = 0; s < plan_.sources.size(); ++s) {
     const SourcePlan& source = plan_.sources[s];
     by_table_[source.table.value] = s;
-    sources_.push_back({models::AggregateColumns(source.expressions.size()), {}, 0, false});
-    if (!source.expressions.empty()) growth_.emplace_back(s, source.expressions.size());
+    sources_.emplace_back();
+    sources_.back().columns = models::AggregateColumns(source.expressions.size());
+    if (source.expressions.empty()) continue;
+    add_parts(s, 0);
+    growth_.push_back({Growth::Kind::Columns, s, source.expressions.size()});
   }
-  for (std::size_t s = 0; s < plan_.streams.size(); ++s) {
+  make_streams(0);
+}
+
+/// Streams and hops of the plan that are not there yet.
+void Synthesis::make_streams(std::size_t first) {
+  for (std::size_t s = first; s < plan_.streams.size(); ++s) {
     models::AggregateForm form = make_form(s);
     const std::size_t stride = form.size();
     streams_.push_back({std::move(form), AggregatePages(prefix_of("stream", s), stride, budget_)});
   }
-  for (std::size_t h = 0; h < plan_.hops.size(); ++h) {
+  for (std::size_t h = hops_.size(); h < plan_.hops.size(); ++h) {
     hops_.emplace_back(prefix_of("hop", h), 1, budget_);
+  }
+}
+
+void Synthesis::add_attribute(std::size_t source, ColumnId column) {
+  const std::size_t first = plan_.add_attribute(source, column, *world_.schema);
+  sources_[source].groups.emplace_back();
+  make_streams(first);
+}
+
+/// Positions for the columns of a source's own rows (join 0) or of a join that have none yet.
+void Synthesis::add_parts(std::size_t source, std::size_t join) {
+  auto& parts = sources_[source].parts;
+  const auto& columns = join == 0 ? sources_[source].columns
+                                  : sources_[plan_.sources[source].joins[join - 1].source].columns;
+  std::size_t known = 0;
+  for (const Part& part : parts) {
+    if (part.join == join) known = std::max<std::size_t>(known, part.index + 1U);
+  }
+  for (std::size_t c = known; c < columns.width() && parts.size() < kColumnsMax; ++c) {
+    if (join > 0 && !columns.is_shared(c)) continue;
+    parts.push_back({static_cast<std::uint16_t>(join), static_cast<std::uint16_t>(c)});
   }
 }
 
@@ -55,81 +79,8 @@ models::AggregateForm Synthesis::make_form(std::size_t stream) const {
   std::vector<double> lives = plan_.half_lives_us;
   if (!source.timed) lives = {std::numeric_limits<double>::infinity()};
   const std::size_t links = plan.ordered() ? source.links.size() : 0;
-  return models::AggregateForm(std::move(lives), sources_[plan.source].columns.width(), links,
+  return models::AggregateForm(std::move(lives), sources_[plan.source].parts.size(), links,
                                plan.ordered());
-}
-
-double Synthesis::time_of(const Table& table, const RowContent& row, TimeUs from) const {
-  if (!table.time) return kMissing;
-  const auto own = value_time(row.at(*table.time), table.time_unit);
-  if (!own || *own == kTimeMin) return kMissing;
-  return static_cast<double>(std::min(*own, from).value);
-}
-
-void Synthesis::facts_of(std::size_t source, NodeId node,
-                         const std::optional<store::Version>& newest, Facts& facts) {
-  facts.valid = false;
-  if (!newest || newest->deleted) return;
-  const RowContent* row = world_.rows->content(node, *newest);
-  if (row == nullptr) return;
-  const Table& table = world_.schema->table(node.table);
-  const SourcePlan& plan = plan_.sources[source];
-  facts.valid = true;
-  facts.time = time_of(table, *row, newest->from);
-  facts.values.resize(sources_[source].columns.width());
-  sources_[source].columns.encode(row->cells, facts.values);
-  for (std::size_t e = 0; e < plan.expressions.size(); ++e) {
-    facts.values[e] = world_.windows->row_value(plan.expressions[e].task, *row).value_or(kMissing);
-  }
-  facts.parents.assign(table.foreign_keys.size(), kNoKey);
-  for (std::size_t f = 0; f < table.foreign_keys.size(); ++f) {
-    const ForeignKey& foreign = table.foreign_keys[f];
-    key_.clear();
-    bool whole = true;
-    for (const ColumnId column : foreign.columns) {
-      const Value& cell = row->at(column);
-      whole = whole && !cell.is_null() && cell.kind != ValueKind::Unchanged;
-      if (whole) append_key(key_, cell);
-    }
-    if (!whole) continue;
-    const auto parent = world_.graph->find(foreign.parent, key_);
-    if (parent) facts.parents[f] = parent->row;
-  }
-}
-
-void Synthesis::facts_now(std::size_t source, NodeId node, Facts& facts) {
-  facts_of(source, node, world_.graph->newest_version(node), facts);
-}
-
-/// The row's entry, new if it had none: then its facts are to be filled in. nullptr: it had one.
-Synthesis::Entry* Synthesis::note(NodeId node) {
-  if (!noted_.emplace(key_of(node), used_).second) return nullptr;
-  if (used_ == entries_.size()) entries_.emplace_back();
-  Entry& entry = entries_[used_++];
-  entry.node = node;
-  entry.before.row = node.row;
-  entry.after.row = node.row;
-  entry.before.facts.valid = false;
-  entry.after.facts.valid = false;
-  entry.is_new = false;
-  return &entry;
-}
-
-void Synthesis::note_unchanged(NodeId node) {
-  Entry* entry = note(node);
-  if (entry == nullptr) return;
-  facts_now(*by_table_[node.table.value], node, entry->before.facts);
-  entry->after.facts = entry->before.facts;
-}
-
-void Synthesis::changing(NodeId node, const std::optional<store::Version>& newest) {
-  const auto source = by_table_[node.table.value];
-  if (!source) return;
-  if (used_ >= kNotedMax) settle();
-  Entry* entry = note(node);
-  if (entry == nullptr) return;
-  entry->is_new = !newest;
-  facts_of(*source, node, newest, entry->before.facts);
 }
 
 std::uint32_t Synthesis::hop(std::size_t hop, std::uint32_t row) const {
@@ -145,14 +96,26 @@ void Synthesis::means(std::size_t source, std::size_t life, std::vector<double>&
 }
 
 std::vector<std::string> Synthesis::column_names(std::size_t source) const {
-  std::vector<std::string> names;
   const SourcePlan& plan = plan_.sources[source];
+  const Table& table = world_.schema->table(plan.table);
+  std::vector<std::vector<std::string>> names(1 + plan.joins.size());  // by part
   for (const ExpressionPlan& expression : plan.expressions)
-    names.push_back(expression.name);
-  for (std::string& name : sources_[source].columns.names(world_.schema->table(plan.table))) {
-    names.push_back(std::move(name));
+    names[0].push_back(expression.name);
+  for (std::string& name : sources_[source].columns.names(table))
+    names[0].push_back(std::move(name));
+  for (std::size_t j = 0; j < plan.joins.size(); ++j) {
+    const SourcePlan& other = plan_.sources[plan.joins[j].source];
+    const ForeignKey& foreign = table.foreign_keys[plan.joins[j].foreign_key];
+    names[j + 1].resize(other.expressions.size());
+    for (const std::string& name :
+         sources_[plan.joins[j].source].columns.names(world_.schema->table(other.table))) {
+      names[j + 1].push_back(table.columns[foreign.columns.front().value].name + "." + name);
+    }
   }
-  return names;
+  std::vector<std::string> all;
+  for (const Part& part : sources_[source].parts)
+    all.push_back(names[part.join][part.index]);
+  return all;
 }
 
 std::size_t Synthesis::stamps_bytes() const {
@@ -174,10 +137,26 @@ void Synthesis::stage(store::State& state) {
   settle();
   std::string bytes;
   ByteWriter writer(bytes);
+  writer.put(static_cast<std::uint64_t>(growth_.size()));
+  for (const Growth& growth : growth_) {
+    writer.put(static_cast<std::uint8_t>(growth.kind));
+    writer.put(static_cast<std::uint64_t>(growth.source));
+    writer.put(static_cast<std::uint64_t>(growth.value));
+  }
   for (Source& source : sources_) {
     std::string columns;
     source.columns.save(columns);
     writer.put_text(columns);
+    writer.put(static_cast<std::uint64_t>(source.parts.size()));
+    for (const Part& part : source.parts)
+      writer.put(part);
+    for (const auto& groups : source.groups) {
+      writer.put(static_cast<std::uint64_t>(groups.size()));
+      for (const auto& [name, group] : groups) {
+        writer.put_text(name);
+        writer.put(group);
+      }
+    }
     writer.put(source.newest_time);
     writer.put(static_cast<std::uint8_t>(source.any));
     writer.put(static_cast<std::uint8_t>(source.stamps.has_value()));
@@ -191,11 +170,6 @@ void Synthesis::stage(store::State& state) {
     writer.put(static_cast<std::uint8_t>(hop.full()));
     hop.stage(state);
   }
-  writer.put(static_cast<std::uint64_t>(growth_.size()));
-  for (const auto& [source, width] : growth_) {
-    writer.put(static_cast<std::uint64_t>(source));
-    writer.put(static_cast<std::uint64_t>(width));
-  }
   state.put(Section::Blobs, kBlob, bytes);
 }
 
@@ -203,13 +177,31 @@ Status Synthesis::load(store::State& state) {
   std::string bytes;
   ACCRETE_TRY(const bool has_bytes, state.get(Section::Blobs, kBlob, bytes));
   if (!has_bytes) return Ok{};
+  const Error corrupt{Errc::Corruption, "the stored aggregates do not decode"};
   ByteReader reader(bytes);
+  growth_.clear();
+  const auto grown = reader.get<std::uint64_t>();
+  for (std::uint64_t i = 0; i < grown && reader.ok(); ++i) {
+    Growth growth;
+    growth.kind = static_cast<Growth::Kind>(reader.get<std::uint8_t>());
+    growth.source = reader.get<std::uint64_t>();
+    growth.value = reader.get<std::uint64_t>();
+    if (growth.source >= sources_.size()) return corrupt;
+    growth_.push_back(growth);
+    if (growth.kind != Growth::Kind::Attribute) continue;
+    if (growth.value >= world_.schema->table(plan_.sources[growth.source].table).columns.size()) {
+      return corrupt;
+    }
+    add_attribute(growth.source, ColumnId{static_cast<std::uint16_t>(growth.value)});
+  }
+  for (std::size_t s = 0; s < sources_.size(); ++s)
+    ACCRETE_DO(load_source(s, reader));
   for (std::size_t s = 0; s < sources_.size(); ++s) {
-    Source& source = sources_[s];
-    ACCRETE_DO(source.columns.load(reader.get_text()));
-    source.newest_time = reader.get<double>();
-    source.any = reader.get<std::uint8_t>() != 0;
-    if (reader.get<std::uint8_t>() != 0) source.stamps.emplace(stamps_prefix(s), *world_.state);
+    for (const Part& part : sources_[s].parts) {
+      if (part.join > plan_.sources[s].joins.size()) return corrupt;
+      const std::size_t from = part.join == 0 ? s : plan_.sources[s].joins[part.join - 1U].source;
+      if (part.index >= sources_[from].columns.width()) return corrupt;
+    }
   }
   for (std::size_t s = 0; s < streams_.size(); ++s) {
     Stream& stream = streams_[s];
@@ -219,14 +211,27 @@ Status Synthesis::load(store::State& state) {
   }
   for (AggregatePages& hop : hops_)
     ACCRETE_DO(hop.load(state, reader.get<std::uint8_t>() != 0));
-  growth_.clear();
-  const auto grown = reader.get<std::uint64_t>();
-  for (std::uint64_t i = 0; i < grown && reader.ok(); ++i) {
-    const auto source = reader.get<std::uint64_t>();
-    growth_.emplace_back(source, reader.get<std::uint64_t>());
-    if (source >= sources_.size()) break;
+  return reader.done() ? Status(Ok{}) : Status(corrupt);
+}
+
+Status Synthesis::load_source(std::size_t index, ByteReader& reader) {
+  Source& source = sources_[index];
+  ACCRETE_DO(source.columns.load(reader.get_text()));
+  source.parts.clear();
+  const auto parts = reader.get<std::uint64_t>();
+  for (std::uint64_t i = 0; i < parts && reader.ok(); ++i)
+    source.parts.push_back(reader.get<Part>());
+  for (auto& groups : source.groups) {
+    groups.clear();
+    const auto count = reader.get<std::uint64_t>();
+    for (std::uint64_t i = 0; i < count && reader.ok(); ++i) {
+      std::string name(reader.get_text());
+      groups.emplace(std::move(name), reader.get<std::uint32_t>());
+    }
   }
-  if (!reader.done()) return Error{Errc::Corruption, "the stored aggregates do not decode"};
+  source.newest_time = reader.get<double>();
+  source.any = reader.get<std::uint8_t>() != 0;
+  if (reader.get<std::uint8_t>() != 0) source.stamps.emplace(stamps_prefix(index), *world_.state);
   return Ok{};
 }
 

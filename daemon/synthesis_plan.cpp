@@ -11,7 +11,7 @@ namespace {
 
 using query::Aggregate;
 
-constexpr std::size_t kStreamsMax = 128;
+constexpr std::size_t kStreamsMax = 128;  // but for attributes
 constexpr std::size_t kParentsDepth = 2;
 constexpr double kLivesOfWindow[] = {2, 8, 32};
 constexpr std::size_t kLivesMax = 8;
@@ -52,10 +52,15 @@ class Walk {
     std::sort(plan_.half_lives_us.begin(), plan_.half_lives_us.end());
     if (plan_.half_lives_us.size() > kLivesMax) plan_.half_lives_us.resize(kLivesMax);
     for (const TaskPlan& task : tasks) {
+      plan_.entities.push_back(task.entity);
+      static_cast<void>(source(task.entity));  // its attributes group entities
       keys_of(task);
       const TableId child = schema_.relations()[task.target.relation.value].child;
       if (!has_expression(task)) continue;
       plan_.sources[source(child)].expressions.push_back({"row of " + task.name, task});
+    }
+    for (std::size_t s = 0, count = plan_.sources.size(); s < count; ++s) {
+      if (!plan_.sources[s].streams.empty()) join(s);
     }
   }
 
@@ -74,13 +79,23 @@ class Walk {
   std::size_t hop(TableId table, std::uint16_t foreign_key) {
     for (std::size_t h = 0; h < plan_.hops.size(); ++h) {
       const HopPlan& known = plan_.hops[h];
-      if (known.table == table && known.foreign_key == foreign_key) return h;
+      if (known.table == table && known.slot == foreign_key) return h;
     }
     const std::size_t of = source(table);
     plan_.hops.push_back(
         {table, foreign_key, schema_.table(table).foreign_keys[foreign_key].parent});
     plan_.sources[of].hops.push_back(plan_.hops.size() - 1);
     return plan_.hops.size() - 1;
+  }
+
+  void join(std::size_t of) {
+    const TableId table = plan_.sources[of].table;
+    const auto& foreign_keys = schema_.table(table).foreign_keys;
+    for (std::size_t f = 0; f < foreign_keys.size(); ++f) {
+      if (foreign_keys[f].parent == table) continue;
+      const std::size_t parent = source(foreign_keys[f].parent);
+      plan_.sources[of].joins.push_back({static_cast<std::uint16_t>(f), parent});
+    }
   }
 
   std::optional<std::size_t> stream(StreamPlan wanted) {
@@ -237,12 +252,51 @@ std::optional<std::size_t> SynthesisPlan::source_of(TableId table) const {
   return std::nullopt;
 }
 
+std::size_t SynthesisPlan::add_attribute(std::size_t source, ColumnId column,
+                                         const Schema& schema) {
+  const std::size_t first = streams.size();
+  SourcePlan& of = sources[source];
+  const Table& table = schema.table(of.table);
+  const std::size_t hop = hops.size();
+  hops.push_back({of.table, table.foreign_keys.size() + of.attributes.size(), std::nullopt});
+  of.hops.push_back(hop);
+  of.attributes.push_back(column);
+  for (std::size_t t = 0; t < keys.size(); ++t) {
+    if (entities[t] != of.table) continue;
+    KeyPlan key;
+    key.way = KeyPlan::Way::Parent;
+    key.hops = {hop};
+    key.name = table.name + "." + table.columns[column.value].name;
+    // The entity's own streams are the same for all tasks of its table.
+    for (const std::size_t s : std::vector(keys[t].front().streams)) {
+      if (!streams[s].ordered()) continue;
+      StreamPlan wanted = streams[s];
+      wanted.hop = hop;
+      const auto known = std::find_if(streams.begin() + static_cast<std::ptrdiff_t>(first),
+                                      streams.end(), [&](const StreamPlan& stream) {
+                                        return stream.source == wanted.source &&
+                                               stream.foreign_key == wanted.foreign_key;
+                                      });
+      key.streams.push_back(static_cast<std::size_t>(known - streams.begin()));
+      if (known != streams.end()) continue;
+      sources[wanted.source].streams.push_back(streams.size());
+      streams.push_back(wanted);
+    }
+    keys[t].push_back(std::move(key));
+  }
+  return first;
+}
+
 std::string SynthesisPlan::way_name(const StreamPlan& stream, const Schema& schema) const {
   const TableId table = sources[stream.source].table;
   std::string name = column_name(schema.table(table), stream.foreign_key);
   if (stream.hop) {
-    const HopPlan& hop = hops[*stream.hop];
-    name += "." + column_name(schema.table(hop.table), hop.foreign_key);
+    const HopPlan& over = hops[*stream.hop];
+    const Table& between = schema.table(over.table);
+    const std::size_t foreign_keys = between.foreign_keys.size();
+    if (over.slot < foreign_keys) return name + "." + column_name(between, over.slot);
+    const auto& attributes = sources[*source_of(over.table)].attributes;
+    name += "." + between.columns[attributes[over.slot - foreign_keys].value].name;
   }
   return name;
 }

@@ -3,8 +3,9 @@
 //
 // An entity reads the aggregates of several keys: its own, those of its parents and their parents,
 // those that its newest child row names beside it (driver -> last result -> constructor; through an
-// event, one step further: -> race -> circuit), and the whole table's. For each key, aggregates of
-// the tables that reach it by a foreign key, or by a foreign key of one.
+// event, one step further: -> race -> circuit), those of the entities that share an attribute with
+// it, and the whole table's. For each key, aggregates of the tables that reach it by a foreign key,
+// or by a foreign key of one, with the columns of the rows that these name.
 #pragma once
 
 #include <cstdint>
@@ -18,11 +19,12 @@
 
 namespace accrete::daemon {
 
-/// A row's own foreign key, looked up by row: what connects a child of that row to its grandparent.
+/// What a row names, looked up by row: its parent by a foreign key, or the group of its rows with
+/// its value of a column. Connects a child of that row to its key.
 struct HopPlan {
   TableId table;
-  std::uint16_t foreign_key = 0;
-  TableId target;
+  std::size_t slot = 0;           ///< a foreign key of the table, or after these an attribute
+  std::optional<TableId> target;  ///< nullopt: an attribute
 };
 
 /// What an ordered aggregate remembers of its newest row: the row a foreign key of it names, or
@@ -39,10 +41,18 @@ struct ExpressionPlan {
   TaskPlan task;
 };
 
-/// A table whose rows are read: aggregated, or on the way from rows to their key.
+/// The columns of the row that a foreign key names, as that row was at the time of the naming row.
+struct JoinPlan {
+  std::uint16_t foreign_key = 0;
+  std::size_t source = 0;
+};
+
+/// A table whose rows are read: aggregated, joined, or on the way from rows to their key.
 struct SourcePlan {
   TableId table;
   bool timed = false;
+  std::vector<JoinPlan> joins;       ///< only if it has streams
+  std::vector<ColumnId> attributes;  ///< by which its rows are grouped
   std::vector<ExpressionPlan> expressions;
   std::vector<LinkPlan> links;
   std::vector<std::size_t> streams;  ///< that its rows enter
@@ -67,7 +77,7 @@ struct StreamPlan {
 struct KeyPlan {
   enum class Way : std::uint8_t { Self, Parent, Newest, Everything };
   Way way = Way::Self;
-  std::vector<std::size_t> hops;  ///< Parent: one or two
+  std::vector<std::size_t> hops;  ///< Parent: one or two; also to the group of an attribute
   std::size_t stream = 0;         ///< Newest: whose newest row
   std::size_t link = 0;           ///< Newest: which of its links
   std::string name;               ///< for people; empty for Self
@@ -79,9 +89,13 @@ struct SynthesisPlan {
   std::vector<SourcePlan> sources;
   std::vector<HopPlan> hops;
   std::vector<StreamPlan> streams;
+  std::vector<TableId> entities;           ///< by task
   std::vector<std::vector<KeyPlan>> keys;  ///< by task
 
   std::optional<std::size_t> source_of(TableId table) const;
+  /// Group the rows of an entity table by a column: one more key for its tasks, with new streams
+  /// for the children of the entity. Returns the first new stream.
+  std::size_t add_attribute(std::size_t source, ColumnId column, const Schema& schema);
   /// "driverId" or "raceId.circuitId": the columns that lead from a stream's rows to its key.
   std::string way_name(const StreamPlan& stream, const Schema& schema) const;
 };

@@ -18,7 +18,9 @@ constexpr std::size_t values_max = 256;      // counted per column; the frequent
 constexpr std::size_t text_values_min = 64;  // more than these: a text, of which the length counts
 constexpr std::size_t value_bytes_max = 64;
 constexpr std::size_t indicators_max = 6;  // per column
-constexpr double share_min = 0.06;         // a rarer value, or a rarer other, tells too little
+constexpr std::uint64_t indicator_rows_min = 4;
+constexpr double share_min = 0.06;           // a rarer value, or a rarer other, tells too little
+constexpr std::uint64_t group_rows_min = 8;  // per value, on average
 constexpr double null_share_min = 0.02;
 constexpr double shared_stamps_min = 0.5;
 
@@ -132,7 +134,8 @@ void AggregateColumns::review_column(const Table& table, std::size_t index) {
   std::vector<std::pair<std::uint64_t, std::string>> frequent;
   for (const auto& [value, count] : seen.values) {
     const double share = static_cast<double>(count) / rows;
-    if (share >= share_min && share <= 1 - share_min) frequent.emplace_back(count, value);
+    if (share < share_min || share > 1 - share_min || count < indicator_rows_min) continue;
+    frequent.emplace_back(count, value);
   }
   std::stable_sort(frequent.begin(), frequent.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
@@ -170,6 +173,25 @@ bool AggregateColumns::review(const Table& table) {
     if (add(Kind::Rank, column)) specs_.back().of = static_cast<std::uint16_t>(s);
   }
   return specs_.size() > before;
+}
+
+std::vector<std::size_t> AggregateColumns::groups(const Table& table) const {
+  std::vector<std::size_t> found;
+  for (std::size_t i = 0; i < seen_.size(); ++i) {
+    const Seen& seen = seen_[i];
+    const ColumnKind kind = table.columns[i].kind;
+    if (is_silent(table, i) || kind == ColumnKind::Text || seen.texts == 0) continue;
+    if (seen.values.size() < 2 || seen.numbers > 0) continue;
+    const bool few = !seen.many && seen.values.size() * group_rows_min <= seen.texts;
+    if (few || kind == ColumnKind::Category) found.push_back(i);
+  }
+  return found;
+}
+
+bool AggregateColumns::is_shared(std::size_t index) const {
+  if (index < given_) return false;
+  const Kind kind = specs_[index - given_].kind;
+  return kind == Kind::Number || kind == Kind::Null || kind == Kind::Equals;
 }
 
 void AggregateColumns::encode(std::span<const Value> cells, std::span<double> out) const {

@@ -20,17 +20,18 @@ namespace accrete::models {
 /// give nothing):
 ///
 ///   numbers, flags       the value (if it varies); where rows share time stamps also its rank
-///   text, categories     1 or 0 for each of the most frequent values (at most 6, in 6–94 % of the
-///                        rows); the logarithm of its length if there are more values than 64
+///   text, categories     1 or 0 for each of the most frequent values (at most 6, in 6–94 % and at
+///                        least 4 of the rows); the logarithm of its length if there are more
+///                        values than 64
 ///   anything             1 where it is null, if that is so in 2–98 % of the rows
 ///
 /// The rank is that among the rows of one time stamp: (less + equal/2) / n − 1/2 over the n that
 /// have a value, itself among the equal.
 class AggregateColumns {
  public:
-  /// A review is due when the rows observed reach 64, 128, … rows_reviewed_max: a table has shown
+  /// A review is due when the rows observed reach 16, 32, … rows_reviewed_max: a table has shown
   /// by then what it is, and each review that finds something costs a pass over its rows.
-  static constexpr std::uint64_t rows_first = 64;
+  static constexpr std::uint64_t rows_first = 16;
   static constexpr std::uint64_t rows_reviewed_max = 1u << 18;
 
   /// `given` columns come first and are filled by the caller.
@@ -43,7 +44,12 @@ class AggregateColumns {
   /// Append the columns that the rows so far justify; true if there are new ones.
   bool review(const Table& table);
 
+  /// Columns of the table with few values, each of many rows: rows may be grouped by them.
+  std::vector<std::size_t> groups(const Table& table) const;
+
   std::size_t width() const { return given_ + specs_.size(); }
+  /// Does this column say something about other rows that name this one? A length does not.
+  bool is_shared(std::size_t index) const;
   bool has_ranks() const { return has_ranks_; }
   /// Fill all but the given columns; NaN: null. Ranks are left NaN.
   void encode(std::span<const Value> cells, std::span<double> out) const;
