@@ -28,8 +28,9 @@ std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
   return models::join_groups(std::move(groups));
 }
 
-models::MixerOptions mixer_options(const models::CandidateGroup& learners) {
+models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners) {
   models::MixerOptions options;
+  if (kind != TaskKind::Binary) return options;
   for (std::size_t k = 0; k < learners.size(); ++k)
     options.families.push_back(learners.family(k));
   return options;

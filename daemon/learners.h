@@ -16,7 +16,9 @@ namespace accrete::daemon {
 std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
                                                       std::size_t examples_bytes_max);
 
-/// What their mixer has to know of them.
-models::MixerOptions mixer_options(const models::CandidateGroup& learners);
+/// What their mixer has to know of them: families for binary tasks, whose plain mean is hard to
+/// beat. Of numbers a family can be far off for long (ridge where labels are skewed), and the mean
+/// with it.
+models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners);
 
 }  // namespace accrete::daemon

@@ -22,7 +22,7 @@ constexpr std::size_t kMetricsTicks = 4;
 // more examples of one instant say little more, and both bound what a large population takes of
 // memory.
 constexpr std::size_t kScoredRows = 4096;
-constexpr std::size_t kTaughtRowsMax = 16'384;
+constexpr std::size_t kTaughtRowsMax = 4096;
 
 }  // namespace
 
@@ -45,7 +45,7 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
       features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
-                                             mixer_options(*learners_))),
+                                             mixer_options(plan_.kind, *learners_))),
       conformal_(models::ConformalOptions{}),
       pending_(plan_.name + "/pending/") {
   for (std::size_t k = 0; k < learners_->size(); ++k)
