@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/clock.h"
+#include "daemon/learners.h"
 #include "proto/limits.h"
 #include "proto/prediction.h"
 #include "proto/time.h"
@@ -93,6 +94,8 @@ Json task_json(const Task& task) {
   json["next_label"] = task.next_label() == kTimeMax ? Json() : time_json(task.next_label());
   json["pending"] = task.pending();
   json["shed"] = task.shed();
+  const auto all_names = task.candidate_names();
+  json["baselines"] = std::vector(all_names.begin(), all_names.begin() + kBaselines);
   json["metrics"] = metrics_of(task);
   Json weights = Json::object();
   const auto names = task.candidate_names();

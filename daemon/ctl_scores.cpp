@@ -23,6 +23,7 @@ using Json = nlohmann::json;
 struct ScoreFlags {
   EndpointFlags endpoint;
   std::uint64_t timeout_s = 60;
+  bool candidates = false;
 };
 
 std::string figure(const Json& metrics, const std::string& candidate, const std::string& metric) {
@@ -35,15 +36,22 @@ std::string figure(const Json& metrics, const std::string& candidate, const std:
   return text;
 }
 
-/// Task, metric, the mixture and every candidate: what is predicted against what is trivial.
-std::string table_of(const Json& status) {
+/// Task, metric, the mixture and the baselines: what is predicted against what is trivial; or
+/// beside every candidate.
+std::string table_of(const Json& status, bool every) {
   std::vector<std::string> candidates;
+  const auto add = [&](const std::string& name) {
+    if (std::find(candidates.begin(), candidates.end(), name) == candidates.end()) {
+      candidates.push_back(name);
+    }
+  };
+  for (const Json& task : status["tasks"]) {
+    for (const Json& name : task["baselines"])
+      add(name.get<std::string>());
+  }
   for (const Json& task : status["tasks"]) {
     for (const auto& [name, metrics] : task["metrics"].items()) {
-      if (name != "mixture" &&
-          std::find(candidates.begin(), candidates.end(), name) == candidates.end()) {
-        candidates.push_back(name);
-      }
+      if (every && name != "mixture") add(name);
     }
   }
   std::vector<std::string> header{"task", "metric", "Accrete"};
@@ -94,10 +102,10 @@ Result<Exit> scores(const ScoreFlags& flags) {
   const Json status = Json::parse(answer.json(), nullptr, false);
   if (status.is_discarded()) return Error{Errc::Malformed, "the status is not JSON"};
   const std::string now = status["now"].is_string() ? status["now"].get<std::string>() : "–";
-  terminal::print("as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
-                  " rows folded, " +
-                  terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
-                  " predictions republished\n" + table_of(status) + notes_of(status));
+  terminal::print(
+      "as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
+      " rows folded, " + terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
+      " predictions republished\n" + table_of(status, flags.candidates) + notes_of(status));
   return Exit::Good;
 }
 
@@ -111,6 +119,8 @@ void add_scores(CLI::App& app, Exit& exit) {
                          "Example: accretectl scores --config accreted.toml");
   auto flags = std::make_shared<ScoreFlags>();
   flags->endpoint.add_to(*command);
+  command->add_flag("--candidates", flags->candidates,
+                    "beside every candidate of the mixture, too");
   command->add_option("--timeout", flags->timeout_s, "seconds to wait for the answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -10,6 +10,9 @@
 
 namespace accrete::daemon {
 
+/// The first candidates of every task are baselines, kept for comparison.
+inline constexpr std::size_t kBaselines = 3;
+
 /// Global mean (majority), last label and running mean for comparison; then the exact heads of
 /// models/panel.h, or for a multiclass task the recursive ridge.
 /// `examples_bytes_max` bounds what they keep of examples.
