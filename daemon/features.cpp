@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "daemon/feature_names.h"
 #include "daemon/synthesis.h"
 #include "models/encoder.h"
 #include "proto/bytes.h"
@@ -34,14 +35,6 @@ struct Run {
   std::uint32_t begin = 0;   // Columns, Row
   std::uint32_t end = 0;
 };
-
-std::string life_name(double life_us) {
-  if (std::isinf(life_us)) return "ever";
-  char text[48];
-  const double days = life_us / static_cast<double>(kDayUs);
-  static_cast<void>(std::snprintf(text, sizeof text, "half-life %g days", days));
-  return text;
-}
 
 class SynthesisFeatures final : public FeatureSource {
  public:
@@ -109,10 +102,6 @@ class SynthesisFeatures final : public FeatureSource {
   void compute_run(const Run& run, TimeUs at, double* out);
   void season(TimeUs at, double* out) const;
 
-  void name_header(const std::string& what, const AggregateForm& form,
-                   const std::vector<std::string>& lives, std::vector<std::string>& names) const;
-  void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
-                   std::vector<std::string>& names) const;
   void name_run(const Run& run, std::vector<std::string>& names);
   std::vector<std::string> life_names(std::size_t source) const;
 
@@ -349,29 +338,6 @@ std::vector<std::string> SynthesisFeatures::life_names(std::size_t source) const
   return names;
 }
 
-void SynthesisFeatures::name_header(const std::string& what, const AggregateForm& form,
-                                    const std::vector<std::string>& lives,
-                                    std::vector<std::string>& names) const {
-  names.push_back("log count of " + what + ", ever");
-  for (const std::string& life : lives)
-    names.push_back("log count of " + what + ", " + life + (life == "ever" ? " again" : ""));
-  if (!form.ordered()) return;
-  names.push_back("log age of newest " + what);
-  names.push_back("log age of oldest " + what);
-}
-
-void SynthesisFeatures::name_column(const std::string& what, bool ordered,
-                                    const std::vector<std::string>& lives,
-                                    std::vector<std::string>& names) const {
-  if (ordered) {
-    names.push_back(what + ", newest");
-    names.push_back(what + ", mean, decay .9");
-    names.push_back(what + ", deviation, decay .9");
-  }
-  for (const std::string& life : lives)
-    names.push_back(what + ", mean, " + life);
-}
-
 void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names) {
   const std::string of = keys_[run.key].name.empty() ? std::string() : " of " + keys_[run.key].name;
   switch (run.kind) {
@@ -387,7 +353,7 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
       const std::string way =
           plan.global ? std::string() : synthesis_.plan().way_name(plan, schema_);
       if (run.kind == Run::Kind::Header) {
-        name_header(table + (plan.global ? "" : "." + way) + of, synthesis_.form(stream),
+        name_header(table + (plan.global ? "" : "." + way) + of, synthesis_.form(stream).ordered(),
                     life_names(plan.source), names);
         return;
       }
@@ -406,7 +372,7 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
         lives.push_back(life_name(synthesis_.plan().half_lives_us[life]));
       const std::string whose = of.empty() ? "own " : "";
       if (run.kind == Run::Kind::LabelHeader) {
-        name_header(whose + "labels" + of, labels_[run.key], lives, names);
+        name_header(whose + "labels" + of, labels_[run.key].ordered(), lives, names);
         return;
       }
       const bool ordered = labels_[run.key].ordered();

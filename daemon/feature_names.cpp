@@ -1,0 +1,40 @@
+// Names for explain.
+#include "daemon/feature_names.h"
+
+#include <cmath>
+#include <cstdio>
+
+#include "proto/time.h"
+
+namespace accrete::daemon {
+
+std::string life_name(double life_us) {
+  if (std::isinf(life_us)) return "ever";
+  char text[48];
+  const double days = life_us / static_cast<double>(kDayUs);
+  static_cast<void>(std::snprintf(text, sizeof text, "half-life %g days", days));
+  return text;
+}
+
+void name_header(const std::string& what, bool ordered, const std::vector<std::string>& lives,
+                 std::vector<std::string>& names) {
+  names.push_back("log count of " + what + ", ever");
+  for (const std::string& life : lives)
+    names.push_back("log count of " + what + ", " + life + (life == "ever" ? " again" : ""));
+  if (!ordered) return;
+  names.push_back("log age of newest " + what);
+  names.push_back("log age of oldest " + what);
+}
+
+void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
+                 std::vector<std::string>& names) {
+  if (ordered) {
+    names.push_back(what + ", newest");
+    names.push_back(what + ", mean, decay .9");
+    names.push_back(what + ", deviation, decay .9");
+  }
+  for (const std::string& life : lives)
+    names.push_back(what + ", mean, " + life);
+}
+
+}  // namespace accrete::daemon

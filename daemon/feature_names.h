@@ -1,0 +1,19 @@
+// What the features of an aggregate are called, in the order in which they are computed.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace accrete::daemon {
+
+/// "half-life 3 days", or "ever" for an infinite one.
+std::string life_name(double life_us);
+
+/// Of the rows themselves: `what` names them; `ordered`: the aggregate knows its newest.
+void name_header(const std::string& what, bool ordered, const std::vector<std::string>& lives,
+                 std::vector<std::string>& names);
+/// Of one column of them.
+void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
+                 std::vector<std::string>& names);
+
+}  // namespace accrete::daemon
