@@ -93,7 +93,7 @@ void BacktestSink::graded(const GradedPrediction& graded) {
     for (std::size_t c = 0; c < graded.outputs.size(); ++c) {
       target.graded[c].add(graded.outputs[c], graded.label);
     }
-    target.graded.back().add(*graded.mixed, graded.label);
+    target.graded.back().add(*graded.mixed, graded.label, graded.interval);
   }
 }
 

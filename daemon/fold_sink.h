@@ -8,6 +8,7 @@
 
 #include "daemon/plan.h"
 #include "models/candidate.h"
+#include "models/metrics.h"
 #include "proto/ids.h"
 #include "proto/prediction.h"
 #include "store/prediction_log.h"
@@ -30,6 +31,7 @@ struct GradedPrediction {
   Trigger trigger = Trigger::Tick;
   std::span<const models::Output> outputs;  ///< one per candidate
   const models::Output* mixed = nullptr;
+  models::Interval interval;  ///< published with the mixture, regression
   double label = 0;
 };
 

@@ -468,6 +468,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
                batch.trigger,
                {outputs.data(), learners_->size()},
                &outputs[learners_->size()],
+               published,
                value});
 }
 
