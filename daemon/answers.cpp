@@ -69,6 +69,23 @@ Result<std::uint32_t> entity_row(Fold& fold, const Task& task, const std::string
   return node->row;
 }
 
+/// The time a question is about. What is known is known as of now: the features of an earlier time
+/// are gone, and rows that came since would be its future.
+template <class Query>
+Result<TimeUs> as_of(const Query& query, const Fold& fold) {
+  const TimeUs now = fold.now();
+  if (now == kTimeMin) {
+    return Error{Errc::Unavailable, "no row with an event time has been folded yet"};
+  }
+  if (!query.has_as_of_us()) return now;
+  if (TimeUs{query.as_of_us()} < now) {
+    return Error{Errc::Malformed,
+                 "rows up to " + format_time(now) + " are folded: ask about that time or a later " +
+                     "one; `accretectl backtest --requests` answers about the past"};
+  }
+  return TimeUs{query.as_of_us()};
+}
+
 Json metrics_of(const Task& task) {
   Json all = Json::object();
   const auto names = task.candidate_names();
@@ -219,10 +236,7 @@ Result<std::string> Answers::status() const {
 Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out) const {
   Fold& fold = *world_.fold;
   ACCRETE_TRY(Task * task, this->task(query.task()));
-  const TimeUs at = query.has_as_of_us() ? TimeUs{query.as_of_us()} : fold.now();
-  if (at == kTimeMin) {
-    return Error{Errc::Unavailable, "no row with an event time has been folded yet"};
-  }
+  ACCRETE_TRY(const TimeUs at, as_of(query, fold));
   std::vector<std::uint32_t> rows;
   if (query.key_size() > 0) {
     ACCRETE_TRY(const std::uint32_t row, entity_row(fold, *task, key_of_cells(query.key())));
@@ -256,7 +270,7 @@ Result<std::string> Answers::explain(const wire::ExplainQuery& query) const {
   Fold& fold = *world_.fold;
   ACCRETE_TRY(Task * task, this->task(query.task()));
   ACCRETE_TRY(const std::uint32_t row, entity_row(fold, *task, key_of_cells(query.key())));
-  const TimeUs at = query.has_as_of_us() ? TimeUs{query.as_of_us()} : fold.now();
+  ACCRETE_TRY(const TimeUs at, as_of(query, fold));
   Json json;
   const std::vector<std::uint32_t> rows{row};
   ACCRETE_DO(task->what_if(rows, at, [&](Prediction& prediction) -> Status {

@@ -25,7 +25,7 @@ struct RowContent {
   std::vector<Value> cells;  ///< index = ColumnId; columns a row does not have are null
 
   const Value& at(ColumnId column) const {
-    static const Value kNull;
+    static const Value kNull{};
     return column.value < cells.size() ? cells[column.value] : kNull;
   }
 };

@@ -373,8 +373,12 @@ Status Task::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit&
     if (version && !version->deleted) valid.push_back(row);
   }
   Scored scored;
-  score(valid, at, scored);
-  return publish(scored, at, Trigger::Query, emit);
+  for (std::size_t first = 0; first < valid.size(); first += kScoredRows) {
+    const std::size_t count = std::min(kScoredRows, valid.size() - first);
+    score(std::span(valid).subspan(first, count), at, scored);
+    ACCRETE_DO(publish(scored, at, Trigger::Query, emit));
+  }
+  return Ok{};
 }
 
 double Task::label_value(const WindowValue& label) {

@@ -204,13 +204,16 @@ CONTROL = [
      'no row with key 999999 in table "customers"'),
     ("an unknown text key", control(predict=stream.PredictQuery(task="buys", key=key("x"))),
      'no row with key x in table "customers"'),
+    ("a time that is folded", control(predict=stream.PredictQuery(task="buys", as_of_us=1)),
+     "ask about that time or a later one"),
+    ("explained as of the past", control(explain=stream.ExplainQuery(task="buys", key=key(1),
+                                                                     as_of_us=1)),
+     "ask about that time or a later one"),
     ("a key of two parts", control(predict=stream.PredictQuery(task="buys", key=key(1, 2))),
      "no row with key 1|2"),
     ("a null key", control(explain=stream.ExplainQuery(task="buys", key=key(None))),
      "no row with key"),
     ("explain nobody", control(explain=stream.ExplainQuery(task="buys")), "no row with key"),
-    ("before the beginning", control(predict=stream.PredictQuery(
-        task="buys", key=key(1), as_of_us=0)), "the row does not exist as of 1970-01-01"),
 ]
 
 
