@@ -82,7 +82,9 @@ class Same(harness.Case):
         runs = {
             "two threads": lambda: self.fed("threads", shop.config(threads=2)),
             "early commits, small memory": lambda: self.fed(
+                # The learners' limits are part of what is folded, the rest of the memory is not.
                 "commits", shop.config('checkpoint_records_min = 50\nmemory_max = "64 MiB"\n'
+                                       'features_max = "128 MiB"\nlearners_max = "128 MiB"\n'
                                        'transaction_max = "32 MiB"')),
             "a group a row": lambda: self.fed("single", shop.config("group_rows_max = 1")),
             "other batches": self.batched,
