@@ -59,7 +59,7 @@ std::string key_of_cells(const Cells& cells) {
 }
 
 /// The entity a question names.
-Result<std::uint32_t> entity_row(Fold& fold, const Task& task, const std::string& key) {
+Result<std::uint32_t> entity_row(Fold& fold, const AnyTask& task, const std::string& key) {
   const auto node = fold.graph().find(task.plan().entity, key);
   if (!node) {
     return Error{Errc::NotFound, "no row with key " + key_text(key) + " in table \"" +
@@ -68,7 +68,7 @@ Result<std::uint32_t> entity_row(Fold& fold, const Task& task, const std::string
   return node->row;
 }
 
-Json metrics_of(const Task& task) {
+Json metrics_of(const AnyTask& task) {
   Json all = Json::object();
   const auto names = task.candidate_names();
   for (std::size_t c = 0; c < task.metrics().size(); ++c) {
@@ -83,7 +83,7 @@ Json metrics_of(const Task& task) {
   return all;
 }
 
-Json task_json(const Task& task) {
+Json task_json(const AnyTask& task) {
   constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
@@ -151,8 +151,8 @@ Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer)
   return Error{Errc::Malformed, "an empty question; see ToControl in proto/stream.proto"};
 }
 
-Result<Task*> Answers::task(const std::string& name) const {
-  if (Task* found = world_.fold->find_task(name)) return found;
+Result<AnyTask*> Answers::task(const std::string& name) const {
+  if (AnyTask* found = world_.fold->find_task(name)) return found;
   std::vector<std::string> names;
   std::string list;
   for (const auto& task : world_.fold->tasks()) {
@@ -215,7 +215,7 @@ Result<std::string> Answers::status() const {
 
 Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out) const {
   Fold& fold = *world_.fold;
-  ACCRETE_TRY(Task * task, this->task(query.task()));
+  ACCRETE_TRY(AnyTask * task, this->task(query.task()));
   const TimeUs at = query.has_as_of_us() ? TimeUs{query.as_of_us()} : fold.now();
   if (at == kTimeMin) {
     return Error{Errc::Unavailable, "no row with an event time has been folded yet"};
@@ -251,7 +251,7 @@ Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out)
 
 Result<std::string> Answers::explain(const wire::ExplainQuery& query) const {
   Fold& fold = *world_.fold;
-  ACCRETE_TRY(Task * task, this->task(query.task()));
+  ACCRETE_TRY(AnyTask * task, this->task(query.task()));
   ACCRETE_TRY(const std::uint32_t row, entity_row(fold, *task, key_of_cells(query.key())));
   const TimeUs at = query.has_as_of_us() ? TimeUs{query.as_of_us()} : fold.now();
   Json json;

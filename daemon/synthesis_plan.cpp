@@ -43,6 +43,7 @@ class Walk {
  public:
   Walk(const std::vector<TaskPlan>& tasks, const Schema& schema) : schema_(schema) {
     for (const TaskPlan& task : tasks) {
+      if (task.column) continue;
       for (const double windows : kLivesOfWindow) {
         const double life = rounded_life(windows * static_cast<double>(window_us(task)));
         auto& lives = plan_.half_lives_us;
@@ -52,6 +53,10 @@ class Walk {
     std::sort(plan_.half_lives_us.begin(), plan_.half_lives_us.end());
     if (plan_.half_lives_us.size() > kLivesMax) plan_.half_lives_us.resize(kLivesMax);
     for (const TaskPlan& task : tasks) {
+      if (task.column) {
+        plan_.keys.emplace_back();
+        continue;
+      }
       keys_of(task);
       const TableId child = schema_.relations()[task.target.relation.value].child;
       if (!has_expression(task)) continue;

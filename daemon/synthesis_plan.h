@@ -79,7 +79,7 @@ struct SynthesisPlan {
   std::vector<SourcePlan> sources;
   std::vector<HopPlan> hops;
   std::vector<StreamPlan> streams;
-  std::vector<std::vector<KeyPlan>> keys;  ///< by task
+  std::vector<std::vector<KeyPlan>> keys;  ///< by task; none for a column of the row itself
 
   std::optional<std::size_t> source_of(TableId table) const;
   /// "driverId" or "raceId.circuitId": the columns that lead from a stream's rows to its key.

@@ -14,7 +14,6 @@ namespace {
 
 // Several ticks of a large population: part of one tick, in row order, would say little.
 constexpr std::size_t kMetricsWindow = 20'000;
-constexpr double kNormal95 = 1.6448536269514722;  // two-sided 90 % interval
 
 }  // namespace
 
@@ -42,6 +41,12 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, std::size_
 
 void Task::begin(TimeUs first) {
   next_tick_ = plan_.tick_at_or_after(first);
+}
+
+Status Task::row_folded(const FoldedRow& row, store::State&, const Emit&, FoldSink&) {
+  features_->observe(row.cells);
+  touch(row.row);
+  return Ok{};
 }
 
 void Task::touch(std::uint32_t row) {
@@ -168,32 +173,14 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
   const std::size_t per_row = learners_->size() + 1;
   Prediction prediction;
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
-    const models::Output* outputs = scored.outputs.data() + i * per_row;
-    const models::Output& mixed = outputs[learners_->size()];
     const std::string key = entity_key(scored.rows[i], at);
     prediction = Prediction{};
-    prediction.task = plan_.name;
+    tell(plan_, std::span(scored.outputs).subspan(i * per_row, per_row), names_, class_names_,
+         prediction);
     prediction.entity_key = key;
     prediction.as_of = at;
     prediction.trigger = trigger;
-    prediction.kind = plan_.kind;
-    prediction.score = mixed.value;
     prediction.model = labels_;
-    std::size_t top = 0;  // multiclass: candidates are quoted on the mixture's best class
-    for (std::size_t k = 0; k < mixed.classes.size() && k < class_names_.size(); ++k) {
-      prediction.classes.push_back({class_names_[k], mixed.classes[k]});
-      if (mixed.classes[k] > mixed.classes[top]) top = k;
-    }
-    if (plan_.kind == TaskKind::Regression && mixed.variance > 0) {
-      const double half = kNormal95 * std::sqrt(mixed.variance);
-      prediction.low = mixed.value - half;
-      prediction.high = mixed.value + half;
-    }
-    for (std::size_t c = 0; c < learners_->size(); ++c) {
-      const bool has_class = plan_.kind == TaskKind::Multiclass && top < outputs[c].classes.size();
-      prediction.candidates.push_back(
-          {names_[c], has_class ? outputs[c].classes[top] : outputs[c].value});
-    }
     ACCRETE_DO(emit(prediction));
   }
   return Ok{};
@@ -275,7 +262,8 @@ Status Task::tick(TimeUs at, const Emit& emit) {
   return publish(scored, at, Trigger::Tick, emit);
 }
 
-Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
+Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::State&,
+                     const Emit& emit) {
   Scored scored;
   score(rows, at, Asked::Rows, scored);
   keep(scored, at, Trigger::Request);

@@ -23,6 +23,7 @@ constexpr std::uint64_t fade_rows = 100;
 constexpr std::uint64_t first_scale_rows = 8;
 constexpr double refresh_growth = 0.1;
 constexpr double probability_min = 0.001;
+constexpr double prior_slack = 0.05;  // of the prior may be missing after a refresh
 constexpr double intercept_prior = 0.1;
 constexpr int line_steps_max = 30;  // two or three in practice; more for a row of great weight
 constexpr double line_precision = 1e-8;
@@ -49,24 +50,26 @@ double implicit_score(double f, double reach, double label) {
   return score;
 }
 
-class OnlineLogistic final : public Candidate {
+class Kalman final : public OnlineLogistic {
  public:
-  explicit OnlineLogistic(OnlineLogisticOptions options) : options_(std::move(options)) {
+  explicit Kalman(OnlineLogisticOptions options) : options_(std::move(options)) {
     ACCRETE_CHECK(options_.half_life >= 0 && options_.lambda > 0 && options_.clip > 0);
     pin_block_sizes();
     covariance_ = MatrixXd::Constant(1, 1, 1 / intercept_prior);
-    mean_ = VectorXd::Zero(1);
+    mean_ = VectorXd::Constant(1, options_.start);
   }
 
   std::string_view name() const override { return options_.name; }
   void predict(const Input& input, Output& output) const override;
   void learn(const Input& input, double label, double weight) override;
+  void mirror() override { mean_ = -mean_; }
   void save(std::string& out) const override;
   Status load(std::string_view bytes) override;
 
  private:
   void standardise(std::span<const double> features, VectorXd& z) const;
   void refresh();
+  void tighten(const VectorXd& divide);
   void grow(Index columns);
   void fade();
   double prior(Index column) const {
@@ -83,7 +86,7 @@ class OnlineLogistic final : public Candidate {
   VectorXd image_;  // P z; no state
 };
 
-void OnlineLogistic::standardise(std::span<const double> features, VectorXd& z) const {
+void Kalman::standardise(std::span<const double> features, VectorXd& z) const {
   z.setZero(mean_.size());
   z[0] = 1;
   const auto width = std::min<std::size_t>(features.size(), static_cast<std::size_t>(z.size()) - 1);
@@ -93,7 +96,7 @@ void OnlineLogistic::standardise(std::span<const double> features, VectorXd& z) 
   }
 }
 
-void OnlineLogistic::predict(const Input& input, Output& output) const {
+void Kalman::predict(const Input& input, Output& output) const {
   VectorXd z;
   standardise(input.features, z);
   const VectorXd image = covariance_ * z;
@@ -104,7 +107,7 @@ void OnlineLogistic::predict(const Input& input, Output& output) const {
   output.classes.clear();
 }
 
-void OnlineLogistic::learn(const Input& input, double label, double weight) {
+void Kalman::learn(const Input& input, double label, double weight) {
   ACCRETE_CHECK(weight > 0 && (label == 0 || label == 1));
   const std::size_t width = std::min(input.features.size(), options_.features_max);
   const bool wider = width > scale_.width();
@@ -130,7 +133,7 @@ void OnlineLogistic::learn(const Input& input, double label, double weight) {
 
 /// The precision fades to the prior. Also without forgetting: an inverse taken anew is symmetric
 /// and free of the rounding of a hundred updates.
-void OnlineLogistic::fade() {
+void Kalman::fade() {
   const Index K = mean_.size();
   MatrixXd precision = covariance_.llt().solve(MatrixXd::Identity(K, K));
   const double f =
@@ -143,7 +146,7 @@ void OnlineLogistic::fade() {
   covariance_ = (inverse + inverse.transpose()) / 2;
 }
 
-void OnlineLogistic::grow(Index columns) {
+void Kalman::grow(Index columns) {
   const Index old = mean_.size();
   if (columns <= old) return;
   mean_.conservativeResize(columns);
@@ -158,7 +161,7 @@ void OnlineLogistic::grow(Index columns) {
 
 /// Freeze the moments of now. With z'_j = a z_j + c the same scores need w'_j = w_j / a and
 /// w'_0 = w_0 - sum c w_j / a: a linear map, applied to the mean and to both sides of P.
-void OnlineLogistic::refresh() {
+void Kalman::refresh() {
   const std::vector<ColumnMap> maps = scale_.freeze();
   const Index known = mean_.size();
   VectorXd divide = VectorXd::Ones(known);
@@ -176,11 +179,29 @@ void OnlineLogistic::refresh() {
   const VectorXd first = covariance_ * shift;
   covariance_.col(0) += first;
   covariance_ = divide.asDiagonal() * covariance_ * divide.asDiagonal();
+  tighten(divide);
   rows_at_refresh_ = rows_;
   grow(static_cast<Index>(scale_.width()) + 1);
 }
 
-void OnlineLogistic::save(std::string& out) const {
+/// A column that varies more than it did has a weight that is larger by as much, and a prior that
+/// is looser by the square: what is missing of the full prior is put back, and the mean follows.
+void Kalman::tighten(const VectorXd& divide) {
+  VectorXd missing = VectorXd::Zero(mean_.size());
+  for (Index k = 1; k < mean_.size(); ++k) {
+    missing[k] = prior(k) * std::max(0.0, 1 - 1 / (divide[k] * divide[k]));
+  }
+  if ((missing.array() < prior_slack * prior(1)).all()) return;
+  const Index K = mean_.size();
+  MatrixXd precision = covariance_.llt().solve(MatrixXd::Identity(K, K));
+  const VectorXd image = precision * mean_;
+  precision.diagonal() += missing;
+  const MatrixXd inverse = precision.llt().solve(MatrixXd::Identity(K, K));
+  covariance_ = (inverse + inverse.transpose()) / 2;
+  mean_ = covariance_ * image;
+}
+
+void Kalman::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
   scale_.save(writer);
@@ -190,7 +211,7 @@ void OnlineLogistic::save(std::string& out) const {
   writer.u64(rows_at_refresh_);
 }
 
-Status OnlineLogistic::load(std::string_view bytes) {
+Status Kalman::load(std::string_view bytes) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
   FeatureScale scale;
@@ -212,8 +233,8 @@ Status OnlineLogistic::load(std::string_view bytes) {
 
 }  // namespace
 
-std::unique_ptr<Candidate> make_online_logistic(const OnlineLogisticOptions& options) {
-  return std::make_unique<OnlineLogistic>(options);
+std::unique_ptr<OnlineLogistic> make_online_logistic(const OnlineLogisticOptions& options) {
+  return std::make_unique<Kalman>(options);
 }
 
 }  // namespace accrete::models
