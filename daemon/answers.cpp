@@ -60,7 +60,7 @@ std::string key_of_cells(const Cells& cells) {
 }
 
 /// The entity a question names.
-Result<std::uint32_t> entity_row(Fold& fold, const Task& task, const std::string& key) {
+Result<std::uint32_t> entity_row(Fold& fold, const AnyTask& task, const std::string& key) {
   const auto node = fold.graph().find(task.plan().entity, key);
   if (!node) {
     return Error{Errc::NotFound, "no row with key " + key_text(key) + " in table \"" +
@@ -86,7 +86,7 @@ Result<TimeUs> as_of(const Query& query, const Fold& fold) {
   return TimeUs{query.as_of_us()};
 }
 
-Json metrics_of(const Task& task) {
+Json metrics_of(const AnyTask& task) {
   Json all = Json::object();
   const auto names = task.candidate_names();
   for (std::size_t c = 0; c < task.metrics().size(); ++c) {
@@ -101,7 +101,7 @@ Json metrics_of(const Task& task) {
   return all;
 }
 
-Json task_json(const Task& task) {
+Json task_json(const AnyTask& task) {
   constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
@@ -171,8 +171,8 @@ Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer)
   return Error{Errc::Malformed, "an empty question; see ToControl in proto/stream.proto"};
 }
 
-Result<Task*> Answers::task(const std::string& name) const {
-  if (Task* found = world_.fold->find_task(name)) return found;
+Result<AnyTask*> Answers::task(const std::string& name) const {
+  if (AnyTask* found = world_.fold->find_task(name)) return found;
   std::vector<std::string> names;
   std::string list;
   for (const auto& task : world_.fold->tasks()) {
@@ -235,7 +235,7 @@ Result<std::string> Answers::status() const {
 
 Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out) const {
   Fold& fold = *world_.fold;
-  ACCRETE_TRY(Task * task, this->task(query.task()));
+  ACCRETE_TRY(AnyTask * task, this->task(query.task()));
   ACCRETE_TRY(const TimeUs at, as_of(query, fold));
   std::vector<std::uint32_t> rows;
   if (query.key_size() > 0) {
@@ -268,7 +268,7 @@ Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out)
 
 Result<std::string> Answers::explain(const wire::ExplainQuery& query) const {
   Fold& fold = *world_.fold;
-  ACCRETE_TRY(Task * task, this->task(query.task()));
+  ACCRETE_TRY(AnyTask * task, this->task(query.task()));
   ACCRETE_TRY(const std::uint32_t row, entity_row(fold, *task, key_of_cells(query.key())));
   ACCRETE_TRY(const TimeUs at, as_of(query, fold));
   Json json;

@@ -39,7 +39,7 @@ class Answers {
   Result<std::string> explain(const wire::ExplainQuery& query) const;
   Status predict(const wire::PredictQuery& query, wire::Predictions& out) const;
   Status dead_letters(const wire::DeadLettersRequest& request, wire::DeadLetters& out) const;
-  Result<Task*> task(const std::string& name) const;
+  Result<AnyTask*> task(const std::string& name) const;
   Status fill(const wire::ToControl& question, wire::FromControl& answer);
 
   World world_;

@@ -68,7 +68,9 @@ Json cell_json(const BacktestSink::Cell& cell, const BacktestSink& sink,
   json["window"] = window.name;
   if (window.from != kTimeMin) json["from"] = format_time(window.from);
   if (window.to != kTimeMax) json["to"] = format_time(window.to);
-  json["trigger"] = cell.trigger == Trigger::Request ? "request" : "tick";
+  json["trigger"] = cell.trigger == Trigger::Request   ? "request"
+                    : cell.trigger == Trigger::Arrival ? "arrival"
+                                                       : "tick";
   json["count"] = cell.graded.back().size();
   json["metrics"] = metrics_json(cell.graded.back().metrics());
   Json baselines = Json::object();

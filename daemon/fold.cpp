@@ -6,6 +6,8 @@
 
 #include <malloc.h>
 
+#include "daemon/row_task.h"
+#include "daemon/task.h"
 #include "proto/bytes.h"
 #include "proto/time.h"
 
@@ -53,7 +55,7 @@ Result<std::unique_ptr<Fold>> Fold::open(const Config& config, const FoldOptions
   return fold;
 }
 
-Task* Fold::find_task(std::string_view name) {
+AnyTask* Fold::find_task(std::string_view name) {
   for (auto& task : tasks_) {
     if (task->plan().name == name) return task.get();
   }
@@ -81,12 +83,17 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
   for (TaskPlan& plan : plans) {
     tasks_of_entity_[plan.entity.value].push_back(tasks_.size());
     content_matters_[plan.entity.value] = true;
-    if (!plan.target.counts_edges()) {
+    if (!plan.column && !plan.target.counts_edges()) {
       content_matters_[schema_.relations()[plan.target.relation.value].child.value] = true;
     }
+    const std::size_t number = tasks_.size();
     const TaskLimits limits{options_.pending_labels_max, options_.learners_bytes_max / plans.size(),
                             options_.seed};
-    tasks_.push_back(std::make_unique<Task>(std::move(plan), tasks_.size(), world, limits));
+    if (plan.column) {
+      tasks_.push_back(std::make_unique<RowTask>(std::move(plan), world, limits.pending_max));
+    } else {
+      tasks_.push_back(std::make_unique<Task>(std::move(plan), number, world, limits));
+    }
     tasks_.back()->freeze(options_.freeze_after);
   }
 }
@@ -335,7 +342,7 @@ Status Fold::answer_requests(TimeUs at) {
         ++counters_.unknown_requests;
       }
     }
-    if (!rows.empty()) ACCRETE_DO(tasks_[i]->request(rows, at, emit));
+    if (!rows.empty()) ACCRETE_DO(tasks_[i]->request(rows, at, state_, emit));
   }
   requests_.erase(begin, end);
   return Ok{};

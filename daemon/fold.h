@@ -15,12 +15,12 @@
 #include <string_view>
 #include <vector>
 
+#include "daemon/any_task.h"
 #include "daemon/config.h"
 #include "daemon/fold_sink.h"
 #include "daemon/lookahead.h"
 #include "daemon/row_reader.h"
 #include "daemon/synthesis.h"
-#include "daemon/task.h"
 #include "daemon/timeline.h"
 #include "daemon/window.h"
 #include "proto/codec.h"
@@ -88,8 +88,8 @@ class Fold {
   TimeUs now() const { return now_; }
   const FoldCounters& counters() const { return counters_; }
   const Schema& schema() const { return schema_; }
-  std::vector<std::unique_ptr<Task>>& tasks() { return tasks_; }
-  Task* find_task(std::string_view name);
+  std::vector<std::unique_ptr<AnyTask>>& tasks() { return tasks_; }
+  AnyTask* find_task(std::string_view name);
   store::Graph& graph() { return *graph_; }
   RowReader& rows() { return *rows_; }
   WindowReader& windows() { return *windows_; }
@@ -156,7 +156,7 @@ class Fold {
   std::unique_ptr<RowReader> rows_;
   std::unique_ptr<WindowReader> windows_;
   std::unique_ptr<Synthesis> synthesis_;
-  std::vector<std::unique_ptr<Task>> tasks_;
+  std::vector<std::unique_ptr<AnyTask>> tasks_;
   std::vector<std::vector<std::size_t>> tasks_of_entity_;  // TableId -> tasks on that entity table
   std::vector<std::vector<RelationId>> relations_of_child_;  // TableId -> its foreign keys
   std::vector<bool> content_matters_;                        // TableId -> some task reads its rows

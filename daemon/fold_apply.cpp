@@ -61,10 +61,14 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
     relink(node, *newest, version);
   }  // else it is late: the edges follow the newest version
   if (!tasks_of_entity_[node.table.value].empty()) {
-    const RowContent* row = rows_->content(node, version);
+    const Emit emit = emitter();
+    const bool arrives = !newest || newest->deleted;
     for (const std::size_t task : tasks_of_entity_[node.table.value]) {
-      if (row != nullptr) tasks_[task]->observe(row->cells);
-      tasks_[task]->touch(node.row);
+      // Read anew for each: a task may read other rows, and the reader's content goes then.
+      const RowContent* row = rows_->content(node, version);
+      if (row == nullptr) continue;  // remembered as the reader's failure
+      ACCRETE_DO(tasks_[task]->row_folded({node.row, row->cells, std::max(now_, time), arrives},
+                                          state_, emit, sink_));
     }
   }
   return Ok{};
@@ -165,6 +169,8 @@ void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
     }
   }
   graph_->put_version(node, {time, ordinal, true});
+  for (const std::size_t task : tasks_of_entity_[node.table.value])
+    tasks_[task]->row_removed(node.row);
 }
 
 void Fold::truncate(TableId table, Ordinal ordinal, TimeUs time) {

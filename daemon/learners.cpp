@@ -1,14 +1,26 @@
 // The candidates every task runs.
 #include "daemon/learners.h"
 
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "models/baselines.h"
+#include "models/one_vs_rest.h"
+#include "models/online_logistic.h"
 #include "models/panel.h"
 #include "models/ridge.h"
 
 namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kRowRidgeFeatures = 512;  // learnt at every row: 2D² each
+
+// Prior of the one-pass heads, per column. A stream teaches thousands of rows and its features are
+// redundant by design: under the prior that suits ticks (.5) their sums stay out of reach.
+constexpr double kRowLambda = 0.05;
+
+}  // namespace
 
 std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
                                                       std::size_t examples_bytes_max) {
@@ -26,6 +38,43 @@ std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
   panel.memory.bytes_max = examples_bytes_max;
   groups.push_back(models::make_panel(kind, panel));
   return models::join_groups(std::move(groups));
+}
+
+std::unique_ptr<models::CandidateGroup> make_row_learners(TaskKind kind, RowView view) {
+  models::Candidates learners;
+  const bool own = view == RowView::Own;
+  if (!own) {
+    learners.push_back(models::make_global_mean(kind));
+    learners.push_back(models::make_last_label(kind));
+    learners.push_back(models::make_running_mean(kind));
+  }
+  for (const bool loose : {false, true}) {
+    if (kind == TaskKind::Regression || (own && loose)) break;
+    for (const double half_life : {250.0, 1000.0, 4000.0, 0.0}) {
+      models::OnlineLogisticOptions options;
+      options.half_life = half_life;
+      options.lambda = loose ? kRowLambda / 10 : kRowLambda;
+      options.name = std::string(own ? "row-" : loose ? "loose-" : "") + "logistic";
+      if (half_life > 0) options.name += "-" + std::to_string(static_cast<int>(half_life));
+      if (kind == TaskKind::Multiclass) {
+        learners.push_back(models::make_one_vs_rest(options));
+      } else {
+        learners.push_back(models::make_online_logistic(options));
+      }
+    }
+  }
+  // The ridge shares its work over classes, so it is there for any number of them.
+  models::RidgeOptions ridge;
+  ridge.features_max = kRowRidgeFeatures;
+  if (!own) learners.push_back(models::make_ridge(kind, ridge));
+  return models::make_group(std::move(learners));
+}
+
+models::MixerOptions row_mixer_options() {
+  models::MixerOptions options;
+  options.eta = 0.3;
+  options.share = 0.002;
+  return options;
 }
 
 models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners) {

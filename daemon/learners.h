@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 
 #include "models/candidate.h"
@@ -18,6 +19,18 @@ inline constexpr std::size_t kBaselines = 3;
 /// `examples_bytes_max` bounds what they keep of examples.
 std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
                                                       std::size_t examples_bytes_max);
+
+/// What a learner of a row's own column sees: all features, or only those of the row itself.
+enum class RowView : std::uint8_t { Everything, Own };
+
+/// Learners in one pass, for tasks that learn row by row. Everything: global mean (majority), last
+/// label and running mean of the stream, then one-pass logistic regressions with half-lives of 250,
+/// 1,000 and 4,000 rows and without forgetting, under two priors (multiclass: one against the
+/// rest), and the recursive ridge. Own: the regressions under the first prior only, named "row-…".
+std::unique_ptr<models::CandidateGroup> make_row_learners(TaskKind kind, RowView view);
+
+/// What the mixer of both views together is told: a quick rate, since it settles at every row.
+models::MixerOptions row_mixer_options();
 
 /// What their mixer has to know of them: families for binary tasks, whose plain mean is hard to
 /// beat. Of numbers a family can be far off for long (ridge where labels are skewed), and the mean

@@ -41,6 +41,9 @@ class Binder {
     plan.debounce_us = config_.debounce_us;
     ACCRETE_TRY(plan.entity, entity_table(query.entity));
     entity_ = plan.entity;
+    if (const auto* ref = std::get_if<query::ColumnRef>(&query.target.operand)) {
+      return row_completion(*ref, std::move(plan));
+    }
     ACCRETE_DO(refuse_unexecuted(query.target));
     ACCRETE_TRY(plan.target, window(std::get<query::Window>(query.target.operand)));
     if (plan.target.end_us <= 0) {
@@ -110,12 +113,80 @@ class Binder {
     return id;
   }
 
-  Status refuse_unexecuted(const query::Target& target) const {
-    if (const auto* ref = std::get_if<query::ColumnRef>(&target.operand)) {
-      return at(ref->at,
-                "predicting a column of the row itself is parsed but not executed yet; predict an "
-                "aggregate over a window, e.g. COUNT(table.*, 0, 30, DAYS)");
+  /// `PREDICT table.column FOR EACH table.key`: predicted when the row arrives.
+  Result<TaskPlan> row_completion(const query::ColumnRef& ref, TaskPlan plan) {
+    const query::Query& query = config_.query;
+    ACCRETE_TRY(const TableId named, table(ref));
+    const Table& own = schema_.table(entity_);
+    if (named != entity_) {
+      return at(ref.at, "a column is predicted for the rows of its own table: FOR EACH " +
+                            schema_.table(named).name +
+                            ".<key>, or predict an aggregate over a "
+                            "window, e.g. LAST(" +
+                            ref.table + "." + ref.column + ", 0, 30, DAYS)");
     }
+    if (query.every_us) {
+      return at(ref.at, "a column of the row is predicted when the row arrives: leave EVERY out");
+    }
+    ACCRETE_TRY(const ColumnId target, column(entity_, ref));
+    const auto is_target = [&](ColumnId id) { return id == target; };
+    bool structural =
+        std::any_of(own.key.begin(), own.key.end(), is_target) || (own.time && *own.time == target);
+    for (const ForeignKey& key : own.foreign_keys)
+      structural |= std::any_of(key.columns.begin(), key.columns.end(), is_target);
+    if (structural) {
+      return at(ref.at,
+                "keys, foreign keys and the time of a row are what it is known by; predict "
+                "another column");
+    }
+    plan.column = target;
+    plan.compare = query.target.compare;
+    plan.literal = query.target.literal;
+    ACCRETE_TRY(plan.kind, kind_of_column(ref, target, plan));
+    if (query.where) {
+      ACCRETE_TRY(plan.where, entity_condition(*query.where));
+      if (reads(*plan.where, target)) {
+        return at(ref.at, "WHERE may not depend on the column that is predicted");
+      }
+    }
+    plan.anchors.push_back(TimeUs{0});
+    return plan;
+  }
+
+  Result<TaskKind> kind_of_column(const query::ColumnRef& ref, ColumnId target,
+                                  const TaskPlan& plan) const {
+    if (plan.compare) return TaskKind::Binary;
+    const ColumnKind kind = schema_.table(entity_).columns[target.value].kind;
+    switch (kind) {
+      case ColumnKind::Number:
+        return TaskKind::Regression;
+      case ColumnKind::Flag:
+        return TaskKind::Binary;
+      case ColumnKind::Category:
+      case ColumnKind::Text:
+        return TaskKind::Multiclass;
+      default:
+        break;
+    }
+    if (kind == ColumnKind::Inferred) {
+      return at(ref.at, "what \"" + ref.column +
+                            "\" holds must be said before its rows come: " + "columns = { " +
+                            ref.column + " = \"category\" } (or \"number\", \"flag\") in table \"" +
+                            ref.table + "\"");
+    }
+    return at(ref.at, "a column of kind \"" + std::string(column_kind_name(kind)) +
+                          "\" cannot be predicted; categories, texts, flags and numbers can");
+  }
+
+  static bool reads(const EntityCondition& condition, ColumnId column) {
+    if (!condition.children.empty()) {
+      return std::any_of(condition.children.begin(), condition.children.end(),
+                         [&](const EntityCondition& child) { return reads(child, column); });
+    }
+    return !condition.window && condition.column == column;
+  }
+
+  Status refuse_unexecuted(const query::Target& target) const {
     const auto& window = std::get<query::Window>(target.operand);
     if (target.rank_top || window.aggregate == Aggregate::ListDistinct) {
       return at(window.at,

@@ -54,7 +54,8 @@ struct TaskPlan {
   std::string name;
   TaskKind kind = TaskKind::Binary;
   TableId entity;
-  WindowPlan target;
+  std::optional<ColumnId> column;         ///< of the entity's own row; then there is no window
+  WindowPlan target;                      ///< of window tasks
   std::optional<query::Compare> compare;  ///< target compared with a constant: binary
   query::Literal literal;
   std::optional<EntityCondition> where;
@@ -72,7 +73,9 @@ struct TaskPlan {
 /// Errors:  Malformed with the query's line and a caret: unknown or ambiguous names (nearest name,
 ///          or "say VIA column"), an entity that is not a table's single key column, a window that
 ///          does not follow a foreign key to the entity, and what is parsed but not executed
-///          (several horizons, RANK TOP, LIST_DISTINCT, row completion).
+///          (several horizons, RANK TOP, LIST_DISTINCT). A column of the row itself: one of the
+///          key, a foreign key or the time, one whose kind is not known, EVERY, a WHERE that reads
+///          it.
 Result<TaskPlan> bind_task(const TaskConfig& config, Schema& schema);
 
 }  // namespace accrete::daemon

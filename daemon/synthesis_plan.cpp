@@ -43,6 +43,7 @@ class Walk {
  public:
   Walk(const std::vector<TaskPlan>& tasks, const Schema& schema) : schema_(schema) {
     for (const TaskPlan& task : tasks) {
+      if (task.column) continue;
       for (const double windows : kLivesOfWindow) {
         const double life = rounded_life(windows * static_cast<double>(window_us(task)));
         auto& lives = plan_.half_lives_us;
@@ -53,6 +54,10 @@ class Walk {
     if (plan_.half_lives_us.size() > kLivesMax) plan_.half_lives_us.resize(kLivesMax);
     for (const TaskPlan& task : tasks) {
       plan_.entities.push_back(task.entity);
+      if (task.column) {
+        plan_.keys.emplace_back();
+        continue;
+      }
       static_cast<void>(source(task.entity));  // its attributes group entities
       keys_of(task);
       const TableId child = schema_.relations()[task.target.relation.value].child;
@@ -262,7 +267,7 @@ std::size_t SynthesisPlan::add_attribute(std::size_t source, ColumnId column,
   of.hops.push_back(hop);
   of.attributes.push_back(column);
   for (std::size_t t = 0; t < keys.size(); ++t) {
-    if (entities[t] != of.table) continue;
+    if (entities[t] != of.table || keys[t].empty()) continue;
     KeyPlan key;
     key.way = KeyPlan::Way::Parent;
     key.hops = {hop};

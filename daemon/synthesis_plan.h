@@ -90,7 +90,7 @@ struct SynthesisPlan {
   std::vector<HopPlan> hops;
   std::vector<StreamPlan> streams;
   std::vector<TableId> entities;           ///< by task
-  std::vector<std::vector<KeyPlan>> keys;  ///< by task
+  std::vector<std::vector<KeyPlan>> keys;  ///< by task; none for a column of the row itself
 
   std::optional<std::size_t> source_of(TableId table) const;
   /// Group the rows of an entity table by a column: one more key for its tasks, with new streams

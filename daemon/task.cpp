@@ -57,6 +57,12 @@ void Task::begin(TimeUs first) {
   next_tick_ = plan_.tick_at_or_after(first);
 }
 
+Status Task::row_folded(const FoldedRow& row, store::State&, const Emit&, FoldSink&) {
+  features_->observe(row.cells);
+  touch(row.row);
+  return Ok{};
+}
+
 void Task::touch(std::uint32_t row) {
   if (!plan_.on_change) return;
   if (row >= is_touched_.size()) is_touched_.resize(row + 1, false);
@@ -184,33 +190,19 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
   const std::size_t per_row = learners_->size() + 1;
   Prediction prediction;
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
-    const models::Output* outputs = scored.outputs.data() + i * per_row;
-    const models::Output& mixed = outputs[learners_->size()];
     const std::string key = entity_key(scored.rows[i], at);
     prediction = Prediction{};
-    prediction.task = plan_.name;
+    tell(plan_, std::span(scored.outputs).subspan(i * per_row, per_row), names_, class_names_,
+         prediction);
     prediction.entity_key = key;
     prediction.as_of = at;
     prediction.trigger = trigger;
-    prediction.kind = plan_.kind;
-    prediction.score = mixed.value;
     prediction.model = labels_;
-    std::size_t top = 0;  // multiclass: candidates are quoted on the mixture's best class
-    for (std::size_t k = 0; k < mixed.classes.size() && k < class_names_.size(); ++k) {
-      prediction.classes.push_back({class_names_[k], mixed.classes[k]});
-      if (mixed.classes[k] > mixed.classes[top]) top = k;
-    }
     if (plan_.kind == TaskKind::Regression) {
-      const models::Interval interval = conformal_.interval(mixed);
-      if (std::isfinite(interval.low) && std::isfinite(interval.high)) {
-        prediction.low = interval.low;
-        prediction.high = interval.high;
-      }
-    }
-    for (std::size_t c = 0; c < learners_->size(); ++c) {
-      const bool has_class = plan_.kind == TaskKind::Multiclass && top < outputs[c].classes.size();
-      prediction.candidates.push_back(
-          {names_[c], has_class ? outputs[c].classes[top] : outputs[c].value});
+      const models::Interval interval = conformal_.interval(scored.mixture(i));
+      const bool known = std::isfinite(interval.low) && std::isfinite(interval.high);
+      prediction.low = known ? std::optional(interval.low) : std::nullopt;
+      prediction.high = known ? std::optional(interval.high) : std::nullopt;
     }
     ACCRETE_DO(emit(prediction));
   }
@@ -355,7 +347,8 @@ Status Task::tick_population(TimeUs at, const Emit& emit) {
   return Ok{};
 }
 
-Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
+Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::State&,
+                     const Emit& emit) {
   Scored scored;
   score(rows, at, scored);
   if (!rows.empty() && !sheds(rows.size())) {

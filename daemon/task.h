@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -14,11 +13,8 @@
 #include <utility>
 #include <vector>
 
-#include "daemon/features.h"
-#include "daemon/fold_sink.h"
+#include "daemon/any_task.h"
 #include "daemon/pending.h"
-#include "daemon/plan.h"
-#include "daemon/window.h"
 #include "models/candidate.h"
 #include "models/conformal.h"
 #include "models/metrics.h"
@@ -28,74 +24,53 @@
 
 namespace accrete::daemon {
 
-/// What a task reads; owned by the fold.
-struct TaskWorld {
-  const Schema* schema = nullptr;
-  store::Graph* graph = nullptr;
-  RowReader* rows = nullptr;
-  WindowReader* windows = nullptr;
-  Synthesis* synthesis = nullptr;
-};
-
 struct TaskLimits {
   std::size_t pending_max = 50'000'000;         ///< predictions waiting for their outcome
   std::size_t learners_bytes_max = 128u << 20;  ///< examples, and a tick's while it is predicted
   std::uint64_t seed = 1;                       ///< of the draw of what is learnt from large ticks
 };
 
-/// Receives a prediction without its sequence number; views are good during the call.
-using Emit = std::function<Status(Prediction&)>;
-
-class Task {
+class Task final : public AnyTask {
  public:
   /// `number`: its position among the tasks that the synthesis was made for.
   Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const TaskLimits& limits);
 
-  const TaskPlan& plan() const { return plan_; }
+  const TaskPlan& plan() const override { return plan_; }
 
-  /// The first timed row of the stream: the grid of ticks begins here.
-  void begin(TimeUs first);
-  /// A row of the entity table was folded.
-  void observe(std::span<const Value> cells) { features_->observe(cells); }
-  /// Rows touched this entity; it is republished at the end of the instant.
-  void touch(std::uint32_t row);
+  /// The grid of ticks begins at the first timed row.
+  void begin(TimeUs first) override;
+  Status row_folded(const FoldedRow& row, store::State& state, const Emit& emit,
+                    FoldSink& sink) override;
+  void row_removed(std::uint32_t) override {}
+  void touch(std::uint32_t row) override;
 
-  /// Earliest instant at which mature() or tick() has something to do.
-  TimeUs next_event() const;
-  /// When the next outcome becomes known, in event time; kTimeMax before the first timed row.
-  TimeUs next_label() const;
+  TimeUs next_event() const override;
+  TimeUs next_label() const override;
 
-  /// Republish what was touched, as of `at`.
-  Status republish(TimeUs at, const Emit& emit);
-  /// Grade and learn what became known at `at`.
-  Status mature(TimeUs at, store::State& state, FoldSink& sink);
-  /// Predict the population, if `at` is a tick; and what was held back by the debounce.
-  Status tick(TimeUs at, const Emit& emit);
-  /// Predict these entities because somebody asked in the log; graded, not learnt.
-  Status request(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit);
-  /// Answer without leaving a trace. Entities that are no valid row at `at` are left out.
-  Status what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit);
-  /// Rows of the population at `at`, in row order.
-  std::vector<std::uint32_t> population(TimeUs at);
+  Status republish(TimeUs at, const Emit& emit) override;
+  Status mature(TimeUs at, store::State& state, FoldSink& sink) override;
+  Status tick(TimeUs at, const Emit& emit) override;
+  Status request(std::span<const std::uint32_t> rows, TimeUs at, store::State& state,
+                 const Emit& emit) override;
+  Status what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) override;
+  std::vector<std::uint32_t> population(TimeUs at) override;
 
-  /// No tick and no label after `time` (backtest --freeze).
-  void freeze(TimeUs time) { frozen_after_ = time; }
+  void freeze(TimeUs time) override { frozen_after_ = time; }
 
-  std::vector<std::string> candidate_names() const;
-  std::span<const double> weights() const { return mixer_->weights(); }
-  const std::vector<models::Prequential>& metrics() const { return metrics_; }  // mixture last
-  FeatureSource& features() { return *features_; }
-  std::uint64_t labels() const { return labels_; }
-  std::uint64_t pending() const { return pending_.predictions(); }
-  std::uint64_t shed() const { return shed_; }
-  std::size_t memory_bytes() const;
-  std::vector<double> feature_values(std::uint32_t row, TimeUs at);
-  /// The as-of time of the population's newest tick; kTimeMin before the first.
-  TimeUs last_tick() const { return last_tick_; }
+  std::vector<std::string> candidate_names() const override;
+  std::span<const double> weights() const override { return mixer_->weights(); }
+  const std::vector<models::Prequential>& metrics() const override { return metrics_; }
+  FeatureSource& features() override { return *features_; }
+  std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
+  std::uint64_t labels() const override { return labels_; }
+  std::uint64_t pending() const override { return pending_.predictions(); }
+  std::uint64_t shed() const override { return shed_; }
+  std::size_t memory_bytes() const override;
+  TimeUs last_tick() const override { return last_tick_; }
 
-  void stage(store::State& state);
-  void committed(std::size_t pending_bytes_max) { pending_.shrink(pending_bytes_max); }
-  Status load(store::State& state);
+  void stage(store::State& state) override;
+  void committed(std::size_t pending_bytes_max) override { pending_.shrink(pending_bytes_max); }
+  Status load(store::State& state) override;
 
  private:
   struct Scored;

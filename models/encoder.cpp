@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 
+#include "models/sparse_projection.h"
 #include "models/state_bytes.h"
 #include "proto/codec.h"
 #include "proto/hash.h"
@@ -42,26 +43,6 @@ bool is_key_column(const Table& table, std::size_t index) {
   });
 }
 
-double number_of(const Value& value) {
-  const Value number = value.kind == ValueKind::Text ? guess_value(value.text) : value;
-  if (!number.is_number()) return nan;
-  const double v = number.as_number();
-  return std::isfinite(v) ? v : nan;
-}
-
-double flag_of(const Value& value) {
-  if (value.kind == ValueKind::Text) {
-    for (const std::string_view yes : {"t", "true", "True", "TRUE", "y", "yes", "1"}) {
-      if (value.text == yes) return 1;
-    }
-    for (const std::string_view no : {"f", "false", "False", "FALSE", "n", "no", "0"}) {
-      if (value.text == no) return 0;
-    }
-    return nan;
-  }
-  return value.is_number() ? (value.as_number() != 0 ? 1 : 0) : nan;
-}
-
 double age_of(const Value& value, TimeUnit unit, TimeUs as_of) {
   const std::optional<TimeUs> time = value_time(value, unit);
   if (!time || *time == kTimeMin || *time == kTimeMax) return nan;
@@ -71,21 +52,27 @@ double age_of(const Value& value, TimeUnit unit, TimeUs as_of) {
   return std::copysign(std::log1p(std::abs(days)), days);
 }
 
-/// Elements of `[1, 2, 3]`, `{a,b}` or `a,b`; NaN for what is not text.
-double elements_of(const Value& value) {
-  if (value.kind != ValueKind::Text) return nan;
-  std::string_view text = value.text;
-  const auto trim = [&](std::string_view drop) {
-    while (!text.empty() && drop.find(text.front()) != text.npos) {
-      text.remove_prefix(1);
-    }
-    while (!text.empty() && drop.find(text.back()) != text.npos) {
-      text.remove_suffix(1);
-    }
-  };
-  trim(" \t[]{}()");
-  if (text.empty()) return 0;
-  return 1 + static_cast<double>(std::count(text.begin(), text.end(), ','));
+/// log1p of the number of elements, then their projection; missing where the text is no vector.
+void encode_elements(ColumnKind kind, const Value& value, std::span<const std::uint32_t> positions,
+                     std::vector<double>& out) {
+  const std::string buffer = value.kind == ValueKind::Text ? std::string() : value_text(value);
+  const std::string_view text = value.kind == ValueKind::Text ? value.text : buffer;
+  std::array<double, projection_width> projected{};
+  std::size_t count = 0;
+  if (kind == ColumnKind::Vector) {
+    std::vector<double> numbers;
+    if (!read_vector(text, numbers)) return;
+    count = numbers.size();
+    project_vector(numbers, projected);
+  } else {
+    std::vector<WeightedItem> items;
+    read_set(text, items);
+    count = items.size();
+    project_set(items, projected);
+  }
+  out[positions[0]] = std::log1p(static_cast<double>(count));
+  for (std::size_t i = 0; i < projection_width; ++i)
+    out[positions[i + 1]] = projected[i];
 }
 
 void encode_text(std::string_view text, std::span<const std::uint32_t> positions,
@@ -119,9 +106,10 @@ std::size_t scalar_count(ColumnKind kind) {
     case ColumnKind::Number:
     case ColumnKind::Flag:
     case ColumnKind::Time:
+      return 1;
     case ColumnKind::Vector:
     case ColumnKind::Set:
-      return 1;
+      return projection_width + 1;
     case ColumnKind::Text:
       return text_buckets + 1;
     case ColumnKind::Inferred:
@@ -135,6 +123,26 @@ std::size_t scalar_count(ColumnKind kind) {
 }
 
 }  // namespace
+
+double number_value(const Value& value) {
+  const Value number = value.kind == ValueKind::Text ? guess_value(value.text) : value;
+  if (!number.is_number()) return nan;
+  const double v = number.as_number();
+  return std::isfinite(v) ? v : nan;
+}
+
+double flag_value(const Value& value) {
+  if (value.kind == ValueKind::Text) {
+    for (const std::string_view yes : {"t", "true", "True", "TRUE", "y", "yes", "1"}) {
+      if (value.text == yes) return 1;
+    }
+    for (const std::string_view no : {"f", "false", "False", "FALSE", "n", "no", "0"}) {
+      if (value.text == no) return 0;
+    }
+    return nan;
+  }
+  return value.is_number() ? (value.as_number() != 0 ? 1 : 0) : nan;
+}
 
 void RowEncoder::assign_scalar(ColumnState& column, std::size_t count) {
   for (std::size_t i = 0; i < count; ++i) {
@@ -233,17 +241,17 @@ void RowEncoder::encode(std::span<const Value> cells, TimeUs as_of,
     double& scalar = out[column.scalar.front()];
     switch (column.kind) {
       case ColumnKind::Number:
-        scalar = number_of(value);
+        scalar = number_value(value);
         break;
       case ColumnKind::Flag:
-        scalar = flag_of(value);
+        scalar = flag_value(value);
         break;
       case ColumnKind::Time:
         scalar = age_of(value, column.unit, as_of);
         break;
       case ColumnKind::Vector:
       case ColumnKind::Set:
-        scalar = std::log1p(elements_of(value));
+        encode_elements(column.kind, value, column.scalar, out);
         break;
       case ColumnKind::Text: {
         const std::string text = value.kind == ValueKind::Text ? std::string() : value_text(value);
@@ -269,15 +277,27 @@ std::vector<std::string> RowEncoder::feature_names(const Table& table) const {
       if (slot < category_slots) names[column.slots[slot]].append(name).append("=").append(value);
     }
     if (column.slots.size() > category_slots) names[column.slots.back()] = name + "=(other)";
+    const bool text = column.kind == ColumnKind::Text;
+    const bool elements = column.kind == ColumnKind::Vector || column.kind == ColumnKind::Set;
     for (std::size_t s = 0; s < column.scalar.size(); ++s) {
-      const bool length = column.kind == ColumnKind::Text
-                              ? s == text_buckets
-                              : column.kind == ColumnKind::Vector || column.kind == ColumnKind::Set;
-      const std::string bucket = column.kind == ColumnKind::Text ? "#" + std::to_string(s) : "";
+      const bool length = (text && s == text_buckets) || (elements && s == 0);
+      const std::size_t number = elements ? s - 1 : s;
+      const std::string bucket = text || elements ? "#" + std::to_string(number) : "";
       names[column.scalar[s]] = name + (length ? ".length" : bucket);
     }
   }
   return names;
+}
+
+void RowEncoder::plain_positions(std::vector<std::uint32_t>& out) const {
+  out.clear();
+  for (const ColumnState& column : columns_) {
+    out.insert(out.end(), column.slots.begin(), column.slots.end());
+    const bool plain = column.kind == ColumnKind::Number || column.kind == ColumnKind::Flag ||
+                       column.kind == ColumnKind::Time;
+    if (plain) out.insert(out.end(), column.scalar.begin(), column.scalar.end());
+  }
+  std::sort(out.begin(), out.end());
 }
 
 void RowEncoder::save(std::string& out) const {

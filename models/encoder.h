@@ -15,12 +15,16 @@
 
 namespace accrete::models {
 
+/// A cell of a Number or a Flag column (0 or 1), as it is written or as text; NaN: it is none.
+double number_value(const Value& value);
+double flag_value(const Value& value);
+
 /// What each column gives, by its kind (or by what its first non-null value shows, if Inferred):
 ///
 ///   Number      value                       Time   sign·log1p of the age at `as_of` in days
 ///   Flag        0/1                         Text   8 shares of hashed trigrams, log1p(bytes)
 ///   Category    one-hot of the first 15 values seen, then "other" from the 16th on
-///   Vector, Set log1p(number of elements): their own encoders come with learners that use them
+///   Vector, Set log1p(number of elements), then 64 numbers (sparse_projection.h)
 ///   Key, ForeignKey, Ignored  nothing; nor an Inferred column of the table's key or foreign keys
 ///
 /// Inferred text counts as Category until it has shown more than 64 distinct values within its
@@ -42,6 +46,9 @@ class RowEncoder {
   void encode(std::span<const Value> cells, TimeUs as_of, std::vector<double>& out) const;
 
   std::size_t width() const { return width_; }
+  /// Positions that say something on their own (numbers, flags, times, categories), ascending; the
+  /// hashed parts of texts, sets and vectors are left out. A position of the past stays.
+  void plain_positions(std::vector<std::uint32_t>& out) const;
   /// `column`, `column=value`, `column#3`, `column.length`; for explain. Size: width().
   std::vector<std::string> feature_names(const Table& table) const;
 

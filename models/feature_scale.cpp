@@ -7,8 +7,9 @@
 namespace accrete::models {
 namespace {
 
-// Below this share of its mean a deviation is rounding, not variation.
-constexpr double deviation_min = 1e-9;
+// Below this share of its mean a deviation is rounding, not variation: features are kept as floats,
+// and one that only its last bits move would learn weights that mean nothing.
+constexpr double deviation_min = 1e-6;
 
 }  // namespace
 

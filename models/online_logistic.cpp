@@ -55,18 +55,19 @@ MatrixXd inverse_of(const MatrixXd& precision) {
   return (inverse + inverse.transpose()) / 2;
 }
 
-class OnlineLogistic final : public Candidate {
+class Kalman final : public OnlineLogistic {
  public:
-  explicit OnlineLogistic(OnlineLogisticOptions options) : options_(std::move(options)) {
+  explicit Kalman(OnlineLogisticOptions options) : options_(std::move(options)) {
     ACCRETE_CHECK(options_.half_life >= 0 && options_.lambda > 0 && options_.clip > 0);
     pin_block_sizes();
     covariance_ = MatrixXd::Constant(1, 1, 1 / intercept_prior);
-    mean_ = VectorXd::Zero(1);
+    mean_ = VectorXd::Constant(1, options_.start);
   }
 
   std::string_view name() const override { return options_.name; }
   void predict(const Input& input, Output& output) const override;
   void learn(const Input& input, double label, double weight) override;
+  void mirror() override { mean_ = -mean_; }
   void save(std::string& out) const override;
   Status load(std::string_view bytes) override;
 
@@ -88,7 +89,7 @@ class OnlineLogistic final : public Candidate {
   VectorXd image_;  // P z; no state
 };
 
-void OnlineLogistic::standardise(std::span<const double> features, VectorXd& z) const {
+void Kalman::standardise(std::span<const double> features, VectorXd& z) const {
   z.setZero(mean_.size());
   z[0] = 1;
   const auto width = std::min<std::size_t>(features.size(), static_cast<std::size_t>(z.size()) - 1);
@@ -98,7 +99,7 @@ void OnlineLogistic::standardise(std::span<const double> features, VectorXd& z) 
   }
 }
 
-void OnlineLogistic::predict(const Input& input, Output& output) const {
+void Kalman::predict(const Input& input, Output& output) const {
   VectorXd z;
   standardise(input.features, z);
   const VectorXd image = covariance_ * z;
@@ -109,7 +110,7 @@ void OnlineLogistic::predict(const Input& input, Output& output) const {
   output.classes.clear();
 }
 
-void OnlineLogistic::learn(const Input& input, double label, double weight) {
+void Kalman::learn(const Input& input, double label, double weight) {
   ACCRETE_CHECK(weight > 0 && (label == 0 || label == 1));
   const std::size_t width = std::min(input.features.size(), options_.features_max);
   const bool wider = width > scale_.width();
@@ -135,7 +136,7 @@ void OnlineLogistic::learn(const Input& input, double label, double weight) {
 
 /// The precision fades to the prior. Also without forgetting: an inverse taken anew is symmetric
 /// and free of the rounding of a hundred updates.
-void OnlineLogistic::fade() {
+void Kalman::fade() {
   const Index K = mean_.size();
   MatrixXd precision = covariance_.llt().solve(MatrixXd::Identity(K, K));
   const double f =
@@ -151,7 +152,7 @@ void OnlineLogistic::fade() {
 /// being the precision without the prior; the prior is put back as it is there. (Carried along, it
 /// would vouch for nothing where a deviation grew by orders of magnitude: rounding noise that turns
 /// into a signal.)
-void OnlineLogistic::refresh() {
+void Kalman::refresh() {
   const std::vector<ColumnMap> maps = scale_.freeze();
   const Index known = mean_.size();
   MatrixXd precision = covariance_.llt().solve(MatrixXd::Identity(known, known));
@@ -177,7 +178,7 @@ void OnlineLogistic::refresh() {
   rows_at_refresh_ = rows_;
 }
 
-void OnlineLogistic::save(std::string& out) const {
+void Kalman::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
   scale_.save(writer);
@@ -187,7 +188,7 @@ void OnlineLogistic::save(std::string& out) const {
   writer.u64(rows_at_refresh_);
 }
 
-Status OnlineLogistic::load(std::string_view bytes) {
+Status Kalman::load(std::string_view bytes) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
   FeatureScale scale;
@@ -209,8 +210,8 @@ Status OnlineLogistic::load(std::string_view bytes) {
 
 }  // namespace
 
-std::unique_ptr<Candidate> make_online_logistic(const OnlineLogisticOptions& options) {
-  return std::make_unique<OnlineLogistic>(options);
+std::unique_ptr<OnlineLogistic> make_online_logistic(const OnlineLogisticOptions& options) {
+  return std::make_unique<Kalman>(options);
 }
 
 }  // namespace accrete::models

@@ -13,7 +13,14 @@ struct OnlineLogisticOptions {
   double lambda = 0.05;  ///< prior precision of a standardised weight is lambda × columns
   double clip = 4;       ///< standardised features are clipped to ±clip
   std::size_t features_max = 512;  ///< later features are unseen: "only the row" is its first ones
+  double start = 0;  ///< intercept before the first row: the logit of what is expected
   std::string name = "online";
+};
+
+class OnlineLogistic : public Candidate {
+ public:
+  /// Become what it would be had every label been the other one.
+  virtual void mirror() = 0;
 };
 
 /// Binary. Keeps a Gaussian N(w, P) over the weights. A row moves the mean to the mode of that
@@ -26,6 +33,6 @@ struct OnlineLogisticOptions {
 /// came; what was learnt follows into the new scale, under the prior of that scale (a missing value
 /// is 0 in both). Rows take effect at once. Cost, K columns: 2 K^2 a learn, K^2 a predict, K^3
 /// every 100 rows. Checks: label in {0, 1}.
-std::unique_ptr<Candidate> make_online_logistic(const OnlineLogisticOptions& options);
+std::unique_ptr<OnlineLogistic> make_online_logistic(const OnlineLogisticOptions& options);
 
 }  // namespace accrete::models

@@ -14,7 +14,8 @@
 namespace accrete {
 
 enum class TaskKind : std::uint8_t { Binary = 0, Regression = 1, Multiclass = 2 };
-enum class Trigger : std::uint8_t { Tick = 0, Change = 1, Request = 2, Query = 3 };
+/// Arrival: the row itself came, and a column of it is predicted.
+enum class Trigger : std::uint8_t { Tick = 0, Change = 1, Request = 2, Query = 3, Arrival = 4 };
 
 struct CandidateScore {
   std::string_view name;

@@ -118,7 +118,8 @@ void append_interval(std::string& out, const wire::Prediction& prediction) {
   out += ']';
 }
 
-constexpr std::array<std::string_view, 4> kTriggerNames{"tick", "change", "request", "query"};
+constexpr std::array<std::string_view, 5> kTriggerNames{"tick", "change", "request", "query",
+                                                        "arrival"};
 
 }  // namespace
 

@@ -5,8 +5,11 @@ import json
 
 
 def parse_time(text):
-    """Seconds since 1970 of `2010-01-01`, `2010-01-01 12:30:00` or RFC 3339; no zone means UTC."""
+    """Seconds since 1970 of `2010-01-01`, `2010-01-01 12:30:00` or RFC 3339; no zone means UTC. A
+    short whole number is such seconds itself."""
     text = text.strip()
+    if text.isdigit() and len(text) <= 6:
+        return float(text)
     if text.endswith(("Z", "z")):
         text = text[:-1]
     moment = datetime.datetime.fromisoformat(text)
@@ -62,7 +65,7 @@ def label_of(text):
         return text
 
 
-TRIGGER_RANK = {"request": 2, "tick": 1}
+TRIGGER_RANK = {"request": 2, "tick": 1, "arrival": 1}
 
 
 def read_predictions(path, task, wanted):

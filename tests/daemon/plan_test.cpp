@@ -24,8 +24,16 @@ TEST(Plan, RefusesWhatItCannotExecute) {
     return plan ? std::string("bound") : plan.error().detail;
   };
   EXPECT_EQ(bind("PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id"), "bound");
+  EXPECT_EQ(bind("PREDICT customers.city FOR EACH customers.id"), "bound");
+  EXPECT_EQ(bind("PREDICT customers.city FOR EACH customers.id WHERE customers.id > 3"), "bound");
   const std::vector<std::pair<std::string, std::string>> refused = {
-      {"PREDICT customers.city FOR EACH customers.id", "not executed yet"},
+      {"PREDICT customers.city FOR EACH customers.id EVERY 1 DAY", "leave EVERY out"},
+      {"PREDICT customers.city FOR EACH orders.id", "rows of its own table"},
+      {"PREDICT orders.at FOR EACH orders.id", "what it is known by"},
+      {"PREDICT orders.customer FOR EACH orders.id", "what it is known by"},
+      {"PREDICT orders.price FOR EACH orders.id", "columns = { price = \"category\" }"},
+      {"PREDICT customers.city FOR EACH customers.id WHERE NOT customers.city = 'Bonn'",
+       "may not depend on the column that is predicted"},
       {"PREDICT COUNT(orders.*, 0, 7, DAYS), 14 FOR EACH customers.id", "several horizons"},
       {"PREDICT LIST_DISTINCT(orders.price, 0, 7, DAYS) RANK TOP 3 FOR EACH customers.id",
        "ranked lists"},

@@ -295,7 +295,7 @@ std::size_t compare(const Market& market, World& world, double days_later) {
   const TimeUs at = day(market.now() + days_later);
   Oracle oracle(market, world.fold(), static_cast<double>(at.value));
   for (const bool products : {true, false}) {
-    Task* task = world.fold().find_task(products ? "dear" : "visits");
+    AnyTask* task = world.fold().find_task(products ? "dear" : "visits");
     const std::string table = products ? "products" : "customers";
     const double unit = (products ? 3.0 : 20.0) / 32 * static_cast<double>(kDayUs);
     const std::string middle = products ? "half-life 16 days" : "half-life 256 days";

@@ -60,8 +60,6 @@ TEST(RowEncoder, OneNumberPerCell) {
       {ColumnKind::Time, Value::of_integer(86400 * 9), std::log1p(1.0)},
       {ColumnKind::Time, Value::of_text("1970-01-10"), std::log1p(1.0)},
       {ColumnKind::Time, Value::of_time(kTimeMin), nan},
-      {ColumnKind::Vector, Value::of_text("[1, 2, 3]"), std::log1p(3.0)},
-      {ColumnKind::Set, Value::of_text("{}"), 0},
       {ColumnKind::Inferred, Value::of_integer(7), 7},
       {ColumnKind::Inferred, Value::flag(true), 1},
       {ColumnKind::Inferred, Value::of_text("1970-01-10 00:00:00"), std::log1p(1.0)},
@@ -80,6 +78,44 @@ TEST(RowEncoder, OneNumberPerCell) {
       EXPECT_DOUBLE_EQ(out[0], c.expected) << label;
     }
   }
+}
+
+TEST(RowEncoder, SetsAndVectorsAreProjected) {
+  const auto encoded = [](ColumnKind kind, const char* text) {
+    RowEncoder encoder;
+    return see(encoder, one_column(kind), Value::of_text(text));
+  };
+  const auto product = [](const std::vector<double>& a, const std::vector<double>& b) {
+    double sum = 0;
+    for (std::size_t i = 1; i < a.size(); ++i)
+      sum += a[i] * b[i];
+    return sum;
+  };
+  // Short vectors stay as they are, however they are written.
+  const auto vector = encoded(ColumnKind::Vector, "[1, -2.5, 3e1]");
+  ASSERT_EQ(vector.size(), 65u);
+  EXPECT_DOUBLE_EQ(vector[0], std::log1p(3.0));
+  EXPECT_EQ(std::vector<double>(vector.begin() + 1, vector.begin() + 5),
+            (std::vector<double>{1, -2.5, 30, 0}));
+  EXPECT_EQ(encoded(ColumnKind::Vector, "1 -2.5 30"), vector);
+  EXPECT_TRUE(std::isnan(encoded(ColumnKind::Vector, "1 two 3")[0]));
+  // Sets: order and writing do not matter, weights do, disjoint ones are nearly orthogonal.
+  const auto set = encoded(ColumnKind::Set, "a:2 b c:1.0");
+  EXPECT_EQ(encoded(ColumnKind::Set, "{\"a\":2, b, c}"), set);
+  EXPECT_DOUBLE_EQ(set[0], std::log1p(3.0));
+  EXPECT_NE(encoded(ColumnKind::Set, "a b c"), set);
+  EXPECT_DOUBLE_EQ(encoded(ColumnKind::Set, "{}")[0], 0);
+  std::string these;
+  std::string others;
+  for (int i = 0; i < 200; ++i) {
+    these += "x" + std::to_string(i) + " ";
+    others += "y" + std::to_string(i) + " ";
+  }
+  const auto left = encoded(ColumnKind::Set, these.c_str());
+  EXPECT_NEAR(product(left, left), 1, 0.5);
+  EXPECT_NEAR(product(left, encoded(ColumnKind::Set, others.c_str())), 0, 0.5);
+  EXPECT_NEAR(product(left, encoded(ColumnKind::Set, (these + others).c_str())), std::sqrt(0.5),
+              0.5);
 }
 
 TEST(RowEncoder, FarAwayTimesDoNotOverflow) {

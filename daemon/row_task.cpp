@@ -1,0 +1,314 @@
+// Predicting, grading and learning a column of the rows themselves.
+#include "daemon/row_task.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "daemon/learners.h"
+#include "proto/time.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kMetricsWindow = 20'000;
+/// The earliest time a prediction can name: of rows without a time that come before any with one.
+constexpr TimeUs kBeginning{0};
+
+TimeUs told(TimeUs at) {
+  return at == kTimeMin ? kBeginning : at;
+}
+
+}  // namespace
+
+RowTask::RowTask(TaskPlan plan, const TaskWorld& world, std::size_t pending_max)
+    : plan_(std::move(plan)),
+      world_(world),
+      pending_max_(pending_max),
+      features_(plan_, *world.schema, *world.rows),
+      learners_(make_row_learners(plan_.kind, RowView::Everything)),
+      own_learners_(make_row_learners(plan_.kind, RowView::Own)),
+      waiting_(plan_.name + "/waiting/") {
+  for (const auto* group : {learners_.get(), own_learners_.get()}) {
+    for (std::size_t k = 0; k < group->size(); ++k)
+      names_.emplace_back(group->name(k));
+  }
+  mixer_ = std::make_unique<models::Mixer>(plan_.kind, names_.size(), row_mixer_options());
+  metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+}
+
+bool RowTask::valid(std::uint32_t row, TimeUs at) const {
+  const auto version = world_.graph->version(NodeId{plan_.entity, row}, at);
+  return version && !version->deleted;
+}
+
+std::string RowTask::entity_key(std::uint32_t row, TimeUs at) {
+  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
+  std::string key;
+  if (content == nullptr) return key;
+  for (const ColumnId column : world_.schema->table(plan_.entity).key)
+    append_key(key, content->at(column));
+  return key;
+}
+
+std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
+  if (value.is_null() || value.kind == ValueKind::Unchanged) return std::nullopt;
+  if (plan_.compare) {
+    return Label{compare_cell(value, *plan_.compare, plan_.literal) ? 1.0 : 0.0, {}};
+  }
+  if (plan_.kind == TaskKind::Multiclass) {
+    std::string text = value_text(value);
+    const auto next = static_cast<std::uint32_t>(class_names_.size());
+    auto found = class_index_.find(text);
+    if (found == class_index_.end()) {
+      if (next >= models::classes_max) return std::nullopt;
+      found = class_index_.emplace(text, next).first;
+      class_names_.push_back(text);
+    }
+    return Label{static_cast<double>(found->second), std::move(text)};
+  }
+  const double number =
+      plan_.kind == TaskKind::Binary ? models::flag_value(value) : models::number_value(value);
+  if (!std::isfinite(number)) return std::nullopt;
+  return Label{number, {}};
+}
+
+void RowTask::predict(std::span<const float> features, std::vector<models::Output>& outputs) const {
+  const std::vector<double> all(features.begin(), features.end());
+  std::vector<double> own;
+  features_.own_part(all, own);
+  const models::Input everything{all, &history_};
+  const models::Input alone{own, &history_};
+  outputs.resize(names_.size() + 1);
+  const std::span<models::Output> space(outputs);
+  learners_->predict({&everything, 1}, learners_->size(), space.first(learners_->size()));
+  own_learners_->predict({&alone, 1}, own_learners_->size(),
+                         space.subspan(learners_->size(), own_learners_->size()));
+  mixer_->combine(space.first(names_.size()), outputs.back());
+}
+
+void RowTask::score(std::span<const Value> cells, TimeUs at, Scored& scored) {
+  features_.compute_row(cells, at, buffer_);
+  // Kept, learnt from and predicted with as floats, so that all three see the same number.
+  scored.features.clear();
+  for (const double value : buffer_)
+    scored.features.push_back(static_cast<float>(value));
+  predict(scored.features, scored.outputs);
+}
+
+Status RowTask::publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
+                        const Emit& emit) {
+  const std::string key = entity_key(row, at);
+  Prediction prediction;
+  tell(plan_, scored.outputs, names_, class_names_, prediction);
+  prediction.entity_key = key;
+  prediction.as_of = told(at);
+  prediction.trigger = trigger;
+  prediction.model = labels_;
+  return emit(prediction);
+}
+
+WaitingPrediction RowTask::kept(const Scored& scored, TimeUs at, Trigger trigger) const {
+  WaitingPrediction prediction;
+  prediction.at = at;
+  prediction.trigger = trigger;
+  const bool multiclass = plan_.kind == TaskKind::Multiclass;
+  prediction.classes = multiclass ? static_cast<std::uint32_t>(class_names_.size()) : 1;
+  for (const models::Output& output : scored.outputs) {
+    if (!multiclass) prediction.outputs.push_back(output.value);
+    for (std::uint32_t k = 0; multiclass && k < prediction.classes; ++k) {
+      prediction.outputs.push_back(k < output.classes.size() ? output.classes[k] : 0);
+    }
+  }
+  return prediction;
+}
+
+Status RowTask::row_folded(const FoldedRow& row, store::State& state, const Emit& emit,
+                           FoldSink& sink) {
+  if (row.at > frozen_after_) return Ok{};
+  if (row.arrives) return arrive(row, emit, sink);
+  if (!waiting_.has(row.row)) return Ok{};
+  features_.observe(row.cells);
+  const auto label = label_of(row.cells[plan_.column->value]);
+  if (!label) {
+    touch(row.row);
+    return Ok{};
+  }
+  // Copied: grading reads the row's key, and the cells belong to the reader.
+  const std::vector<Value> cells(row.cells.begin(), row.cells.end());
+  ACCRETE_TRY(const WaitingRow waiting, waiting_.take(row.row, state));
+  republished_.erase(row.row);
+  settle(row.row, waiting, *label, cells, sink);
+  return Ok{};
+}
+
+Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
+  const NodeId node{plan_.entity, row.row};
+  std::span<const Value> cells = row.cells;
+  if (plan_.where) {
+    if (!world_.windows->belongs(*plan_.where, node, row.at)) return Ok{};
+    const RowContent* again = world_.rows->row(node, row.at);  // the condition read other rows
+    if (again == nullptr) return Ok{};
+    cells = again->cells;
+  }
+  features_.observe(cells);
+  Scored scored;
+  score(cells, row.at, scored);
+  features_.enter(cells, row.at);
+  ACCRETE_DO(publish(row.row, scored, row.at, Trigger::Arrival, emit));
+  WaitingRow waiting;
+  waiting.predictions.push_back(kept(scored, row.at, Trigger::Arrival));
+  waiting.features = std::move(scored.features);
+  const std::size_t target = plan_.column->value;
+  const auto label = target < cells.size() ? label_of(cells[target]) : std::nullopt;
+  if (label) {
+    settle(row.row, waiting, *label, cells, sink);
+  } else if (waiting_.predictions() >= pending_max_) {
+    ++shed_;
+  } else {
+    waiting_.put(row.row, std::move(waiting));
+  }
+  return Ok{};
+}
+
+void RowTask::settle(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+                     std::span<const Value> cells, FoldSink& sink) {
+  for (const WaitingPrediction& prediction : waiting.predictions)
+    grade(row, prediction, label, sink);
+  learn(waiting.features, label, cells);
+}
+
+void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
+                    FoldSink& sink) {
+  std::vector<models::Output> outputs(names_.size() + 1);
+  const double* next = prediction.outputs.data();
+  for (models::Output& output : outputs) {
+    if (plan_.kind == TaskKind::Multiclass) {
+      output.classes.assign(next, next + prediction.classes);
+    } else {
+      output.value = *next;
+    }
+    next += prediction.classes;
+  }
+  const std::span<const models::Output> candidates(outputs.data(), names_.size());
+  const TimeUs at = told(prediction.at);
+  if (prediction.trigger == Trigger::Arrival) {
+    mixer_->grade(candidates, label.value);
+    for (std::size_t c = 0; c < outputs.size(); ++c)
+      metrics_[c].add(outputs[c], label.value);
+    const std::string key = entity_key(row, prediction.at);
+    sink.label({&plan_, at, key, label.value, label.text});
+  }
+  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), label.value});
+}
+
+void RowTask::learn(std::span<const float> features, const Label& label,
+                    std::span<const Value> cells) {
+  const std::vector<double> all(features.begin(), features.end());
+  std::vector<double> own;
+  features_.own_part(all, own);
+  const models::Input everything{all, &history_};
+  const models::Input alone{own, &history_};
+  const double weight = 1;
+  learners_->learn({&everything, 1}, {&label.value, 1}, {&weight, 1});
+  own_learners_->learn({&alone, 1}, {&label.value, 1}, {&weight, 1});
+  mixer_->settle();
+  history_.learn(plan_.kind, label.value);
+  features_.learn(label.value, cells);
+  ++labels_;
+  learners_dirty_ = true;
+}
+
+void RowTask::row_removed(std::uint32_t row) {
+  waiting_.drop(row);
+  republished_.erase(row);
+}
+
+void RowTask::touch(std::uint32_t row) {
+  if (plan_.on_change && waiting_.has(row)) touched_.insert(row);
+}
+
+TimeUs RowTask::next_event() const {
+  return held_back_.empty() ? kTimeMax : held_back_.begin()->first;
+}
+
+Status RowTask::answer(std::uint32_t row, TimeUs at, Trigger trigger, Scored& scored,
+                       const Emit& emit) {
+  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
+  if (content == nullptr) return Ok{};
+  score(content->cells, at, scored);
+  return publish(row, scored, at, trigger, emit);
+}
+
+Status RowTask::republish(TimeUs at, const Emit& emit) {
+  Scored scored;
+  for (const std::uint32_t row : touched_) {
+    if (at == kTimeMin || at > frozen_after_ || !waiting_.has(row) || !valid(row, at)) continue;
+    if (plan_.debounce_us > 0) {
+      const auto last = republished_.find(row);
+      if (last != republished_.end() && at < shift(last->second, plan_.debounce_us)) {
+        held_back_.insert({shift(last->second, plan_.debounce_us), row});
+        continue;
+      }
+      republished_[row] = at;
+    }
+    ACCRETE_DO(answer(row, at, Trigger::Change, scored, emit));
+  }
+  touched_.clear();
+  return Ok{};
+}
+
+Status RowTask::tick(TimeUs at, const Emit& emit) {
+  Scored scored;
+  while (!held_back_.empty() && held_back_.begin()->first <= at) {
+    const std::uint32_t row = held_back_.begin()->second;
+    held_back_.erase(held_back_.begin());
+    if (at > frozen_after_ || !waiting_.has(row) || !valid(row, at)) continue;
+    republished_[row] = at;
+    ACCRETE_DO(answer(row, at, Trigger::Change, scored, emit));
+  }
+  return Ok{};
+}
+
+Status RowTask::request(std::span<const std::uint32_t> rows, TimeUs at, store::State& state,
+                        const Emit& emit) {
+  Scored scored;
+  for (const std::uint32_t row : rows) {
+    if (!waiting_.has(row)) continue;
+    ACCRETE_DO(answer(row, at, Trigger::Request, scored, emit));
+    if (waiting_.predictions() >= pending_max_) {
+      ++shed_;
+      continue;
+    }
+    ACCRETE_DO(waiting_.add(row, kept(scored, at, Trigger::Request), state));
+  }
+  return Ok{};
+}
+
+Status RowTask::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
+  Scored scored;
+  for (const std::uint32_t row : rows) {
+    if (!waiting_.has(row) || !valid(row, at)) continue;
+    ACCRETE_DO(answer(row, at, Trigger::Query, scored, emit));
+  }
+  return Ok{};
+}
+
+std::vector<std::uint32_t> RowTask::population(TimeUs at) {
+  std::vector<std::uint32_t> rows = waiting_.all();
+  std::erase_if(rows, [&](std::uint32_t row) { return !valid(row, at); });
+  return rows;
+}
+
+std::vector<double> RowTask::feature_values(std::uint32_t row, TimeUs at) {
+  std::vector<double> values;
+  features_.compute(NodeId{plan_.entity, row}, at, values);
+  return values;
+}
+
+std::size_t RowTask::memory_bytes() const {
+  return waiting_.memory_bytes() + features_.memory_bytes() + held_back_.size() * 64 +
+         republished_.size() * 64;
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,122 @@
+// A task on a column of the row itself: predicted when the row arrives, with the column masked;
+// graded and learnt when its value is there, in the same row or by a later update.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/any_task.h"
+#include "daemon/row_features.h"
+#include "daemon/waiting_rows.h"
+#include "models/candidate.h"
+#include "models/metrics.h"
+#include "models/mixer.h"
+
+namespace accrete::daemon {
+
+/// Order for a row that brings its value: masked, predicted, published, entered into the stream's
+/// features, graded, learnt. A value that comes later is graded against the prediction of the
+/// arrival and learnt with its features; the first value counts, later changes of it do not. A
+/// value that never comes is never learnt, and its row waits until it is deleted.
+///
+/// Requests and questions are answered for rows that wait: a row whose value is known has had its
+/// prediction.
+class RowTask final : public AnyTask {
+ public:
+  RowTask(TaskPlan plan, const TaskWorld& world, std::size_t pending_max);
+
+  const TaskPlan& plan() const override { return plan_; }
+  void begin(TimeUs) override {}
+  Status row_folded(const FoldedRow& row, store::State& state, const Emit& emit,
+                    FoldSink& sink) override;
+  void row_removed(std::uint32_t row) override;
+  void touch(std::uint32_t row) override;
+
+  TimeUs next_event() const override;
+  TimeUs next_label() const override { return kTimeMax; }
+  Status republish(TimeUs at, const Emit& emit) override;
+  Status mature(TimeUs, store::State&, FoldSink&) override { return Ok{}; }
+  Status tick(TimeUs at, const Emit& emit) override;
+  Status request(std::span<const std::uint32_t> rows, TimeUs at, store::State& state,
+                 const Emit& emit) override;
+  Status what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) override;
+  /// The rows that wait for their value.
+  std::vector<std::uint32_t> population(TimeUs at) override;
+  void freeze(TimeUs time) override { frozen_after_ = time; }
+
+  std::vector<std::string> candidate_names() const override { return names_; }
+  std::span<const double> weights() const override { return mixer_->weights(); }
+  const std::vector<models::Prequential>& metrics() const override { return metrics_; }
+  FeatureSource& features() override { return features_; }
+  std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
+  std::uint64_t labels() const override { return labels_; }
+  std::uint64_t pending() const override { return waiting_.predictions(); }
+  std::uint64_t shed() const override { return shed_; }
+  std::size_t memory_bytes() const override;
+  TimeUs last_tick() const override { return kTimeMin; }
+
+  void stage(store::State& state) override;
+  void committed(std::size_t bytes_max) override { waiting_.shrink(bytes_max); }
+  Status load(store::State& state) override;
+
+ private:
+  struct Label {
+    double value = 0;
+    std::string text;
+  };
+  struct Scored {
+    std::vector<float> features;
+    std::vector<models::Output> outputs;  // of the candidates, the mixture last
+  };
+  std::optional<Label> label_of(const Value& value);
+  void score(std::span<const Value> cells, TimeUs at, Scored& scored);
+  void predict(std::span<const float> features, std::vector<models::Output>& outputs) const;
+  Status publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
+                 const Emit& emit);
+  Status arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink);
+  void settle(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+              std::span<const Value> cells, FoldSink& sink);
+  void grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
+             FoldSink& sink);
+  void learn(std::span<const float> features, const Label& label, std::span<const Value> cells);
+  WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
+  Status answer(std::uint32_t row, TimeUs at, Trigger trigger, Scored& scored, const Emit& emit);
+  std::string entity_key(std::uint32_t row, TimeUs at);
+  bool valid(std::uint32_t row, TimeUs at) const;
+  Status load_learners(std::string_view bytes);
+  Status load_position(std::string_view bytes);
+  Error corrupt(const char* what) const;
+
+  TaskPlan plan_;
+  TaskWorld world_;
+  std::size_t pending_max_;
+  RowFeatures features_;
+  std::unique_ptr<models::CandidateGroup> learners_;      // see all features
+  std::unique_ptr<models::CandidateGroup> own_learners_;  // see the row alone
+  std::unique_ptr<models::Mixer> mixer_;
+  std::vector<models::Prequential> metrics_;
+  std::vector<std::string> names_;  // of candidates
+  std::vector<std::string> class_names_;
+  std::map<std::string, std::uint32_t, std::less<>> class_index_;
+  models::LabelHistory history_;  // of the whole stream
+
+  WaitingRows waiting_;
+  std::set<std::uint32_t> touched_;
+  std::map<std::uint32_t, TimeUs> republished_;  // rows that wait, only with a debounce
+  std::set<std::pair<TimeUs, std::uint32_t>> held_back_;
+
+  TimeUs frozen_after_ = kTimeMax;
+  std::uint64_t labels_ = 0;
+  std::uint64_t shed_ = 0;
+  bool learners_dirty_ = true;
+  std::vector<double> buffer_;
+};
+
+}  // namespace accrete::daemon

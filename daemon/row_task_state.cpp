@@ -1,0 +1,110 @@
+// What a task on a column of the row keeps across restarts.
+#include "daemon/row_task.h"
+#include "proto/bytes.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+template <class T>
+void put_saved(ByteWriter& writer, const T& part) {
+  std::string bytes;
+  part.save(bytes);
+  writer.put_text(bytes);
+}
+
+}  // namespace
+
+void RowTask::stage(store::State& state) {
+  if (learners_dirty_) {
+    std::string bytes;
+    ByteWriter writer(bytes);
+    writer.put(labels_);
+    writer.put(static_cast<std::uint64_t>(class_names_.size()));
+    for (const std::string& name : class_names_)
+      writer.put_text(name);
+    std::string history;
+    models::append_history(history, history_);
+    writer.put_text(history);
+    put_saved(writer, *learners_);
+    put_saved(writer, *own_learners_);
+    put_saved(writer, *mixer_);
+    for (const auto& metrics : metrics_)
+      put_saved(writer, metrics);
+    state.put(Section::Blobs, plan_.name + "/learners", bytes);
+    learners_dirty_ = false;
+  }
+  features_.stage(state);
+  std::string position;
+  ByteWriter writer(position);
+  writer.put(shed_);
+  writer.put(static_cast<std::uint64_t>(republished_.size()));
+  for (const auto& [row, time] : republished_) {
+    writer.put(row);
+    writer.put(time.value);
+  }
+  writer.put(static_cast<std::uint64_t>(held_back_.size()));
+  for (const auto& [time, row] : held_back_) {
+    writer.put(row);
+    writer.put(time.value);
+  }
+  state.put(Section::Blobs, plan_.name + "/position", position);
+  waiting_.stage(state);
+}
+
+Status RowTask::load_learners(std::string_view bytes) {
+  ByteReader reader(bytes);
+  labels_ = reader.get<std::uint64_t>();
+  const auto classes = reader.get<std::uint64_t>();
+  for (std::uint64_t k = 0; k < classes && reader.ok(); ++k) {
+    class_names_.emplace_back(reader.get_text());
+    class_index_.emplace(class_names_.back(), static_cast<std::uint32_t>(k));
+  }
+  std::string_view history = reader.get_text();
+  ACCRETE_DO(models::read_history(history, history_));
+  // Learners of rows keep no examples, so their states have no parts.
+  const auto no_parts = [](std::uint64_t) -> Result<std::string> {
+    return Error{Errc::Corruption, "a part of learners that have none"};
+  };
+  ACCRETE_DO(learners_->load(reader.get_text(), no_parts));
+  ACCRETE_DO(own_learners_->load(reader.get_text(), no_parts));
+  ACCRETE_DO(mixer_->load(reader.get_text()));
+  for (auto& metrics : metrics_)
+    ACCRETE_DO(metrics.load(reader.get_text()));
+  if (!reader.done() || !history.empty()) return corrupt("learners");
+  return Ok{};
+}
+
+Status RowTask::load_position(std::string_view bytes) {
+  ByteReader reader(bytes);
+  shed_ = reader.get<std::uint64_t>();
+  for (auto n = reader.get<std::uint64_t>(); n > 0 && reader.ok(); --n) {
+    const auto row = reader.get<std::uint32_t>();
+    republished_[row].value = reader.get<std::int64_t>();
+  }
+  for (auto n = reader.get<std::uint64_t>(); n > 0 && reader.ok(); --n) {
+    const auto row = reader.get<std::uint32_t>();
+    held_back_.insert({TimeUs{reader.get<std::int64_t>()}, row});
+  }
+  if (!reader.done()) return corrupt("position");
+  return Ok{};
+}
+
+Error RowTask::corrupt(const char* what) const {
+  return Error{Errc::Corruption,
+               "task \"" + plan_.name + "\": stored " + what + " does not decode"};
+}
+
+Status RowTask::load(store::State& state) {
+  std::string bytes;
+  ACCRETE_TRY(const bool learners, state.get(Section::Blobs, plan_.name + "/learners", bytes));
+  if (learners) ACCRETE_DO(load_learners(bytes));
+  learners_dirty_ = false;
+  ACCRETE_DO(features_.load(state));
+  ACCRETE_TRY(const bool position, state.get(Section::Blobs, plan_.name + "/position", bytes));
+  if (position) ACCRETE_DO(load_position(bytes));
+  return waiting_.load(state);
+}
+
+}  // namespace accrete::daemon
