@@ -140,9 +140,7 @@ class Binder {
                 "another column");
     }
     plan.column = target;
-    plan.compare = query.target.compare;
-    plan.literal = query.target.literal;
-    ACCRETE_TRY(plan.kind, kind_of_column(ref, target, plan));
+    ACCRETE_TRY(plan.kind, kind_of_column(ref, target));
     if (query.where) {
       ACCRETE_TRY(plan.where, entity_condition(*query.where));
       if (reads(*plan.where, target)) {
@@ -153,9 +151,7 @@ class Binder {
     return plan;
   }
 
-  Result<TaskKind> kind_of_column(const query::ColumnRef& ref, ColumnId target,
-                                  const TaskPlan& plan) const {
-    if (plan.compare) return TaskKind::Binary;
+  Result<TaskKind> kind_of_column(const query::ColumnRef& ref, ColumnId target) const {
     const ColumnKind kind = schema_.table(entity_).columns[target.value].kind;
     switch (kind) {
       case ColumnKind::Number:

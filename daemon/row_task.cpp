@@ -53,9 +53,6 @@ std::string RowTask::entity_key(std::uint32_t row, TimeUs at) {
 
 std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
   if (value.is_null() || value.kind == ValueKind::Unchanged) return std::nullopt;
-  if (plan_.compare) {
-    return Label{compare_cell(value, *plan_.compare, plan_.literal) ? 1.0 : 0.0, {}};
-  }
   if (plan_.kind == TaskKind::Multiclass) {
     std::string text = value_text(value);
     const auto next = static_cast<std::uint32_t>(class_names_.size());

@@ -5,11 +5,8 @@ import json
 
 
 def parse_time(text):
-    """Seconds since 1970 of `2010-01-01`, `2010-01-01 12:30:00` or RFC 3339; no zone means UTC. A
-    short whole number is such seconds itself."""
+    """Seconds since 1970 of `2010-01-01`, `2010-01-01 12:30:00` or RFC 3339; no zone means UTC."""
     text = text.strip()
-    if text.isdigit() and len(text) <= 6:
-        return float(text)
     if text.endswith(("Z", "z")):
         text = text[:-1]
     moment = datetime.datetime.fromisoformat(text)

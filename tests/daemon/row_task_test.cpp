@@ -26,7 +26,7 @@ name = "papers"
 key = "id"
 time = "at"
 foreign_keys = { author = "authors" }
-columns = { field = "category", words = "set", pages = "number", month = "category" }
+columns = { field = "category", words = "set", pages = "number", month = "category", open = "flag" }
 
 [[task]]
 name = "field"
@@ -37,15 +37,15 @@ name = "pages"
 predict = "PREDICT papers.pages FOR EACH papers.id WHERE papers.author >= 3"
 
 [[task]]
-name = "is-math"
-predict = "PREDICT papers.field = 'math' FOR EACH papers.id"
+name = "open"
+predict = "PREDICT papers.open FOR EACH papers.id"
 debounce = "1 DAY"
 )";
 
 const char* const kFields[] = {"math", "physics", "biology"};
 
 Layout papers_layout() {
-  return {"papers", {"id", "author", "words", "month", "pages", "field", "at"}};
+  return {"papers", {"id", "author", "words", "month", "pages", "field", "open", "at"}};
 }
 
 Config papers_config() {
@@ -60,6 +60,7 @@ struct Paper {
   std::string month;
   double pages = 0;
   std::size_t field = 0;
+  bool open = false;
   bool with_value = false;  // else its value comes later, or never
   std::optional<std::size_t> told_after;
   double at = 0;
@@ -79,6 +80,7 @@ std::vector<Paper> papers(std::uint64_t seed, std::size_t count) {
     paper.words = "w" + std::to_string(10 * paper.field + rng.below(4)) + ":2 common";
     paper.month = "m" + std::to_string(i % 12);
     paper.pages = 5.0 + 3.0 * static_cast<double>(paper.field) + static_cast<double>(rng.below(3));
+    paper.open = paper.field == 0 || rng.below(4) == 0;
     paper.with_value = rng.below(3) != 0;
     if (!paper.with_value && rng.below(3) != 0) paper.told_after = 1 + rng.below(20);
     if (rng.below(3) != 0) now += rng.uniform() * 0.3;
@@ -95,7 +97,7 @@ std::string paper_record(std::size_t id, const Paper& paper, Op op, bool with_fi
       papers_layout(), op,
       {Value::of_integer(static_cast<std::int64_t>(id)), Value::of_integer(paper.author),
        Value::of_text(paper.words), Value::of_text(paper.month), Value::of_real(paper.pages), field,
-       Value::of_time(day(paper.at))},
+       Value::flag(paper.open), Value::of_time(day(paper.at))},
       when);
 }
 
@@ -112,7 +114,7 @@ std::vector<Transaction> stream_of(const std::vector<Paper>& all) {
       transaction.records.push_back(
           paper_record(paper->second, all[paper->second], Op::Update, true, day(all[i].at)));
     }
-    if (i % 40 == 39) {  // one leaves, whether its value was there or not
+    if (i % 40 == 39 && !all[i - 7].told_after) {  // one leaves, whether its value was there or not
       transaction.records.push_back(
           paper_record(i - 7, all[i - 7], Op::Delete, false, day(all[i].at)));
     }
@@ -144,7 +146,7 @@ std::string said(wire::Prediction prediction) {
 
 TEST(RowTask, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
   const Config config = papers_config();
-  const auto stream = stream_of(papers(1, 400));
+  const auto stream = stream_of(papers(1, 200));
   for (const std::int64_t lateness : {std::int64_t{0}, 2 * kDayUs}) {
     FoldOptions options;
     options.lateness_us = lateness;
@@ -163,7 +165,7 @@ TEST(RowTask, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
 
 TEST(RowTask, CrashesAnywhereChangeNothing) {
   const Config config = papers_config();
-  const auto stream = stream_of(papers(2, 400));
+  const auto stream = stream_of(papers(2, 200));
   FoldOptions options;
   options.lateness_us = kDayUs;
   options.checkpoint_records_min = 37;
@@ -235,7 +237,7 @@ TEST(RowTask, EveryArrivalIsPredictedAndEveryValueGradedOnce) {
     for (std::size_t p = 0; p <= i; ++p) {
       if (all[p].told_after && p + *all[p].told_after == i && waits.erase(p) > 0) ++values;
     }
-    if (i % 40 == 39) waits.erase(i - 7);
+    if (i % 40 == 39 && !all[i - 7].told_after) waits.erase(i - 7);
   }
   AnyTask* task = world.fold().find_task("field");
   EXPECT_EQ(decoded(world.sink->payloads, "field", wire::Prediction::ARRIVAL).size(), all.size());
@@ -270,7 +272,7 @@ TEST(RowTask, EveryArrivalIsPredictedAndEveryValueGradedOnce) {
 
 TEST(RowTask, QuestionsLeaveNoTraceAndAnswerForRowsThatWait) {
   const Config config = papers_config();
-  const auto stream = stream_of(papers(5, 300));
+  const auto stream = stream_of(papers(5, 200));
   World quiet(config);
   quiet.feed(stream);
   World asked(config);
@@ -290,7 +292,7 @@ TEST(RowTask, QuestionsLeaveNoTraceAndAnswerForRowsThatWait) {
       EXPECT_EQ(task->feature_values(rows[0], now).size(), task->features().names().size());
     }
   }
-  EXPECT_GT(answers, 1000U);
+  EXPECT_GT(answers, 500U);
   EXPECT_EQ(asked.stored_digest(), quiet.stored_digest());
 }
 
