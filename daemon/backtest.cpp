@@ -31,7 +31,7 @@ class Scratch {
  public:
   static Result<Scratch> open(const std::string& named) {
     if (!named.empty()) return Scratch(named, false);
-    const char* base = std::getenv("TMPDIR");
+    const char* base = std::getenv("TMPDIR");  // NOLINT(concurrency-mt-unsafe): nobody sets it
     std::string path = std::string(base != nullptr ? base : "/tmp") + "/accrete-backtest-XXXXXX";
     if (::mkdtemp(path.data()) == nullptr) {
       return Error{Errc::Unavailable, path + ": cannot make a scratch folder; set TMPDIR"};
@@ -119,7 +119,8 @@ class Run {
  public:
   Run(const Config& config, Fold& fold, store::Database& database, store::Log& log)
       : fold_(fold),
-        sink_(database, log, 0, [this](LogSlice slice) -> Status { return fold_.admit(slice); }),
+        sink_(database, log, 0,
+              [this](const LogSlice& slice) -> Status { return fold_.admit(slice); }),
         check_(config.schema, Layouts{}) {}
 
   Status feed(RowSource& source, BacktestResult& result, const ProgressCall& progress) {

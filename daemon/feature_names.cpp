@@ -19,8 +19,10 @@ std::string life_name(double life_us) {
 void name_header(const std::string& what, bool ordered, const std::vector<std::string>& lives,
                  std::vector<std::string>& names) {
   names.push_back("log count of " + what + ", ever");
-  for (const std::string& life : lives)
-    names.push_back("log count of " + what + ", " + life + (life == "ever" ? " again" : ""));
+  for (const std::string& life : lives) {
+    std::string name = "log count of " + what;
+    names.push_back(name.append(", ").append(life).append(life == "ever" ? " again" : ""));
+  }
   if (!ordered) return;
   names.push_back("log age of newest " + what);
   names.push_back("log age of oldest " + what);
@@ -34,7 +36,7 @@ void name_column(const std::string& what, bool ordered, const std::vector<std::s
     names.push_back(what + ", deviation, decay .9");
   }
   for (const std::string& life : lives)
-    names.push_back(what + ", mean, " + life);
+    names.push_back(std::string(what).append(", mean, ").append(life));
 }
 
 }  // namespace accrete::daemon

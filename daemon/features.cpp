@@ -360,8 +360,8 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
       const auto columns = synthesis_.column_names(plan.source);
       for (std::size_t c = run.begin; c < run.end; ++c) {
         const std::string by = plan.global ? "" : " by " + way;
-        name_column(table + "." + columns[c] + by + of, plan.ordered(), life_names(plan.source),
-                    names);
+        name_column(std::string(table).append(".").append(columns[c]).append(by).append(of),
+                    plan.ordered(), life_names(plan.source), names);
       }
       return;
     }

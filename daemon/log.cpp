@@ -39,6 +39,7 @@ Status open_log(const std::string& level) {
   auto logger =
       std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  // NOLINTNEXTLINE(concurrency-mt-unsafe): nobody sets it
   const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
   formatter->add_flag<Priority>('*').set_pattern(journal ? "%*%v" : "%Y-%m-%d %H:%M:%S.%e %-5l %v");
   logger->set_formatter(std::move(formatter));

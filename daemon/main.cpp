@@ -110,6 +110,7 @@ int run(const Config& config) {
 
 }  // namespace
 
+// NOLINTNEXTLINE(bugprone-exception-escape): out of memory ends the process
 int main(int count, char** arguments) {
   CLI::App app(
       "accreted learns from a database while it is being written: it takes row changes on a\n"
