@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "proto/result.h"
@@ -148,11 +149,16 @@ bool AggregateForm::remove(double* state, const AggregateRow& row) const {
 
 bool AggregateForm::revise(double* state, const AggregateRow& before,
                            const AggregateRow& after) const {
-  accumulate(state, before, -1);
-  accumulate(state, after, 1);
+  const bool same =
+      std::memcmp(before.values.data(), after.values.data(), columns_ * sizeof(double)) == 0;
+  if (!same) {
+    accumulate(state, before, -1);
+    accumulate(state, after, 1);
+  }
   if (!ordered_) return true;
   double* newest = state + first_at();
-  if (newest[1] != order_of(after.time) || newest[2] != after.id) return false;
+  // Of an older row the links were never remembered.
+  if (newest[1] != order_of(after.time) || newest[2] != after.id) return same;
   std::copy(after.links.begin(), after.links.end(), newest + 3);
   for (std::size_t c = 0; c < columns_; ++c) {
     double* column = cell(state, c);
