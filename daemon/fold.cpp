@@ -88,7 +88,7 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
     }
     const std::size_t number = tasks_.size();
     const TaskLimits limits{options_.pending_labels_max, options_.learners_bytes_max / plans.size(),
-                            options_.seed};
+                            options_.taught_rows_max, options_.seed};
     if (plan.column) {
       tasks_.push_back(std::make_unique<RowTask>(std::move(plan), world, limits.pending_max));
     } else {

@@ -40,6 +40,7 @@ struct FoldOptions {
   std::size_t row_cache_rows = 65'536;
   std::size_t features_bytes_max = 512u << 20;  ///< aggregates, all tasks together
   std::size_t learners_bytes_max = 256u << 20;  ///< the same for learners
+  std::size_t taught_rows_max = 4096;           ///< of one task, from one tick to the next
   std::uint64_t seed = 1;
   std::uint64_t checkpoint_records_min = 200'000;
   std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write

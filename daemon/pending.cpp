@@ -19,6 +19,7 @@ std::string encode(const PendingBatch& batch) {
   writer.put(batch.at.value);
   writer.put(batch.due.value);
   writer.put(static_cast<std::uint8_t>(batch.trigger));
+  writer.put(static_cast<std::uint8_t>(batch.silent ? 1 : 0));
   writer.put(batch.width);
   writer.put(batch.classes);
   writer.put_all(std::span(batch.rows));
@@ -36,6 +37,7 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.at.value = reader.get<std::int64_t>();
   batch.due.value = reader.get<std::int64_t>();
   batch.trigger = static_cast<Trigger>(reader.get<std::uint8_t>());
+  batch.silent = reader.get<std::uint8_t>() != 0;
   batch.width = reader.get<std::uint32_t>();
   batch.classes = reader.get<std::uint32_t>();
   batch.rows = reader.get_all<std::uint32_t>();
@@ -62,9 +64,9 @@ std::string PendingQueue::key_of(std::uint64_t number) const {
 
 void PendingQueue::push(PendingBatch batch) {
   batch.number = next_number_++;
-  predictions_ += batch.rows.size();
+  const auto count = static_cast<std::uint32_t>(batch.silent ? 0 : batch.rows.size());
+  predictions_ += count;
   memory_bytes_ += batch.bytes();
-  const auto count = static_cast<std::uint32_t>(batch.rows.size());
   queue_.push_back({std::move(batch), count, false, true});
 }
 

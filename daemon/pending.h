@@ -14,12 +14,14 @@
 
 namespace accrete::daemon {
 
-/// All predictions of one tick (or one instant's requests) of one task.
+/// All predictions of one tick (or one instant's requests) of one task; or rows that wait to teach
+/// without having been predicted.
 struct PendingBatch {
   std::uint64_t number = 0;  ///< 1, 2, 3, … within the task
   TimeUs at;                 ///< as-of time of the predictions
   TimeUs due;                ///< end of the label window
   Trigger trigger = Trigger::Tick;
+  bool silent = false;        ///< nothing was published: rows only teach, there are no outputs
   std::uint32_t width = 0;    ///< features per entity
   std::uint32_t classes = 0;  ///< outputs per candidate: 1, or the classes known then
   std::vector<std::uint32_t> rows;

@@ -7,8 +7,7 @@
 #include <utility>
 
 #include "daemon/learners.h"
-#include "proto/hash.h"
-#include "proto/rng.h"
+#include "daemon/task_inputs.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
@@ -18,11 +17,9 @@ namespace {
 // enters, so that it spans several ticks: a piece of one, in row order, would say little.
 constexpr std::size_t kMetricsWindow = 8000;
 constexpr std::size_t kMetricsTicks = 4;
-// A tick is predicted and published in chunks of so many rows, and learnt from at most so many:
-// more examples of one instant say little more, and both bound what a large population takes of
-// memory.
+// A tick is predicted and published in chunks of so many rows, which bounds what a large population
+// takes of memory.
 constexpr std::size_t kScoredRows = 4096;
-constexpr std::size_t kTaughtRowsMax = 4096;
 
 }  // namespace
 
@@ -72,7 +69,7 @@ void Task::touch(std::uint32_t row) {
 }
 
 TimeUs Task::next_event() const {
-  TimeUs next = next_tick_;
+  TimeUs next = std::min(next_tick_, next_training_);
   if (!pending_.empty()) next = std::min(next, pending_.next_due());
   if (!held_back_.empty()) next = std::min(next, held_back_.begin()->first);
   return next;
@@ -118,25 +115,6 @@ std::vector<double> Task::feature_values(std::uint32_t row, TimeUs at) {
   features_->compute(NodeId{plan_.entity, row}, at, values);
   return values;
 }
-
-/// The rows of a batch as the learners take them.
-class Task::Inputs {
- public:
-  Inputs(const Task& task, std::span<const std::uint32_t> rows, const std::vector<float>& features,
-         std::size_t width)
-      : values_(features.begin(), features.end()) {
-    inputs_.reserve(rows.size());
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      inputs_.push_back(
-          {std::span(values_).subspan(i * width, width), &task.known_history(rows[i])});
-    }
-  }
-  std::span<const models::Input> all() const { return inputs_; }
-
- private:
-  std::vector<double> values_;
-  std::vector<models::Input> inputs_;
-};
 
 void Task::compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features) {
   features.clear();
@@ -285,6 +263,7 @@ Status Task::tick(TimeUs at, const Emit& emit) {
     score(late, at, scored);
     ACCRETE_DO(publish(scored, at, Trigger::Change, emit));
   }
+  if (next_training_ == at) train_between(at);
   if (next_tick_ != at) return Ok{};
   next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
   if (at > frozen_after_) return Ok{};
@@ -292,29 +271,12 @@ Status Task::tick(TimeUs at, const Emit& emit) {
   return tick_population(at, emit);
 }
 
-/// Positions among `rows` rows, ascending: all, or as many as may be learnt from, drawn by the
-/// seed.
-std::vector<std::uint32_t> Task::draw_taught(std::size_t rows, TimeUs at) const {
-  // A row is there as floats, as doubles and once more in the learners' memory.
-  const std::size_t row_bytes = 16 * std::max<std::size_t>(features_->width(), 1);
-  const std::size_t fitting = std::max<std::size_t>(limits_.learners_bytes_max / 2 / row_bytes, 64);
-  std::size_t wanted = std::min({rows, kTaughtRowsMax, fitting});
-  std::vector<std::uint32_t> taught;
-  taught.reserve(wanted);
-  Rng rng(limits_.seed ^ hash64(plan_.name), static_cast<std::uint64_t>(at.value),
-          Purpose::Training);
-  for (std::size_t i = 0; i < rows && wanted > 0; ++i) {
-    if (rng.below(rows - i) >= wanted) continue;  // selection sampling: wanted of the rows left
-    taught.push_back(static_cast<std::uint32_t>(i));
-    --wanted;
-  }
-  return taught;
-}
-
 Status Task::tick_population(TimeUs at, const Emit& emit) {
   const std::vector<std::uint32_t> rows = population(at);
   PendingBatch batch = begin_batch(at, Trigger::Tick);
-  batch.taught = draw_taught(rows.size(), at);
+  parts_ = parts_of(rows.size());
+  plan_training(at);
+  draw_taught(rows.size(), batch);
   std::vector<std::uint32_t> taught_rows;
   for (const std::uint32_t i : batch.taught)
     taught_rows.push_back(rows[i]);
@@ -392,10 +354,11 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
       const auto label =
           world_.windows->label(plan_, NodeId{plan_.entity, batch.rows[i]}, batch.at);
       if (!label) continue;
-      grade(batch, i, *label, sink);
+      if (!batch.silent) grade(batch, i, *label, sink);
       if (teaches) labels[i] = label_value(*label);
     }
-    if (teaches) learn(batch, labels);
+    if (teaches) teach(batch, labels);
+    if (teaches && !batch.silent) learn(batch, labels);
   }
   return Ok{};
 }
@@ -409,17 +372,6 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
     known.push_back(labels[i]);
   }
   if (rows.empty()) return;
-  {
-    std::vector<std::uint32_t> taught_rows;
-    std::vector<double> taught_labels;
-    for (const std::uint32_t i : batch.taught) {
-      taught_rows.push_back(batch.rows[i]);
-      taught_labels.push_back(labels[i]);
-    }
-    const Inputs inputs(*this, taught_rows, batch.features, batch.width);
-    const std::vector<double> weights(taught_rows.size(), 1.0);
-    learners_->learn(inputs.all(), taught_labels, weights);
-  }
   for (std::size_t i = 0; i < rows.size(); ++i) {
     history(rows[i]).learn(plan_.kind, known[i]);
     dirty_histories_.insert(rows[i]);

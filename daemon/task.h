@@ -27,7 +27,10 @@ namespace accrete::daemon {
 struct TaskLimits {
   std::size_t pending_max = 50'000'000;         ///< predictions waiting for their outcome
   std::size_t learners_bytes_max = 128u << 20;  ///< examples, and a tick's while it is predicted
-  std::uint64_t seed = 1;                       ///< of the draw of what is learnt from large ticks
+  /// From one tick to the next at most so many rows teach: more say little more, and they wait in
+  /// memory until their outcome is known.
+  std::size_t taught_rows_max = 4096;
+  std::uint64_t seed = 1;  ///< of their draw
 };
 
 class Task final : public AnyTask {
@@ -78,7 +81,11 @@ class Task final : public AnyTask {
   void compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features);
   void predict(Scored& scored);
   void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
-  std::vector<std::uint32_t> draw_taught(std::size_t rows, TimeUs at) const;
+  std::size_t taught_max() const;
+  std::uint32_t parts_of(std::size_t rows) const;
+  void draw_taught(std::size_t rows, PendingBatch& batch) const;
+  void plan_training(TimeUs after);
+  void train_between(TimeUs at);
   Status tick_population(TimeUs at, const Emit& emit);
   Status publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit);
   bool sheds(std::size_t rows);
@@ -88,6 +95,7 @@ class Task final : public AnyTask {
   void grade(const PendingBatch& batch, std::size_t i, const WindowValue& label, FoldSink& sink);
   /// Labels by row of the batch, NaN where there is none.
   void learn(const PendingBatch& batch, std::span<const double> labels);
+  void teach(const PendingBatch& batch, std::span<const double> labels);
   double label_value(const WindowValue& label);
   models::LabelHistory& history(std::uint32_t row);
   const models::LabelHistory& known_history(std::uint32_t row) const;
@@ -119,6 +127,8 @@ class Task final : public AnyTask {
   std::set<std::pair<TimeUs, std::uint32_t>> held_back_;  // due republications
 
   TimeUs next_tick_ = kTimeMax;
+  TimeUs next_training_ = kTimeMax;  // between the last tick and the next
+  std::uint32_t parts_ = 1;          // instants that teach since the last tick, itself among them
   TimeUs last_tick_ = kTimeMin;
   TimeUs frozen_after_ = kTimeMax;
   std::uint64_t labels_ = 0;

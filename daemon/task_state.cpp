@@ -118,6 +118,8 @@ void Task::stage(store::State& state) {
   features_->stage(state);
   writer.put(next_tick_.value);
   writer.put(last_tick_.value);
+  writer.put(next_training_.value);
+  writer.put(parts_);
   writer.put(shed_);
   std::vector<std::int64_t> times;
   for (const TimeUs time : republished_)
@@ -157,6 +159,9 @@ Status Task::load(store::State& state) {
     ByteReader reader(rest);
     next_tick_.value = reader.get<std::int64_t>();
     last_tick_.value = reader.get<std::int64_t>();
+    next_training_.value = reader.get<std::int64_t>();
+    parts_ = reader.get<std::uint32_t>();
+    if (parts_ == 0) return corrupt(plan_.name, "position");
     shed_ = reader.get<std::uint64_t>();
     for (const std::int64_t time : reader.get_all<std::int64_t>()) {
       republished_.push_back(TimeUs{time});

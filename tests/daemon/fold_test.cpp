@@ -24,6 +24,7 @@ TEST(Fold, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
   for (const std::int64_t lateness : {std::int64_t{0}, kDayUs}) {
     FoldOptions options;
     options.lateness_us = lateness;
+    if (lateness > 0) options.taught_rows_max = 12;  // taught at instants between ticks, too
     const std::string expected = digest_of(config, stream, options);
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);
     EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
@@ -46,6 +47,7 @@ TEST(Fold, CrashesAnywhereChangeNothing) {
   for (const std::int64_t lateness : {std::int64_t{0}, 2 * kDayUs}) {
     FoldOptions options;
     options.lateness_us = lateness;
+    if (lateness > 0) options.taught_rows_max = 12;
     options.checkpoint_records_min = 37;
     const std::string expected = digest_of(config, stream, options);
     for (std::uint64_t seed = 0; seed < 4; ++seed) {
@@ -66,10 +68,31 @@ TEST(Fold, CrashesAnywhereChangeNothing) {
   }
 }
 
+TEST(Fold, InstantsBetweenTicksTeachAndAreNeverPublished) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 400);
+  FoldOptions options;
+  World whole(config, options);
+  whole.feed(stream);
+  options.taught_rows_max = 12;
+  World parts(config, options);
+  parts.feed(stream);
+  // The same predictions and the same grades, by learners that have seen other rows.
+  EXPECT_EQ(parts.sink->payloads.size(), whole.sink->payloads.size());
+  EXPECT_NE(parts.stored_digest(), whole.stored_digest());
+  ASSERT_EQ(parts.fold().tasks().size(), 2u);
+  for (std::size_t t = 0; t < 2; ++t) {
+    EXPECT_EQ(parts.fold().tasks()[t]->labels(), whole.fold().tasks()[t]->labels());
+    EXPECT_EQ(parts.fold().tasks()[t]->pending(), whole.fold().tasks()[t]->pending());
+  }
+}
+
 TEST(Fold, RowsAfterATimeDoNotChangePredictionsUpToIt) {
   const Config config = shop_config();
   const auto stream = shop(3, 300, false);
-  World whole(config);
+  FoldOptions options;
+  options.taught_rows_max = 12;
+  World whole(config, options);
   whole.feed(stream);
   Rng rng(3, 2, Purpose::Test);
   for (int round = 0; round < 12; ++round) {
@@ -95,7 +118,7 @@ TEST(Fold, RowsAfterATimeDoNotChangePredictionsUpToIt) {
       }
       if (!part.records.empty()) kept.push_back(std::move(part));
     }
-    World cut_off(config);
+    World cut_off(config, options);
     cut_off.feed(kept);
     ASSERT_LE(cut_off.sink->payloads.size(), whole.sink->payloads.size());
     for (std::size_t i = 0; i < cut_off.sink->payloads.size(); ++i) {

@@ -1,0 +1,103 @@
+// What a task learns from: the rows of its ticks, and rows of instants between them that are never
+// predicted.
+//
+// What may be learnt from one tick to the next is bounded. A population beyond the bound is taught
+// in parts, each drawn at an instant of its own up to a third of a window apart: rows of more
+// instants say more than as many rows of one. A smaller one is taught at the tick, whole: there the
+// instants between overlap with the ticks and say nothing new (bench/RESULTS.md).
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "daemon/synthesis_plan.h"
+#include "daemon/task_inputs.h"
+#include "proto/hash.h"
+#include "proto/rng.h"
+#include "proto/time.h"
+
+namespace accrete::daemon {
+namespace {
+
+// Instants per window. More of them overlap more and cost as much again.
+constexpr std::int64_t kPartsPerWindow = 3;
+// Instants from one tick to the next, where ticks are rare.
+constexpr std::int64_t kPartsMax = 4;
+
+}  // namespace
+
+/// Rows that may be learnt from between two ticks.
+std::size_t Task::taught_max() const {
+  // A row is there as floats, as doubles and once more in the learners' memory.
+  const std::size_t row_bytes = 16 * std::max<std::size_t>(features_->width(), 1);
+  const std::size_t fitting = std::max<std::size_t>(limits_.learners_bytes_max / 2 / row_bytes, 64);
+  return std::min(limits_.taught_rows_max, fitting);
+}
+
+/// In how many instants a population of `rows` is taught from one tick to the next, the tick among
+/// them.
+std::uint32_t Task::parts_of(std::size_t rows) const {
+  if (rows <= taught_max()) return 1;
+  const std::int64_t step = std::max<std::int64_t>(window_us(plan_) / kPartsPerWindow, 1);
+  return static_cast<std::uint32_t>(
+      std::clamp<std::int64_t>((plan_.every_us + step - 1) / step, 1, kPartsMax));
+}
+
+/// The next of them after `after`, which is the last tick or one of its followers.
+void Task::plan_training(TimeUs after) {
+  next_training_ = kTimeMax;
+  const std::int64_t step = plan_.every_us / parts_;
+  const TimeUs next = shift(after, step);
+  // The last step ends at the tick, up to the rounding of a division; anchors cut a grid short.
+  if (step > 0 && parts_ > 1 && shift(next, step / 2) < next_tick_) next_training_ = next;
+}
+
+/// Which of `rows` rows teach, ascending: all, or as many as may be learnt from, drawn by the seed.
+void Task::draw_taught(std::size_t rows, PendingBatch& batch) const {
+  const std::size_t taught = std::min(rows, taught_max() / parts_);
+  batch.taught.reserve(taught);
+  Rng rng(limits_.seed ^ hash64(plan_.name), static_cast<std::uint64_t>(batch.at.value),
+          Purpose::Training);
+  std::size_t wanted = taught;
+  for (std::size_t i = 0; i < rows && wanted > 0; ++i) {
+    if (rng.below(rows - i) >= wanted) continue;  // selection sampling: wanted of the rows left
+    batch.taught.push_back(static_cast<std::uint32_t>(i));
+    --wanted;
+  }
+}
+
+/// Keep the features of an instant between two ticks until its outcome is known.
+void Task::train_between(TimeUs at) {
+  plan_training(at);
+  if (at > frozen_after_) return;
+  const std::vector<std::uint32_t> rows = population(at);
+  PendingBatch batch = begin_batch(at, Trigger::Tick);
+  batch.silent = true;
+  draw_taught(rows.size(), batch);
+  if (batch.taught.empty()) return;
+  for (std::uint32_t& i : batch.taught) {
+    batch.rows.push_back(rows[i]);
+    i = static_cast<std::uint32_t>(batch.rows.size() - 1);
+  }
+  compute(batch.rows, at, batch.features);
+  batch.width = static_cast<std::uint32_t>(features_->width());
+  pending_.push(std::move(batch));
+}
+
+/// Labels by row of the batch, NaN where there is none.
+void Task::teach(const PendingBatch& batch, std::span<const double> labels) {
+  std::vector<std::uint32_t> rows;
+  std::vector<double> known;
+  bool any = false;
+  for (const std::uint32_t i : batch.taught) {
+    rows.push_back(batch.rows[i]);
+    known.push_back(labels[i]);
+    any = any || !std::isnan(labels[i]);
+  }
+  if (!any) return;
+  const Inputs inputs(*this, rows, batch.features, batch.width);
+  const std::vector<double> weights(rows.size(), 1.0);
+  learners_->learn(inputs.all(), known, weights);
+  learners_dirty_ = true;
+}
+
+}  // namespace accrete::daemon
