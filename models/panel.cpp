@@ -126,7 +126,10 @@ class Panel final : public CandidateGroup {
 
   std::size_t size() const override { return heads_.size(); }
   std::string_view name(std::size_t k) const override { return heads_[k]->name(); }
-  int family(std::size_t k) const override { return k < options_.ridge.size() ? 0 : 1; }
+  int family(std::size_t k) const override {
+    if (k < options_.ridge.size()) return 0;
+    return k + options_.trees.size() < heads_.size() ? 1 : 2;
+  }
   void open_tick(std::span<const Input> population) override;
   void predict(std::span<const Input> inputs, std::size_t stride,
                std::span<Output> outputs) const override;
@@ -175,13 +178,16 @@ void Panel::make_heads() {
     for (const HeadSpec& spec : options_.logistic) {
       heads_.push_back(make_logistic_head(spec, head_name("logistic", options_.logistic, spec)));
     }
-    return;
   }
   for (const HeadSpec& spec : options_.median) {
+    if (kind_ == TaskKind::Binary) break;
     heads_.push_back(
         make_median_head(MedianOf::Label, spec, head_name("median", options_.median, spec)));
     heads_.push_back(make_median_head(MedianOf::TickDeviation, spec,
                                       head_name("median-tick", options_.median, spec)));
+  }
+  for (const HeadSpec& spec : options_.trees) {
+    heads_.push_back(make_tree_head(kind_, spec, head_name("trees", options_.trees, spec)));
   }
 }
 
@@ -356,6 +362,7 @@ void Panel::refit() {
   all.linear = linear_;
   all.skewed = skewed;
   all.relative = relative;
+  all.position = learnt_;
   for (auto& head : heads_) {
     head->refit(all, old, design_);
   }

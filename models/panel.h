@@ -18,15 +18,16 @@ struct PanelOptions {
   std::vector<HeadSpec> ridge = {{8000, 10}, {32'000, 10}};
   std::vector<HeadSpec> logistic = {{8000, 0.5}, {32'000, 0.5}};  ///< binary only
   std::vector<HeadSpec> median = {
-      {32'000, 3}};             ///< regression only: of the label, of its deviation
+      {32'000, 3}};  ///< regression only: of the label, of its deviation
+  std::vector<HeadSpec> trees = {{32'000, 0}};
   double refit_growth = 0.25;   ///< a new design when the examples grew by this share,
   std::size_t refit_rows = 64;  ///< and by this number
   double tick_fade = 0.9;       ///< of label moments, for an example weight of 1
 };
 
-/// Binary: "ridge-8k", "ridge-32k", "logistic-8k", "logistic-32k". Regression: "ridge-8k",
-/// "ridge-32k", "median-32k", "median-tick-32k". Two heads of one half-life carry their lambda,
-/// too.
+/// Binary: "ridge-8k", "ridge-32k", "logistic-8k", "logistic-32k", "trees-32k". Regression:
+/// "ridge-8k", "ridge-32k", "median-32k", "median-tick-32k", "trees-32k". Two heads of one
+/// half-life carry their lambda, too.
 ///
 /// Raw rows may be some thousand columns wide; they are read as floats, anything not finite is
 /// missing. The design is chosen anew at positions fixed by the stream (see PanelOptions); then the

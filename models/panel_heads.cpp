@@ -16,41 +16,11 @@ using Eigen::Index;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-constexpr double probability_min = 0.001;
 constexpr double intercept_prior = 1e-3;
-
-double fade_factor(double count, double half_life) {
-  return std::exp2(-count / half_life);
-}
-
-VectorXd aged_weights(const MemoryRows& memory, double half_life) {
-  VectorXd weights(memory.weights.size());
-  for (Index i = 0; i < weights.size(); ++i) {
-    weights[i] = memory.weights[i] * fade_factor(memory.ages[i], half_life);
-  }
-  return weights;
-}
 
 double prior_of(const HeadSpec& spec, Index columns) {
   return spec.lambda * static_cast<double>(columns);
 }
-
-/// Squared errors made before learning, faded.
-struct Errors {
-  double squares = 0;
-  double weight = 0;
-
-  void fade(double factor) {
-    squares *= factor;
-    weight *= factor;
-  }
-  void add(double error, double w) {
-    if (!std::isfinite(error * error)) return;
-    squares += w * error * error;
-    weight += w;
-  }
-  double mean() const { return weight > 0 ? squares / weight : 0; }
-};
 
 class RidgeHead final : public PanelHead {
  public:
@@ -134,7 +104,7 @@ class RidgeHead final : public PanelHead {
   std::string name_;
   QuadraticMemory memory_;
   LabelScale scale_;
-  Errors errors_;
+  HeadErrors errors_;
   bool dirty_ = false;
 };
 
@@ -275,11 +245,19 @@ class NewtonHead final : public PanelHead {
   std::string name_;
   QuadraticMemory memory_;
   LabelScale scale_;
-  Errors errors_;
+  HeadErrors errors_;
   std::vector<Waiting> waiting_;
 };
 
 }  // namespace
+
+VectorXd aged_weights(const MemoryRows& memory, double half_life) {
+  VectorXd weights(memory.weights.size());
+  for (Index i = 0; i < weights.size(); ++i) {
+    weights[i] = memory.weights[i] * fade_factor(memory.ages[i], half_life);
+  }
+  return weights;
+}
 
 std::unique_ptr<PanelHead> make_ridge_head(TaskKind kind, const HeadSpec& spec, std::string name) {
   return std::make_unique<RidgeHead>(kind, spec, std::move(name));

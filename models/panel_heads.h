@@ -3,6 +3,7 @@
 // Dimensions, here and in panel_heads.cpp:  K columns of z   N rows of a block
 #pragma once
 
+#include <cmath>
 #include <memory>
 #include <string>
 
@@ -31,15 +32,16 @@ struct TickRows {
 
 /// The whole memory in a new design.
 struct MemoryRows {
-  Eigen::MatrixXd rows;     // (K, N)
-  Eigen::VectorXd labels;   // (N)
-  Eigen::VectorXd weights;  // (N), without age
-  Eigen::VectorXd ages;     // (N) examples learnt since
-  Eigen::VectorXd centres;  // (N)
-  Eigen::VectorXd spreads;  // (N)
-  LabelScale linear;        // of labels
-  LabelScale skewed;        // of labels, logarithmic where they are skewed
-  LabelScale relative;      // of (label - centre) / spread
+  Eigen::MatrixXd rows;        // (K, N)
+  Eigen::VectorXd labels;      // (N)
+  Eigen::VectorXd weights;     // (N), without age
+  Eigen::VectorXd ages;        // (N) examples learnt since
+  Eigen::VectorXd centres;     // (N)
+  Eigen::VectorXd spreads;     // (N)
+  LabelScale linear;           // of labels
+  LabelScale skewed;           // of labels, logarithmic where they are skewed
+  LabelScale relative;         // of (label - centre) / spread
+  std::uint64_t position = 0;  // examples learnt so far: the seed of what is drawn
 };
 
 class PanelHead {
@@ -76,5 +78,38 @@ std::unique_ptr<PanelHead> make_logistic_head(const HeadSpec& spec, std::string 
 /// variance = faded mean of squared errors before learning.
 enum class MedianOf : std::uint8_t { Label, TickDeviation };
 std::unique_ptr<PanelHead> make_median_head(MedianOf what, const HeadSpec& spec, std::string name);
+
+/// Boosted trees, fitted at every new design and left alone between. Binary: the probability.
+/// Regression: the conditional median of the label, variance = faded mean of squared errors before
+/// the label was known. `spec.lambda` is not used: what limits trees is TreeOptions.
+std::unique_ptr<PanelHead> make_tree_head(TaskKind kind, const HeadSpec& spec, std::string name);
+
+/// Squared errors made before learning, faded.
+struct HeadErrors {
+  double squares = 0;
+  double weight = 0;
+
+  void fade(double factor) {
+    squares *= factor;
+    weight *= factor;
+  }
+  void add(double error, double w) {
+    if (!std::isfinite(error * error)) return;
+    squares += w * error * error;
+    weight += w;
+  }
+  double mean() const { return weight > 0 ? squares / weight : 0; }
+};
+
+/// What is left of an example's weight after `count` more.
+inline double fade_factor(double count, double half_life) {
+  return std::exp2(-count / half_life);
+}
+
+/// Weights (N) of a memory's examples, aged.
+Eigen::VectorXd aged_weights(const MemoryRows& memory, double half_life);
+
+/// Probabilities are kept this far from 0 and 1.
+inline constexpr double probability_min = 0.001;
 
 }  // namespace accrete::models

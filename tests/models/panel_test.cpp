@@ -132,16 +132,18 @@ std::map<std::string, double> run(CandidateGroup& group, TaskKind kind, std::uin
 TEST(Panel, EveryHeadFindsTheSignal) {
   const auto binary = make_panel(TaskKind::Binary);
   const auto losses = run(*binary, TaskKind::Binary, 51, 400, 300, 20);
-  ASSERT_EQ(losses.size(), 4u);
+  ASSERT_EQ(losses.size(), 5u);
   for (const auto& [name, loss] : losses) {
     // An oracle of the signal loses about 0.26 here, the share of positives 0.69.
     EXPECT_LT(loss, name.starts_with("logistic") ? 0.32 : 0.45) << name;
   }
   const auto regression = make_panel(TaskKind::Regression);
   const auto errors = run(*regression, TaskKind::Regression, 52, 400, 300, 20);
-  ASSERT_EQ(errors.size(), 4u);
+  ASSERT_EQ(errors.size(), 5u);
   for (const auto& [name, loss] : errors) {
-    EXPECT_LT(loss, 1.6) << name << ": noise alone costs 0.8, the labels' own deviation 6";
+    // Trees draw a slope as stairs.
+    EXPECT_LT(loss, name.starts_with("trees") ? 2.2 : 1.6)
+        << name << ": noise alone costs 0.8, the labels' own deviation 6";
   }
 }
 
