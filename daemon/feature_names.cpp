@@ -17,7 +17,7 @@ std::string life_name(double life_us) {
 }
 
 void name_header(const std::string& what, bool ordered, const std::vector<std::string>& lives,
-                 std::vector<std::string>& names) {
+                 const std::vector<std::string>& links, std::vector<std::string>& names) {
   names.push_back("log count of " + what + ", ever");
   for (const std::string& life : lives) {
     std::string name = "log count of " + what;
@@ -26,14 +26,25 @@ void name_header(const std::string& what, bool ordered, const std::vector<std::s
   if (!ordered) return;
   names.push_back("log age of newest " + what);
   names.push_back("log age of oldest " + what);
+  names.push_back("log mean gap of " + what);
+  for (const std::string& link : links) {
+    names.push_back("different " + link + " of newest 8 " + what);
+    names.push_back("share of newest 8 " + what + " with the newest " + link);
+  }
 }
 
-void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
-                 std::vector<std::string>& names) {
+void name_column(const std::string& what, bool ordered, bool window,
+                 const std::vector<std::string>& lives, std::vector<std::string>& names) {
   if (ordered) {
     names.push_back(what + ", newest");
     names.push_back(what + ", mean, decay .9");
     names.push_back(what + ", deviation, decay .9");
+  }
+  if (ordered && window) {
+    names.push_back(what + ", mean of newest 3");
+    names.push_back(what + ", least of newest 8");
+    names.push_back(what + ", greatest of newest 8");
+    names.push_back(what + ", trend over newest 8");
   }
   for (const std::string& life : lives)
     names.push_back(std::string(what).append(", mean, ").append(life));

@@ -9,11 +9,12 @@ namespace accrete::daemon {
 /// "half-life 3 days", or "ever" for an infinite one.
 std::string life_name(double life_us);
 
-/// Of the rows themselves: `what` names them; `ordered`: the aggregate knows its newest.
+/// Of the rows themselves: `what` names them; `ordered`: the aggregate knows its newest; `links`:
+/// what it remembers of that.
 void name_header(const std::string& what, bool ordered, const std::vector<std::string>& lives,
-                 std::vector<std::string>& names);
-/// Of one column of them.
-void name_column(const std::string& what, bool ordered, const std::vector<std::string>& lives,
-                 std::vector<std::string>& names);
+                 const std::vector<std::string>& links, std::vector<std::string>& names);
+/// Of one column of them; `window`: also of the newest few rows alone.
+void name_column(const std::string& what, bool ordered, bool window,
+                 const std::vector<std::string>& lives, std::vector<std::string>& names);
 
 }  // namespace accrete::daemon

@@ -84,6 +84,9 @@ class SynthesisFeatures final : public FeatureSource {
     static constexpr std::size_t kOnly[] = {0};
     return synthesis_.plan().sources[source].timed ? std::span(lives_) : std::span(kOnly);
   }
+  /// Only of the entity's own rows the newest few are looked at one by one: of other keys' they
+  /// told linear heads of the last big day rather than of the entity (bench/RESULTS.md).
+  bool has_window(const Run& run) const { return keys_[run.key].way == KeyPlan::Way::Self; }
   static std::size_t middle(std::span<const std::size_t> lives) { return lives[lives.size() / 2]; }
 
   std::size_t width_of(const Run& run) const;
@@ -139,13 +142,13 @@ std::size_t SynthesisFeatures::width_of(const Run& run) const {
       const std::size_t stream = keys_[run.key].streams[run.stream];
       const AggregateForm& form = synthesis_.form(stream);
       const std::size_t lives = lives_of_source(stream_plan(stream).source).size();
-      if (run.kind == Run::Kind::Header) return form.header_width(lives);
-      return form.column_width(lives) * (run.end - run.begin);
+      if (run.kind == Run::Kind::Header) return form.header_width(lives, has_window(run));
+      return form.column_width(lives, has_window(run)) * (run.end - run.begin);
     }
     case Run::Kind::LabelHeader:
-      return labels_[run.key].header_width(lives_.size());
+      return labels_[run.key].header_width(lives_.size(), has_window(run));
     case Run::Kind::LabelColumns:
-      return labels_[run.key].column_width(lives_.size()) * kLabelColumns;
+      return labels_[run.key].column_width(lives_.size(), has_window(run)) * kLabelColumns;
     case Run::Kind::Row:
       return run.end - run.begin;
   }
@@ -286,7 +289,8 @@ void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
       const std::size_t stream = keys_[run.key].streams[run.stream];
       const AggregateForm& form = synthesis_.form(stream);
       const double* state = synthesis_.state(stream, key_rows_[run.key]);
-      const AggregateReading reading = reading_of(stream_plan(stream).source, at);
+      AggregateReading reading = reading_of(stream_plan(stream).source, at);
+      reading.window = has_window(run);
       if (run.kind == Run::Kind::Header) {
         form.read_header(state, reading, out);
       } else {
@@ -299,8 +303,8 @@ void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
       const AggregateForm& form = labels_[run.key];
       const std::uint32_t row = key_rows_[run.key];
       const double* state = row == Synthesis::kNoKey ? nullptr : label_pages_[run.key].find(row);
-      const AggregateReading reading{static_cast<double>(at.value), unit_us_, lives_,
-                                     label_priors_};
+      const AggregateReading reading{static_cast<double>(at.value), unit_us_, lives_, label_priors_,
+                                     has_window(run)};
       if (run.kind == Run::Kind::LabelHeader) {
         form.read_header(state, reading, out);
       } else {
@@ -353,15 +357,18 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
       const std::string way =
           plan.global ? std::string() : synthesis_.plan().way_name(plan, schema_);
       if (run.kind == Run::Kind::Header) {
-        name_header(table + (plan.global ? "" : "." + way) + of, synthesis_.form(stream).ordered(),
-                    life_names(plan.source), names);
+        const auto links = plan.ordered() && has_window(run)
+                               ? synthesis_.plan().link_names(plan.source, schema_)
+                               : std::vector<std::string>();
+        name_header(table + (plan.global ? "" : "." + way) + of, plan.ordered(),
+                    life_names(plan.source), links, names);
         return;
       }
       const auto columns = synthesis_.column_names(plan.source);
       for (std::size_t c = run.begin; c < run.end; ++c) {
         const std::string by = plan.global ? "" : " by " + way;
         name_column(std::string(table).append(".").append(columns[c]).append(by).append(of),
-                    plan.ordered(), life_names(plan.source), names);
+                    plan.ordered(), has_window(run), life_names(plan.source), names);
       }
       return;
     }
@@ -372,12 +379,13 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
         lives.push_back(life_name(synthesis_.plan().half_lives_us[life]));
       const std::string whose = of.empty() ? "own " : "";
       if (run.kind == Run::Kind::LabelHeader) {
-        name_header(whose + "labels" + of, labels_[run.key].ordered(), lives, names);
+        name_header(whose + "labels" + of, labels_[run.key].ordered(), lives, {}, names);
         return;
       }
       const bool ordered = labels_[run.key].ordered();
-      name_column(whose + "label" + of, ordered, lives, names);
-      name_column(whose + "label beside its tick's mean" + of, ordered, lives, names);
+      name_column(whose + "label" + of, ordered, has_window(run), lives, names);
+      name_column(whose + "label beside its tick's mean" + of, ordered, has_window(run), lives,
+                  names);
       return;
     }
     case Run::Kind::Row: {

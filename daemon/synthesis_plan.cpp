@@ -306,6 +306,20 @@ std::string SynthesisPlan::way_name(const StreamPlan& stream, const Schema& sche
   return name;
 }
 
+std::vector<std::string> SynthesisPlan::link_names(std::size_t source, const Schema& schema) const {
+  std::vector<std::string> names;
+  for (const LinkPlan& link : sources[source].links) {
+    const Table& table = schema.table(sources[source].table);
+    std::string name = column_name(table, link.foreign_key);
+    if (link.hop) {
+      const HopPlan& over = hops[*link.hop];
+      name += "." + column_name(schema.table(over.table), over.slot);
+    }
+    names.push_back(std::move(name));
+  }
+  return names;
+}
+
 std::int64_t window_us(const TaskPlan& task) {
   return task.target.end_us - std::max<std::int64_t>(0, task.target.start_us);
 }

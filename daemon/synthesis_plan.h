@@ -98,6 +98,8 @@ struct SynthesisPlan {
   std::size_t add_attribute(std::size_t source, ColumnId column, const Schema& schema);
   /// "driverId" or "raceId.circuitId": the columns that lead from a stream's rows to its key.
   std::string way_name(const StreamPlan& stream, const Schema& schema) const;
+  /// The same for what the links of a source lead to.
+  std::vector<std::string> link_names(std::size_t source, const Schema& schema) const;
 };
 
 /// A task's unit of time: the length of its window.

@@ -22,10 +22,30 @@ constexpr std::size_t newest_at = 0;
 constexpr std::size_t weight_at = 1;
 constexpr std::size_t sum_at = 2;
 constexpr std::size_t square_at = 3;
-constexpr std::size_t ordered_cells = 4;
+constexpr std::size_t window_at = 4;
+constexpr std::size_t ordered_cells = window_at + AggregateForm::window_rows / 2;
 
 double order_of(double time) {
   return std::isnan(time) ? -std::numeric_limits<double>::infinity() : time;
+}
+
+/// Numbers of four bytes, two in each double from `at` on.
+template <class Number>
+Number packed(const double* at, std::size_t slot) {
+  static_assert(sizeof(Number) == 4);
+  Number number;
+  std::memcpy(&number, reinterpret_cast<const char*>(at) + 4 * slot, sizeof number);
+  return number;
+}
+template <class Number>
+void pack(double* at, std::size_t slot, Number number) {
+  static_assert(sizeof(Number) == 4);
+  std::memcpy(reinterpret_cast<char*>(at) + 4 * slot, &number, sizeof number);
+}
+
+/// A row's link as it is kept in a window; -1, none, becomes the greatest number.
+std::uint32_t packed_link(double link) {
+  return link < 0 ? ~std::uint32_t{0} : static_cast<std::uint32_t>(link);
 }
 
 double log2_age(double at, double time, double unit) {
@@ -42,7 +62,7 @@ AggregateForm::AggregateForm(std::vector<double> half_lives_us, std::size_t colu
       ordered_(ordered),
       timeless_(lives_.size() == 1 && std::isinf(lives_.front())),
       weights_(lives_.size()) {
-  columns_at_ = first_at() + (ordered ? 3 + links : 0);
+  columns_at_ = ordered ? link_window_at(links) : first_at();
   cell_size_ = 2 * lives_.size() + (ordered ? ordered_cells : 0);
 }
 
@@ -125,11 +145,18 @@ void AggregateForm::append(double* state, const AggregateRow& row) const {
   newest[1] = order_of(row.time);
   newest[2] = row.id;
   std::copy(row.links.begin(), row.links.end(), newest + 3);
+  double& appended = state[appended_at()];
+  const std::size_t slot = static_cast<std::size_t>(appended) % window_rows;
+  appended += 1;
+  pack(state + ids_at(), slot, static_cast<std::uint32_t>(static_cast<std::uint64_t>(row.id)));
+  for (std::size_t l = 0; l < links_; ++l)
+    pack(state + link_window_at(l), slot, packed_link(row.links[l]));
   for (std::size_t c = 0; c < columns_; ++c) {
     double* column = cell(state, c);
     const double x = row.values[c];
     const bool has = !std::isnan(x);
     column[newest_at] = x;
+    pack(column + window_at, slot, static_cast<float>(x));
     column[weight_at] = order_decay * column[weight_at] + (has ? 1 : 0);
     column[sum_at] = order_decay * column[sum_at] + (has ? x : 0);
     column[square_at] = order_decay * column[square_at] + (has ? x * x : 0);
@@ -156,20 +183,27 @@ bool AggregateForm::revise(double* state, const AggregateRow& before,
     accumulate(state, after, 1);
   }
   if (!ordered_) return true;
-  double* newest = state + first_at();
-  // Of an older row the links were never remembered.
-  if (newest[1] != order_of(after.time) || newest[2] != after.id) return same;
-  std::copy(after.links.begin(), after.links.end(), newest + 3);
+  const std::size_t age = window_age(state, after);
+  if (age == window_rows) return same;  // the links of older rows are not remembered
+  const std::size_t slot = window_slot(state, age);
+  if (age == 0) {
+    std::copy(after.links.begin(), after.links.end(), state + first_at() + 3);
+  }
+  for (std::size_t l = 0; l < links_; ++l)
+    pack(state + link_window_at(l), slot, packed_link(after.links[l]));
+  if (same) return true;
+  const double share = std::pow(order_decay, static_cast<double>(age));
   for (std::size_t c = 0; c < columns_; ++c) {
     double* column = cell(state, c);
     const double was = before.values[c];
     const double is = after.values[c];
     const bool had = !std::isnan(was);
     const bool has = !std::isnan(is);
-    column[newest_at] = is;
-    column[weight_at] += (has ? 1 : 0) - (had ? 1 : 0);
-    column[sum_at] += (has ? is : 0) - (had ? was : 0);
-    column[square_at] += (has ? is * is : 0) - (had ? was * was : 0);
+    if (age == 0) column[newest_at] = is;
+    column[weight_at] += share * ((has ? 1 : 0) - (had ? 1 : 0));
+    column[sum_at] += share * ((has ? is : 0) - (had ? was : 0));
+    column[square_at] += share * ((has ? is * is : 0) - (had ? was * was : 0));
+    pack(column + window_at, slot, static_cast<float>(is));
   }
   return true;
 }
@@ -195,6 +229,86 @@ void AggregateForm::read_header(const double* state, const AggregateReading& rea
   if (!ordered_) return;
   *out++ = any ? log2_age(reading.at, state[first_at() + 1], reading.unit_us) : nan;
   *out++ = any ? log2_age(reading.at, state[first_at()], reading.unit_us) : nan;
+  const double span = any ? state[first_at() + 1] - state[first_at()] : nan;
+  const bool gaps = any && state[kCount] > 1 && std::isfinite(span);
+  *out++ = gaps ? std::log2(1 + std::max(0.0, span) / (state[kCount] - 1) / reading.unit_us) : nan;
+  if (!reading.window) return;
+  if (any) {
+    read_links(state, out);
+  } else {
+    std::fill_n(out, 2 * links_, nan);
+  }
+}
+
+std::size_t AggregateForm::window_size(const double* state) const {
+  return std::min(window_rows, static_cast<std::size_t>(state[appended_at()]));
+}
+
+/// Where the row is that `age` rows came after; age < window_size().
+std::size_t AggregateForm::window_slot(const double* state, std::size_t age) const {
+  return (static_cast<std::size_t>(state[appended_at()]) - 1 - age) % window_rows;
+}
+
+/// How many rows came after this one; window_rows if it is not among the newest.
+std::size_t AggregateForm::window_age(const double* state, const AggregateRow& row) const {
+  const auto id = static_cast<std::uint32_t>(static_cast<std::uint64_t>(row.id));
+  const std::size_t rows = window_size(state);
+  for (std::size_t age = 0; age < rows; ++age) {
+    if (packed<std::uint32_t>(state + ids_at(), window_slot(state, age)) == id) return age;
+  }
+  return window_rows;
+}
+
+/// Of each link: how many different rows the window names, and the share that names the newest.
+void AggregateForm::read_links(const double* state, double* out) const {
+  const std::size_t rows = window_size(state);
+  for (std::size_t l = 0; l < links_; ++l) {
+    const double* window = state + link_window_at(l);
+    std::size_t different = 0;
+    std::size_t same = 0;
+    for (std::size_t i = 0; i < rows; ++i) {
+      const auto named = packed<std::uint32_t>(window, window_slot(state, i));
+      bool known = false;
+      for (std::size_t j = 0; j < i && !known; ++j)
+        known = packed<std::uint32_t>(window, window_slot(state, j)) == named;
+      different += known ? 0u : 1u;
+      same += named == packed<std::uint32_t>(window, window_slot(state, 0)) ? 1u : 0u;
+    }
+    *out++ = rows > 0 ? static_cast<double>(different) : nan;
+    *out++ = rows > 0 ? static_cast<double>(same) / static_cast<double>(rows) : nan;
+  }
+}
+
+/// Mean of the newest three, least, greatest, and the slope of the line of least squares.
+void AggregateForm::read_window(const double* state, const double* window, double* out) const {
+  double least = nan;
+  double greatest = nan;
+  double newest_three = 0;
+  double n_three = 0;
+  double n = 0;
+  double sum_t = 0;
+  double sum_x = 0;
+  double sum_tt = 0;
+  double sum_tx = 0;
+  for (std::size_t i = 0, rows = window_size(state); i < rows; ++i) {
+    const auto x = static_cast<double>(packed<float>(window, window_slot(state, i)));
+    if (std::isnan(x)) continue;
+    least = n > 0 ? std::min(least, x) : x;
+    greatest = n > 0 ? std::max(greatest, x) : x;
+    newest_three += i < 3 ? x : 0;
+    n_three += i < 3 ? 1 : 0;
+    const double t = -static_cast<double>(i);
+    n += 1;
+    sum_t += t;
+    sum_x += x;
+    sum_tt += t * t;
+    sum_tx += t * x;
+  }
+  const double spread = n * sum_tt - sum_t * sum_t;
+  out[0] = n_three > 0 ? newest_three / n_three : nan;
+  out[1] = least;
+  out[2] = greatest;
+  out[3] = n > 2 ? (n * sum_tx - sum_t * sum_x) / spread : nan;
 }
 
 void AggregateForm::read_columns(const double* state, const AggregateReading& reading,
@@ -212,8 +326,8 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
       if (ordered_) {
         out[0] = nan;
         out[1] = prior;
-        out[2] = nan;
-        out += 3;
+        std::fill_n(out + 2, ordered_width(reading.window) - 2, nan);
+        out += ordered_width(reading.window);
       }
       std::fill_n(out, reading.lives.size(), prior);
       out += reading.lives.size();
@@ -229,7 +343,8 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
       out[1] = n + k > weight_min ? (column[sum_at] + drawn) / (n + k) : nan;
       const double mean = column[sum_at] / n;
       out[2] = n > 1 ? std::sqrt(std::max(0.0, column[square_at] / n - mean * mean)) : nan;
-      out += 3;
+      if (reading.window) read_window(state, column + window_at, out + 3);
+      out += ordered_width(reading.window);
     }
     for (std::size_t i = 0; i < reading.lives.size(); ++i) {
       const std::size_t h = reading.lives[i];

@@ -3,8 +3,9 @@
 //
 // Two parts. The fading part weighs a row by its age, 2^(−age / half-life), for H half-lives: sums
 // are linear in the rows, so any row can be added, removed or revised at any time. The ordered part
-// weighs a row by how many rows came after it, .9^rank, and remembers the newest row: it takes rows
-// in order only, and after any other change is built anew from the newest rows_remembered rows.
+// weighs a row by how many rows came after it, .9^rank, remembers the newest row, and keeps the
+// values of the newest window_rows rows: it takes rows in order only, and after any other change is
+// built anew from the newest rows_remembered rows.
 //
 // Notation: C columns, H half-lives, x a row's values (NaN = null: the row counts, its value does
 // not), k prior strength.
@@ -30,6 +31,7 @@ struct AggregateReading {
   double unit_us = 1;                  ///< ages are told in these
   std::span<const std::size_t> lives;  ///< indices of half-lives
   std::span<const double> priors;      ///< C means that few rows are drawn to
+  bool window = true;                  ///< also what the newest window_rows rows say
 };
 
 /// The layout of a state and all arithmetic on it. A state is size() doubles; all zeros is empty.
@@ -38,6 +40,8 @@ class AggregateForm {
   /// Newest rows that determine the ordered part: the weight of the next one is .9^256 < 2e-12.
   static constexpr std::size_t rows_remembered = 256;
   static constexpr double order_decay = 0.9;
+  /// Newest rows whose values are kept, as floats.
+  static constexpr std::size_t window_rows = 8;
 
   AggregateForm() = default;
   /// An infinite half-life never fades; a form whose only half-life is infinite also takes rows
@@ -53,7 +57,8 @@ class AggregateForm {
   bool add(double* state, const AggregateRow& row) const;
   /// Takes a row out that is in. False: the ordered part must be built anew.
   bool remove(double* state, const AggregateRow& row) const;
-  /// The same row with other values or links. False: the ordered part must be built anew.
+  /// The same row at the same time with other values or links. False: the ordered part must be
+  /// built anew.
   bool revise(double* state, const AggregateRow& before, const AggregateRow& after) const;
   /// Build the ordered part anew: clear it, then append the newest rows_remembered rows, oldest
   /// first. `first` is the time of the oldest row of all, NaN if none has one.
@@ -68,13 +73,21 @@ class AggregateForm {
     return {state + first_at() + 3, links_};
   }
 
-  /// log(1 + count), all and per life; ordered: log2(1 + age) of the newest and the oldest row,
-  /// NaN without one.
-  std::size_t header_width(std::size_t lives) const { return 1 + lives + (ordered_ ? 2 : 0); }
+  /// log(1 + count), all and per life; ordered: log2(1 + t) of the ages t of the newest and the
+  /// oldest row, NaN without one, and of the mean gap between two rows, NaN before the second; for
+  /// each link, if the window is read, how many different rows the newest window_rows rows name,
+  /// and in which share of them it is the one that the newest names.
+  std::size_t header_width(std::size_t lives, bool window = true) const {
+    return 1 + lives + (ordered_ ? 3 + (window ? 2 * links_ : 0) : 0);
+  }
   void read_header(const double* state, const AggregateReading& reading, double* out) const;
-  /// Per column of [begin, end): ordered: newest value, mean and standard deviation at .9; then
-  /// the mean per life. A mean is (S + k prior) / (n + k), k = 1. `state` may be null: empty.
-  std::size_t column_width(std::size_t lives) const { return lives + (ordered_ ? 3 : 0); }
+  /// Per column of [begin, end): ordered: newest value, mean and standard deviation at .9; with the
+  /// window, mean of the newest three rows, least, greatest and trend per row of the newest
+  /// window_rows; then the mean per life. A mean that fades is (S + k prior) / (n + k), k = 1; what
+  /// has too few values (one; three for the trend) is NaN. `state` may be null: empty.
+  std::size_t column_width(std::size_t lives, bool window = true) const {
+    return lives + (ordered_ ? ordered_width(window) : 0);
+  }
   void read_columns(const double* state, const AggregateReading& reading, std::size_t begin,
                     std::size_t end, double* out) const;
   /// The plain mean of each column at one half-life; NaN where no row has a value.
@@ -85,9 +98,23 @@ class AggregateForm {
   static constexpr std::size_t kTimed = 1;      // 1 once the reference time below means something
   static constexpr std::size_t kReference = 2;  // time at which the fading sums are told
   static constexpr std::size_t kDecayed = 3;    // H decayed counts
-  // Ordered: time of the oldest and newest row, id of the newest, links. Then the columns:
-  // ordered: newest value, weight, sum, sum of squares; then H weights and H sums.
+  // Ordered: time of the oldest and newest row, id of the newest, links, rows appended, the windows
+  // of ids and of links. Then the columns: ordered: newest value, weight, sum, sum of squares,
+  // window; then H weights and H sums. A window is a ring of 4-byte numbers, two in the room of a
+  // double.
+  static constexpr std::size_t window_cells = window_rows / 2;
+  static constexpr std::size_t ordered_width(bool window) { return window ? 7 : 3; }
 
+  std::size_t appended_at() const { return first_at() + 3 + links_; }
+  std::size_t ids_at() const { return appended_at() + 1; }
+  std::size_t link_window_at(std::size_t link) const {
+    return ids_at() + (1 + link) * window_cells;
+  }
+  std::size_t window_size(const double* state) const;
+  std::size_t window_slot(const double* state, std::size_t age) const;
+  std::size_t window_age(const double* state, const AggregateRow& row) const;
+  void read_window(const double* state, const double* window, double* out) const;
+  void read_links(const double* state, double* out) const;
   std::size_t first_at() const { return kDecayed + lives_.size(); }
   double* cell(double* state, std::size_t c) const { return state + columns_at_ + c * cell_size_; }
   const double* cell(const double* state, std::size_t c) const {
