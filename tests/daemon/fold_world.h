@@ -155,12 +155,18 @@ class Collector final : public FoldSink {
   void label(const MaturedLabel& label) override {
     labels.push_back(std::string(label.task->name) + "|" + format_time(label.as_of) + "|" +
                      key_text(label.entity_key) + "|" + std::to_string(label.value));
+    label_values.push_back(label.value);
   }
-  void graded(const GradedPrediction&) override { ++graded_count; }
+  void graded(const GradedPrediction& graded) override {
+    ++graded_count;
+    graded_labels.push_back(graded.label);
+  }
 
   Digest digest;
   std::vector<std::string> payloads;
   std::vector<std::string> labels;
+  std::vector<double> label_values;
+  std::vector<double> graded_labels;
   std::size_t graded_count = 0;
 };
 
