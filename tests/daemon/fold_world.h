@@ -150,6 +150,7 @@ class Collector final : public FoldSink {
     for (const auto& prediction : predictions) {
       digest.add(prediction.payload);
       payloads.push_back(prediction.payload);
+      newest = prediction.header.seq;
     }
   }
   void label(const MaturedLabel& label) override {
@@ -161,10 +162,18 @@ class Collector final : public FoldSink {
     ++graded_count;
     graded_labels.push_back(graded.label);
   }
+  void alarm(const DriftAlarm& alarm, std::uint64_t) override {
+    if (newest.value != 0) {
+      EXPECT_EQ(alarm.seq, newest) << "told after all predictions before it";
+    }
+    alarms.push_back(alarm);
+  }
 
   Digest digest;
   std::vector<std::string> payloads;
   std::vector<std::string> labels;
+  PredictionSeq newest;
+  std::vector<DriftAlarm> alarms;
   std::vector<double> label_values;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;
