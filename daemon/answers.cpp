@@ -120,6 +120,7 @@ Json task_json(const AnyTask& task, bool alarms) {
   for (std::size_t c = 0; c < names.size(); ++c)
     weights[names[c]] = number(task.weights()[c]);
   json["weights"] = std::move(weights);
+  json["regret"] = regret_json(task);
   json["drift"] = drift_json(task.drift());
   if (alarms) json["alarms"] = alarms_json(task.drift());
   return json;

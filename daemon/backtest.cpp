@@ -105,6 +105,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
     entry["kind"] = kKinds[static_cast<int>(task->plan().kind)];
     entry["labels"] = task->labels();
+    entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
     entry["alarms"] = alarms_json(task->drift());
     entry["windows"] = Json::array();

@@ -60,6 +60,7 @@ class Task final : public AnyTask {
   std::vector<std::string> candidate_names() const override;
   std::span<const double> weights() const override { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const override { return metrics_; }
+  models::Regret regret() const override { return mixer_->regret(); }
   DriftWatch& drift() override { return drift_; }
   const DriftWatch& drift() const override { return drift_; }
   FeatureSource& features() override { return *features_; }

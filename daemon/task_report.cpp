@@ -1,6 +1,7 @@
-// Alarms as JSON.
+// Regret and alarms as JSON.
 #include "daemon/task_report.h"
 
+#include <cmath>
 #include <string>
 
 #include "proto/time.h"
@@ -8,6 +9,19 @@
 namespace accrete::daemon {
 
 using Json = nlohmann::ordered_json;
+
+Json regret_json(const AnyTask& task) {
+  const models::Regret regret = task.regret();
+  Json json;
+  json["mixture"] = regret.mixture;
+  json["best"] = regret.best;
+  json["candidate"] = task.candidate_names().at(regret.candidate);
+  json["regret"] = regret.value();
+  json["bound"] = std::isfinite(regret.bound) ? Json(regret.bound) : Json();
+  json["rounds"] = regret.rounds;
+  json["unit"] = task.plan().kind == TaskKind::Regression ? "mean absolute errors" : "log loss";
+  return json;
+}
 
 Json drift_json(const DriftWatch& watch) {
   Json json;

@@ -3,9 +3,13 @@
 
 #include <nlohmann/json.hpp>
 
-#include "daemon/drift_watch.h"
+#include "daemon/any_task.h"
 
 namespace accrete::daemon {
+
+/// The mixture against the best single candidate so far, which is named: {"mixture", "best",
+/// "candidate", "regret", "bound", "rounds", "unit"}; see models::Regret.
+nlohmann::ordered_json regret_json(const AnyTask& task);
 
 /// Per detector how many alarms, and the newest one:
 /// {"adwin": {"alarms", "as_of", "before", "after", "window"}, "page-hinkley": {…}}.

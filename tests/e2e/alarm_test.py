@@ -1,5 +1,5 @@
 """Alarms of drift from outside: a subscriber hears them once, status shows them, a kill loses none,
-and the backtest over the same rows raises the same ones."""
+and the backtest over the same rows raises the same ones; and so with the mixture's regret."""
 import csv
 import json
 import os
@@ -130,10 +130,15 @@ class Alarms(harness.Case):
         told = alarms + ear.alarms(len(later) - count)
         self.assertEqual(told, later, "none twice, none lost")
         self.assertEqual(len({(one["detector"], one["count"]) for one in told}), len(told))
-        self.compare_backtest(daemon, data, later)
+        regret = daemon.status()["tasks"][0]["regret"]
+        self.assertEqual(regret["rounds"], ROWS)
+        self.assertLessEqual(regret["regret"], regret["bound"])
+        self.assertAlmostEqual(regret["regret"], regret["mixture"] - regret["best"])
+        self.assertIn(regret["candidate"], daemon.tool("scores", "--candidates"))
+        self.compare_backtest(daemon, data, later, regret)
         daemon.stop()
 
-    def compare_backtest(self, daemon, data, alarms):
+    def compare_backtest(self, daemon, data, alarms, regret):
         tables = os.path.join(self.folder, "tables")
         os.mkdir(tables)
         with open(os.path.join(tables, "events.csv"), "w", newline="", encoding="utf-8") as file:
@@ -145,6 +150,7 @@ class Alarms(harness.Case):
         with open(report, encoding="utf-8") as file:
             task = json.load(file)["tasks"][0]
         self.assertEqual(task["alarms"], alarms)
+        self.assertEqual(task["regret"], regret)
         self.assertEqual(sum(entry["alarms"] for entry in task["drift"].values()), len(alarms))
 
 
