@@ -15,6 +15,12 @@ using store::Section;
 // Detectors sum squares: beyond this a loss would make them infinite for good.
 constexpr double kLossMax = 1e100;
 
+models::Adwin fresh_adwin() {
+  models::AdwinOptions options;
+  options.look_every = 1;
+  return models::Adwin(options);
+}
+
 std::string blob_key(const std::string& task) {
   return task + "/drift";
 }
@@ -27,6 +33,8 @@ void put_saved(ByteWriter& writer, const T& part) {
 }
 
 }  // namespace
+
+DriftWatch::DriftWatch() : adwin_(fresh_adwin()) {}
 
 void DriftWatch::grade(TaskKind kind, const models::Output& mixed, double label) {
   if (kind == TaskKind::Multiclass && mixed.classes.empty()) return;
@@ -46,7 +54,7 @@ void DriftWatch::settle(TimeUs at, std::uint64_t model) {
   if (!cut) return;
   if (cut->after > cut->before) {
     raise(DriftDetector::Adwin, *cut, at, model);
-    adwin_ = models::Adwin();
+    adwin_ = fresh_adwin();
   } else {
     page_hinkley_ = models::PageHinkley();
   }

@@ -30,6 +30,8 @@ namespace accrete::daemon {
 /// Threads: the fold's. Cost: O(log n) a settled instant, and a few KB.
 class DriftWatch {
  public:
+  DriftWatch();
+
   /// What the mixture said of one row, and its label. Left out: a loss that is no number or too
   /// large to be squared, and what was said before any class was known.
   void grade(TaskKind kind, const models::Output& mixed, double label);
@@ -62,7 +64,7 @@ class DriftWatch {
  private:
   void raise(DriftDetector detector, const models::Shift& shift, TimeUs at, std::uint64_t model);
 
-  models::Adwin adwin_;
+  models::Adwin adwin_;  // looks at every number: ticks may be a month apart
   models::PageHinkley page_hinkley_;
   std::array<std::uint64_t, kDriftDetectors> counts_{};
   std::vector<DriftAlarm> alarms_;

@@ -74,7 +74,7 @@ class Adwin {
 struct PageHinkleyOptions {
   double slack = 0.2;  ///< rise of the mean that is tolerated, in standard deviations
   /// Sum of standardised excess that raises the alarm. A rise by one deviation is found after 50
-  /// numbers. Losses are skewed: at 20 exponential ones raise a false alarm every 13,000 numbers,
+  /// numbers. Losses are skewed: at 20 exponential ones raise a false alarm every 12,000 numbers,
   /// at 40 none in 10^6.
   double threshold = 40;
   std::uint64_t warm = 30;  ///< numbers before the first alarm

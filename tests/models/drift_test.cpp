@@ -128,6 +128,43 @@ TEST(Adwin, IsQuietWithoutAChange) {
   EXPECT_LE(alarms, 1u);
 }
 
+/// One number of a stationary stream, as losses are: exponential, 0/1, lognormal, nearly normal and
+/// far from 0, log loss of a calibrated prediction.
+double stationary(int kind, Rng& rng) {
+  const double u = 1 - rng.uniform();  // never 0
+  double bell = -6;
+  for (int i = 0; i < 12; ++i)
+    bell += rng.uniform();
+  switch (kind) {
+    case 0:
+      return -std::log(u);
+    case 1:
+      return u < 0.1 ? 1 : 0;
+    case 2:
+      return std::exp(1.5 * bell);
+    case 3:
+      return 0.2 + 0.05 * bell;
+    default:
+      return -std::log(std::max(rng.uniform() < u ? u : 1 - u, 1e-6));
+  }
+}
+
+TEST(Adwin, IsQuietOnLossesOfAnyShapeLookingAtEveryNumber) {
+  AdwinOptions options;
+  options.look_every = 1;
+  for (int kind = 0; kind < 5; ++kind) {
+    std::uint64_t changes = 0;
+    for (std::uint64_t stream = 0; stream < 100; ++stream) {
+      Adwin adwin(options);
+      Rng rng(96, stream, Purpose::Test);
+      for (int i = 0; i < 2000; ++i)
+        adwin.add(stationary(kind, rng));
+      changes += adwin.changes();
+    }
+    EXPECT_EQ(changes, 0u) << "kind " << kind;
+  }
+}
+
 TEST(Adwin, FindsTheSameInAnyUnit) {
   Adwin one;
   Adwin thousandth;
