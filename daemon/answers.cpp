@@ -11,6 +11,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/learners.h"
+#include "daemon/task_report.h"
 #include "proto/limits.h"
 #include "proto/prediction.h"
 #include "proto/time.h"
@@ -101,7 +102,7 @@ Json metrics_of(const AnyTask& task) {
   return all;
 }
 
-Json task_json(const AnyTask& task) {
+Json task_json(const AnyTask& task, bool alarms) {
   constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
@@ -119,6 +120,9 @@ Json task_json(const AnyTask& task) {
   for (std::size_t c = 0; c < names.size(); ++c)
     weights[names[c]] = number(task.weights()[c]);
   json["weights"] = std::move(weights);
+  json["regret"] = regret_json(task);
+  json["drift"] = drift_json(task.drift());
+  if (alarms) json["alarms"] = alarms_json(task.drift());
   return json;
 }
 
@@ -141,7 +145,7 @@ std::string Answers::answer(std::string_view bytes) {
 Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer) {
   switch (question.body_case()) {
     case wire::ToControl::kStatus: {
-      ACCRETE_TRY(*answer.mutable_json(), status());
+      ACCRETE_TRY(*answer.mutable_json(), status(question.status().alarms()));
       return Ok{};
     }
     case wire::ToControl::kPredict:
@@ -185,7 +189,7 @@ Result<AnyTask*> Answers::task(const std::string& name) const {
                                                     : "did you mean \"" + nearest + "\"?")};
 }
 
-Result<std::string> Answers::status() const {
+Result<std::string> Answers::status(bool alarms) const {
   const Fold& fold = *world_.fold;
   const Gauges& gauges = *world_.gauges;
   const FoldCounters& counters = fold.counters();
@@ -222,7 +226,7 @@ Result<std::string> Answers::status() const {
   json["checkpoints"] = counters.checkpoints;
   json["tasks"] = Json::array();
   for (const auto& task : world_.fold->tasks())
-    json["tasks"].push_back(task_json(*task));
+    json["tasks"].push_back(task_json(*task, alarms));
   ACCRETE_TRY(const auto subscribers, world_.predictions->subscribers());
   json["subscribers"] = Json::array();
   for (const auto& subscriber : subscribers) {

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/drift_watch.h"
 #include "daemon/features.h"
 #include "daemon/fold_sink.h"
 #include "daemon/plan.h"
@@ -15,6 +16,7 @@
 #include "daemon/window.h"
 #include "models/candidate.h"
 #include "models/metrics.h"
+#include "models/mixer.h"
 #include "store/graph.h"
 #include "store/state.h"
 
@@ -84,6 +86,9 @@ class AnyTask {
   virtual std::vector<std::string> candidate_names() const = 0;
   virtual std::span<const double> weights() const = 0;
   virtual const std::vector<models::Prequential>& metrics() const = 0;  ///< mixture last
+  virtual models::Regret regret() const = 0;
+  virtual DriftWatch& drift() = 0;
+  virtual const DriftWatch& drift() const = 0;
   virtual FeatureSource& features() = 0;
   virtual std::vector<double> feature_values(std::uint32_t row, TimeUs at) = 0;
   virtual std::uint64_t labels() const = 0;

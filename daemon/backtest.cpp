@@ -13,6 +13,7 @@
 #include "daemon/clock.h"
 #include "daemon/fold.h"
 #include "daemon/log_sink.h"
+#include "daemon/task_report.h"
 #include "proto/time.h"
 #include "stream/ingest_group.h"
 #include "stream/record_check.h"
@@ -104,6 +105,9 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
     entry["kind"] = kKinds[static_cast<int>(task->plan().kind)];
     entry["labels"] = task->labels();
+    entry["regret"] = regret_json(*task);
+    entry["drift"] = drift_json(task->drift());
+    entry["alarms"] = alarms_json(task->drift());
     entry["windows"] = Json::array();
     for (const auto& cell : sink.cells()) {
       if (cell->task != task->plan().name) continue;

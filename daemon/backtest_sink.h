@@ -23,6 +23,7 @@ class BacktestSink final : public FoldSink {
   void predictions(std::span<const store::StoredPrediction> predictions) override;
   void label(const MaturedLabel& label) override;
   void graded(const GradedPrediction& graded) override;
+  void alarm(const DriftAlarm&, std::uint64_t) override {}  // the tasks keep them
 
   /// Flush the files. Errors: Unavailable (disk full, say).
   Status close();

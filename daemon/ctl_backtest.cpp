@@ -79,6 +79,23 @@ std::string figure(const Json& value) {
   return text;
 }
 
+/// Regret and alarms of a task, one line each.
+void show_course(const Json& task) {
+  const Json& regret = task["regret"];
+  if (regret["rounds"] == 0) return;
+  std::string alarms;
+  for (const auto& [detector, entry] : task["drift"].items()) {
+    alarms += (alarms.empty() ? "" : ", ") +
+              terminal::grouped(entry["alarms"].get<std::uint64_t>()) + " by " + detector;
+    if (entry.contains("as_of")) alarms += " (newest " + entry["as_of"].get<std::string>() + ")";
+  }
+  terminal::print("  loss beyond " + regret["candidate"].get<std::string>() +
+                  " alone: " + figure(regret["regret"]) + ", at most " + figure(regret["bound"]) +
+                  " (" + regret["unit"].get<std::string>() + " over " +
+                  terminal::grouped(regret["rounds"].get<std::uint64_t>()) +
+                  " rounds)\n  alarms of drift: " + alarms + "\n");
+}
+
 /// The report as people read it: a table per task, baselines beside the mixture.
 void show(const Json& report) {
   for (const Json& task : report["tasks"]) {
@@ -108,6 +125,7 @@ void show(const Json& report) {
       add("mixture", window["metrics"]);
       terminal::print(table.text("  "));
     }
+    show_course(task);
   }
   terminal::print("\n" + terminal::grouped(report["rows"].get<std::uint64_t>()) + " rows, " +
                   terminal::grouped(report["predictions"].get<std::uint64_t>()) +

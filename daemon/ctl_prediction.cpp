@@ -9,6 +9,7 @@
 
 #include <stream.pb.h>
 
+#include "proto/drift_alarm.h"
 #include "proto/time.h"
 #include "proto/value.h"
 
@@ -85,6 +86,14 @@ Result<std::string> prediction_line(std::string_view payload) {
   const std::string interval = interval_text(prediction);
   if (!interval.empty()) line += "  " + interval;
   return line;
+}
+
+Result<std::string> alarm_line(std::string_view payload) {
+  ACCRETE_TRY(const DriftAlarm alarm, decode_drift_alarm(payload));
+  return format_time(alarm.as_of) + "  " + alarm.task + "  " +
+         std::string(detector_name(alarm.detector)) + " " + std::to_string(alarm.count) +
+         "  loss " + short_number(alarm.before) + " -> " + short_number(alarm.after) +
+         ", over the last " + std::to_string(alarm.window) + " graded instants";
 }
 
 }  // namespace accrete::daemon

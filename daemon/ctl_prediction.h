@@ -1,4 +1,4 @@
-// A prediction as one line for people.
+// A prediction, or an alarm of drift, as one line for people.
 #pragma once
 
 #include <string>
@@ -15,6 +15,10 @@ namespace accrete::daemon {
 /// Number, time, task, entity and outcome. `payload` is a serialized wire.Prediction.
 /// Errors: Malformed.
 Result<std::string> prediction_line(std::string_view payload);
+
+/// Time, task, detector and its count, loss before and after, instants since the change.
+/// `payload` is a serialized wire.DriftAlarm. Errors: Malformed.
+Result<std::string> alarm_line(std::string_view payload);
 
 /// The entity's key, its parts joined by '|'; the score, the value or the likeliest classes with
 /// their probabilities; the interval, or "".

@@ -32,6 +32,7 @@ struct QueryFlags {
   std::uint32_t top = 0;
   std::uint64_t from = 1;
   std::uint32_t max = 20;
+  bool alarms = false;
 
   void add_to(CLI::App& command) {
     endpoint.add_to(command);
@@ -214,11 +215,24 @@ void add_dead_letters(CLI::App& app, Exit& exit) {
   });
 }
 
+void add_status(CLI::App& app, Exit& exit) {
+  CLI::App* command = app.add_subcommand("status", "what the daemon does and how well it predicts");
+  const auto flags = std::make_shared<QueryFlags>();
+  flags->add_to(*command);
+  command->add_flag("--alarms", flags->alarms,
+                    "with every kept alarm of drift, not only the newest");
+  command->footer("Example:\n  accretectl status --config accreted.toml");
+  command->callback([flags, &exit] {
+    wire::ToControl question;
+    question.mutable_status()->set_alarms(flags->alarms);
+    exit = run(*flags, std::move(question));
+  });
+}
+
 }  // namespace
 
 void add_query(CLI::App& app, Exit& exit) {
-  add_plain(app, exit, "status", "what the daemon does and how well it predicts",
-            [](wire::ToControl& question) { question.mutable_status(); });
+  add_status(app, exit);
   add_predict(app, exit);
   add_explain(app, exit);
   add_dead_letters(app, exit);

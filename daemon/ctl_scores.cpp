@@ -26,14 +26,16 @@ struct ScoreFlags {
   bool candidates = false;
 };
 
+std::string number_text(const Json& value) {
+  if (!value.is_number()) return "–";
+  char text[32];
+  static_cast<void>(std::snprintf(text, sizeof text, "%.3f", value.get<double>()));
+  return text;
+}
+
 std::string figure(const Json& metrics, const std::string& candidate, const std::string& metric) {
   const auto entry = metrics.find(candidate);
-  if (entry == metrics.end() || !entry->contains(metric) || !(*entry)[metric].is_number()) {
-    return "–";
-  }
-  char text[32];
-  static_cast<void>(std::snprintf(text, sizeof text, "%.3f", (*entry)[metric].get<double>()));
-  return text;
+  return entry == metrics.end() || !entry->contains(metric) ? "–" : number_text((*entry)[metric]);
 }
 
 /// Task, metric, the mixture and the baselines: what is predicted against what is trivial; or
@@ -73,6 +75,25 @@ std::string table_of(const Json& status, bool every) {
   return table.text();
 }
 
+/// What mixing cost: the loss of the mixture beside that of the candidate that hindsight would take
+/// alone, summed over the rounds in which labels came.
+std::string regrets_of(const Json& status) {
+  terminal::Table table(
+      {"task", "unit", "rounds", "Accrete", "best alone", "which", "regret", "at most"});
+  for (const Json& task : status["tasks"]) {
+    const Json& regret = task["regret"];
+    if (regret["rounds"] == 0) continue;
+    std::vector<std::string> row{task["name"], regret["unit"],
+                                 terminal::grouped(regret["rounds"].get<std::uint64_t>())};
+    for (const char* name : {"mixture", "best", "candidate", "regret", "bound"}) {
+      row.push_back(regret[name].is_string() ? regret[name].get<std::string>()
+                                             : number_text(regret[name]));
+    }
+    table.add(std::move(row));
+  }
+  return table.text();
+}
+
 /// Of tasks that cannot know better yet: when they will.
 std::string notes_of(const Json& status) {
   std::string notes;
@@ -102,10 +123,11 @@ Result<Exit> scores(const ScoreFlags& flags) {
   const Json status = Json::parse(answer.json(), nullptr, false);
   if (status.is_discarded()) return Error{Errc::Malformed, "the status is not JSON"};
   const std::string now = status["now"].is_string() ? status["now"].get<std::string>() : "–";
-  terminal::print(
-      "as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
-      " rows folded, " + terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
-      " predictions republished\n" + table_of(status, flags.candidates) + notes_of(status));
+  terminal::print("as of " + now + ": " + terminal::grouped(status["rows"].get<std::uint64_t>()) +
+                  " rows folded, " +
+                  terminal::grouped(status["predictions"]["newest"].get<std::uint64_t>()) +
+                  " predictions republished\n" + table_of(status, flags.candidates) +
+                  (flags.candidates ? "\n" + regrets_of(status) : "") + notes_of(status));
   return Exit::Good;
 }
 
@@ -120,7 +142,7 @@ void add_scores(CLI::App& app, Exit& exit) {
   auto flags = std::make_shared<ScoreFlags>();
   flags->endpoint.add_to(*command);
   command->add_flag("--candidates", flags->candidates,
-                    "beside every candidate of the mixture, too");
+                    "beside every candidate of the mixture, too; and what mixing cost: its regret");
   command->add_option("--timeout", flags->timeout_s, "seconds to wait for the answer")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();

@@ -1,4 +1,4 @@
-// accretectl subscribe and digest: predictions in the order of their numbers.
+// accretectl subscribe and digest: predictions in the order of their numbers; alarms as they come.
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -11,6 +11,7 @@
 #include "daemon/ctl_prediction.h"
 #include "daemon/digest.h"
 #include "daemon/terminal.h"
+#include "proto/drift_alarm.h"
 #include "proto/prediction.h"
 #include "stream/client.h"
 
@@ -30,6 +31,7 @@ struct SubscribeFlags {
   std::uint64_t count = std::numeric_limits<std::uint64_t>::max();
   bool json = false;
   bool snapshot = false;
+  bool drift = false;
 
   void add_to(CLI::App& command) {
     endpoint.add_to(command);
@@ -87,9 +89,40 @@ Status follow(stream::Subscriber& subscriber, const SubscribeFlags& flags) {
   return acknowledge();
 }
 
+/// Print alarms until `count` of them were.
+Status follow_alarms(const SubscribeFlags& flags, const Config& config) {
+  stream::AlarmSubscriberOptions options;
+  ACCRETE_TRY(
+      options.predictions,
+      endpoint_of(flags.endpoint, config,
+                  flags.predictions.empty() ? config.endpoints.predictions : flags.predictions));
+  options.task = flags.task;
+  ACCRETE_TRY(const auto subscriber, stream::AlarmSubscriber::open(options));
+  // Alarms may be weeks apart: silence should not look like a fault.
+  terminal::note("listening for alarms; past ones: accretectl status --alarms");
+  std::uint64_t printed = 0;
+  while (printed < flags.count) {
+    ACCRETE_TRY(const auto next, subscriber->next(kIdle));
+    if (!next) {
+      terminal::flush();
+      continue;
+    }
+    ACCRETE_TRY(const std::string line,
+                flags.json ? drift_alarm_json(next->payload) : alarm_line(next->payload));
+    terminal::print(line + "\n");
+    ++printed;
+  }
+  return Ok{};
+}
+
 Exit run_subscribe(const SubscribeFlags& flags) {
   const Result<Config> config = config_of(flags.endpoint);
   if (!config) return terminal::fail_config(config.error());
+  if (flags.drift) {
+    const Status done = follow_alarms(flags, config.value());
+    terminal::flush();
+    return done ? Exit::Good : terminal::fail(done.error());
+  }
   const auto subscriber = open_subscriber(flags, config.value());
   if (!subscriber) return terminal::fail(subscriber.error());
   const Status done = follow(*subscriber.value(), flags);
@@ -127,19 +160,27 @@ Exit run_digest(SubscribeFlags& flags) {
 
 void add_subscribe(CLI::App& app, Exit& exit) {
   CLI::App* command = app.add_subcommand(
-      "subscribe", "print predictions as they are published, without gap or repeat");
+      "subscribe", "print predictions as they are published, without gap or repeat; or alarms");
   const auto flags = std::make_shared<SubscribeFlags>();
   command->add_option("task", flags->task, "only this task");
-  command->add_option("--from", flags->from, "begin with this sequence number");
+  CLI::Option* from = command->add_option("--from", flags->from, "begin with this sequence number");
   command->add_flag("--json", flags->json, "one JSON object a line");
-  command->add_option("--name", flags->name,
-                      "a name for which the daemon keeps the place across runs");
+  CLI::Option* name = command->add_option(
+      "--name", flags->name, "a name for which the daemon keeps the place across runs");
   command->add_option("--count", flags->count, "stop after so many")->check(CLI::PositiveNumber);
-  command->add_flag("--snapshot", flags->snapshot, "first the last prediction of every entity");
+  CLI::Option* snapshot =
+      command->add_flag("--snapshot", flags->snapshot, "first the last prediction of every entity");
+  command
+      ->add_flag("--drift", flags->drift,
+                 "instead of predictions the alarms of drift, live; past ones: status --alarms")
+      ->excludes(from)
+      ->excludes(name)
+      ->excludes(snapshot);
   flags->add_to(*command);
   command->footer(
       "Examples:\n  accretectl subscribe churn --snapshot\n"
-      "  accretectl subscribe --from 1 --json --count 10");
+      "  accretectl subscribe --from 1 --json --count 10\n"
+      "  accretectl subscribe churn --drift");
   command->callback([flags, &exit] { exit = run_subscribe(*flags); });
 }
 

@@ -315,8 +315,10 @@ Status Fold::fire_before(TimeUs limit) {
 
 Status Fold::fire(TimeUs at) {
   // Labels first: what is known at `at` may be used by a prediction as of `at`.
-  for (auto& task : tasks_)
+  for (auto& task : tasks_) {
     ACCRETE_DO(task->mature(at, state_, sink_));
+    ACCRETE_DO(tell_alarms(*task));
+  }
   const Emit emit = emitter();
   for (auto& task : tasks_) {
     const TimeUs before = task->last_tick();
@@ -372,6 +374,19 @@ Emit Fold::emitter() {
     outbox_.push_back(std::move(stored));
     return outbox_.size() < kOutboxMax ? Status(Ok{}) : flush();
   };
+}
+
+/// Tell what the task has just raised, after all predictions before it: a stored prediction with a
+/// greater number then says that the alarm was told.
+Status Fold::tell_alarms(AnyTask& task) {
+  return task.drift().tell([&](DriftAlarm& alarm) -> Status {
+    ACCRETE_DO(flush());
+    alarm.task = task.plan().name;
+    alarm.ordinal = applied_;
+    alarm.seq = predicted_;
+    sink_.alarm(alarm, epoch_);
+    return Ok{};
+  });
 }
 
 Status Fold::flush() {

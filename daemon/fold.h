@@ -118,6 +118,7 @@ class Fold {
   Status flush();
   Status commit_if_due();
   Emit emitter();
+  Status tell_alarms(AnyTask& task);
 
   void make_tasks(std::vector<TaskPlan> plans);
   Status apply_entry(const TimelineEntry& entry);

@@ -69,6 +69,7 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
       if (row == nullptr) continue;  // remembered as the reader's failure
       ACCRETE_DO(tasks_[task]->row_folded({node.row, row->cells, std::max(now_, time), arrives},
                                           state_, emit, sink_));
+      ACCRETE_DO(tell_alarms(*tasks_[task]));
     }
   }
   return Ok{};

@@ -9,6 +9,7 @@
 #include "daemon/plan.h"
 #include "models/candidate.h"
 #include "models/metrics.h"
+#include "proto/drift_alarm.h"
 #include "proto/ids.h"
 #include "proto/prediction.h"
 #include "store/prediction_log.h"
@@ -46,6 +47,8 @@ class FoldSink {
   virtual void predictions(std::span<const store::StoredPrediction> predictions) = 0;
   virtual void label(const MaturedLabel& label) = 0;
   virtual void graded(const GradedPrediction& graded) = 0;
+  /// The loss of a task has risen. Every prediction up to alarm.seq was handed out before.
+  virtual void alarm(const DriftAlarm& alarm, std::uint64_t epoch) = 0;
 };
 
 }  // namespace accrete::daemon

@@ -32,6 +32,20 @@ class LiveSink final : public FoldSink {
   }
   void label(const MaturedLabel&) override {}
   void graded(const GradedPrediction&) override {}
+  /// An alarm before a stored prediction was told before that one, in the former process. One after
+  /// the newest may have been: it is told again, under the same count.
+  void alarm(const DriftAlarm& alarm, std::uint64_t epoch) override {
+    if (alarm.seq < published_) return;
+    stream::OutgoingBatch batch;
+    const PredictionHeader header = drift_header(alarm, epoch);
+    std::string payload;
+    encode_drift_alarm(alarm, payload);
+    batch.predictions.push_back({drift_topic(alarm.task), header, std::move(payload)});
+    batch.progress = header;
+    batch.progress.flags = PredictionHeader::flag_progress;
+    batch.epoch = epoch;
+    outgoing_.send(std::move(batch));
+  }
 
  private:
   stream::Mailbox<stream::OutgoingBatch>& outgoing_;

@@ -136,6 +136,7 @@ Status RowTask::row_folded(const FoldedRow& row, store::State& state, const Emit
   ACCRETE_TRY(const WaitingRow waiting, waiting_.take(row.row, state));
   republished_.erase(row.row);
   settle(row.row, waiting, *label, cells, sink);
+  drift_.settle(told(row.at), labels_);
   return Ok{};
 }
 
@@ -160,6 +161,7 @@ Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
   const auto label = target < cells.size() ? label_of(cells[target]) : std::nullopt;
   if (label) {
     settle(row.row, waiting, *label, cells, sink);
+    drift_.settle(told(row.at), labels_);
   } else if (waiting_.predictions() >= pending_max_) {
     ++shed_;
   } else {
@@ -191,12 +193,13 @@ void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, cons
   const TimeUs at = told(prediction.at);
   if (prediction.trigger == Trigger::Arrival) {
     mixer_->grade(candidates, label.value);
+    drift_.grade(plan_.kind, outputs.back(), label.value);
     for (std::size_t c = 0; c < outputs.size(); ++c)
       metrics_[c].add(outputs[c], label.value);
     const std::string key = entity_key(row, prediction.at);
     sink.label({&plan_, at, key, label.value, label.text});
   }
-  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), label.value});
+  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), {}, label.value});
 }
 
 void RowTask::learn(std::span<const float> features, const Label& label,

@@ -54,6 +54,9 @@ class RowTask final : public AnyTask {
   std::vector<std::string> candidate_names() const override { return names_; }
   std::span<const double> weights() const override { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const override { return metrics_; }
+  models::Regret regret() const override { return mixer_->regret(); }
+  DriftWatch& drift() override { return drift_; }
+  const DriftWatch& drift() const override { return drift_; }
   FeatureSource& features() override { return features_; }
   std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
   std::uint64_t labels() const override { return labels_; }
@@ -102,6 +105,7 @@ class RowTask final : public AnyTask {
   std::unique_ptr<models::CandidateGroup> own_learners_;  // see the row alone
   std::unique_ptr<models::Mixer> mixer_;
   std::vector<models::Prequential> metrics_;
+  DriftWatch drift_;
   std::vector<std::string> names_;  // of candidates
   std::vector<std::string> class_names_;
   std::map<std::string, std::uint32_t, std::less<>> class_index_;

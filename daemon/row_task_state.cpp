@@ -35,6 +35,7 @@ void RowTask::stage(store::State& state) {
     state.put(Section::Blobs, plan_.name + "/learners", bytes);
     learners_dirty_ = false;
   }
+  drift_.stage(plan_.name, state);
   features_.stage(state);
   std::string position;
   ByteWriter writer(position);
@@ -101,6 +102,7 @@ Status RowTask::load(store::State& state) {
   ACCRETE_TRY(const bool learners, state.get(Section::Blobs, plan_.name + "/learners", bytes));
   if (learners) ACCRETE_DO(load_learners(bytes));
   learners_dirty_ = false;
+  ACCRETE_DO(drift_.load(plan_.name, state));
   ACCRETE_DO(features_.load(state));
   ACCRETE_TRY(const bool position, state.get(Section::Blobs, plan_.name + "/position", bytes));
   if (position) ACCRETE_DO(load_position(bytes));

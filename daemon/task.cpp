@@ -379,6 +379,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
   mixer_->settle();
+  drift_.settle(batch.due, labels_);
   conformal_.settle();
   learners_dirty_ = true;
 }
@@ -405,6 +406,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   const std::string key = entity_key(batch.rows[i], batch.at);
   if (batch.trigger == Trigger::Tick) {
     mixer_->grade({outputs.data(), learners_->size()}, value);
+    drift_.grade(plan_.kind, outputs.back(), value);
     const std::size_t every = batch.rows.size() * kMetricsTicks / kMetricsWindow + 1;
     for (std::size_t c = 0; c < per_row && i % every == 0; ++c) {
       metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});

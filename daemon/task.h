@@ -63,6 +63,9 @@ class Task final : public AnyTask {
   std::vector<std::string> candidate_names() const override;
   std::span<const double> weights() const override { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const override { return metrics_; }
+  models::Regret regret() const override { return mixer_->regret(); }
+  DriftWatch& drift() override { return drift_; }
+  const DriftWatch& drift() const override { return drift_; }
   FeatureSource& features() override { return *features_; }
   std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
   std::uint64_t labels() const override { return labels_; }
@@ -114,6 +117,7 @@ class Task final : public AnyTask {
   models::AdaptiveConformal conformal_;                  // around the mixture, regression
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the learners: id -> version
   std::vector<models::Prequential> metrics_;
+  DriftWatch drift_;
   std::vector<std::string> names_;        // of candidates
   std::vector<std::string> class_names_;  // multiclass, by index
   std::map<std::string, std::uint32_t, std::less<>> class_index_;

@@ -113,6 +113,7 @@ void Task::stage(store::State& state) {
     stage_parts(state);
     learners_dirty_ = false;
   }
+  drift_.stage(plan_.name, state);
   std::string rest;
   ByteWriter writer(rest);
   features_->stage(state);
@@ -152,6 +153,7 @@ Status Task::load(store::State& state) {
   ACCRETE_TRY(const auto learners, state.get(Section::Blobs, plan_.name + "/learners"));
   if (learners) ACCRETE_DO(load_learners(*learners, state));
   learners_dirty_ = false;
+  ACCRETE_DO(drift_.load(plan_.name, state));
   ACCRETE_DO(features_->load(state));
   std::string rest;
   ACCRETE_TRY(const bool has_rest, state.get(Section::Blobs, plan_.name + "/position", rest));

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
 #include "models/state_bytes.h"
@@ -10,7 +11,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 1;
+constexpr std::uint8_t state_version = 2;
 
 }  // namespace
 
@@ -19,20 +20,23 @@ Adwin::Adwin(const AdwinOptions& options) : options_(options) {
   ACCRETE_CHECK(options.look_every > 0 && options.side_min > 0);
 }
 
-bool Adwin::add(double x) {
+std::optional<Shift> Adwin::add(double x) {
   ACCRETE_CHECK(std::isfinite(x));
-  buckets_.insert(buckets_.begin(), {1, x, 0});
+  buckets_.insert(buckets_.begin(), {1, x, 0, x, x});
   ++count_;
   ++seen_;
   sum_ += x;
   compress();
-  if (seen_ % options_.look_every != 0) return false;
-  bool changed = false;
-  while (cut()) {
-    changed = true;
-  }
-  if (changed) ++changes_;
-  return changed;
+  if (seen_ % options_.look_every != 0) return std::nullopt;
+  const std::optional<Shift> found = clearest_cut();
+  if (!found) return std::nullopt;
+  ++changes_;
+  do {
+    count_ -= buckets_.back().count;
+    sum_ -= buckets_.back().sum;
+    buckets_.pop_back();
+  } while (clearest_cut());
+  return found;
 }
 
 /// Where a size has one bucket too many, its two oldest become one of the next size.
@@ -49,6 +53,8 @@ void Adwin::compress() {
     const double gap = (newer.sum - older.sum) / half;
     newer.squares += older.squares + gap * gap * half / 2;
     newer.sum += older.sum;
+    newer.lowest = std::min(newer.lowest, older.lowest);
+    newer.highest = std::max(newer.highest, older.highest);
     newer.count += older.count;
     buckets_.erase(buckets_.begin() + static_cast<std::ptrdiff_t>(end) - 1);
     begin = end - 2;
@@ -66,9 +72,22 @@ double Adwin::variance() const {
   return squares / static_cast<double>(count_);
 }
 
-/// Drop the oldest bucket if some cut shows two means; the caller looks again.
-bool Adwin::cut() {
+double Adwin::range() const {
+  double lowest = buckets_.front().lowest;
+  double highest = buckets_.front().highest;
+  for (const Bucket& bucket : buckets_) {
+    lowest = std::min(lowest, bucket.lowest);
+    highest = std::max(highest, bucket.highest);
+  }
+  return highest - lowest;
+}
+
+/// Of the cuts whose sides differ by more than the bound, the one that exceeds it most.
+std::optional<Shift> Adwin::clearest_cut() const {
+  std::optional<Shift> clearest;
+  double most = 1;  // difference over bound
   const double spread = variance();
+  const double width = range();
   const double confidence = std::log(2 * std::log(static_cast<double>(count_)) / options_.delta);
   std::uint64_t newer = 0;
   double newer_sum = 0;
@@ -82,14 +101,14 @@ bool Adwin::cut() {
     const auto n1 = static_cast<double>(newer);
     const double inverse = 1 / n0 + 1 / n1;
     const double bound =
-        std::sqrt(2 * inverse * spread * confidence) + 2.0 / 3 * inverse * confidence;
-    if (std::abs((sum_ - newer_sum) / n0 - newer_sum / n1) <= bound) continue;
-    count_ -= buckets_.back().count;
-    sum_ -= buckets_.back().sum;
-    buckets_.pop_back();
-    return true;
+        std::sqrt(2 * inverse * spread * confidence) + 2.0 / 3 * inverse * confidence * width;
+    const Shift cut{(sum_ - newer_sum) / n0, newer_sum / n1, newer};
+    const double difference = std::abs(cut.after - cut.before);
+    if (difference <= most * bound) continue;
+    most = bound > 0 ? difference / bound : std::numeric_limits<double>::infinity();
+    clearest = cut;
   }
-  return false;
+  return clearest;
 }
 
 void Adwin::save(std::string& out) const {
@@ -100,6 +119,8 @@ void Adwin::save(std::string& out) const {
     writer.u64(bucket.count);
     writer.f64(bucket.sum);
     writer.f64(bucket.squares);
+    writer.f64(bucket.lowest);
+    writer.f64(bucket.highest);
   }
   writer.u64(seen_);
   writer.u64(count_);
@@ -110,12 +131,14 @@ void Adwin::save(std::string& out) const {
 Status Adwin::load(std::string_view bytes) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
-  std::vector<Bucket> buckets(reader.count(3 * sizeof(double)));
+  std::vector<Bucket> buckets(reader.count(5 * sizeof(double)));
   std::uint64_t total = 0;
   for (Bucket& bucket : buckets) {
     bucket.count = reader.u64();
     bucket.sum = reader.f64();
     bucket.squares = reader.f64();
+    bucket.lowest = reader.f64();
+    bucket.highest = reader.f64();
     reader.require(bucket.count > 0);
     total += bucket.count;
   }
@@ -133,7 +156,7 @@ Status Adwin::load(std::string_view bytes) {
   return Ok{};
 }
 
-bool PageHinkley::add(double x) {
+std::optional<Shift> PageHinkley::add(double x) {
   ACCRETE_CHECK(std::isfinite(x));
   ++count_;
   const double gap = x - mean_;
@@ -141,24 +164,30 @@ bool PageHinkley::add(double x) {
   squares_ += gap * (x - mean_);
   const double deviation = std::sqrt(squares_ / static_cast<double>(count_));
   if (deviation > 0) excess_ += (x - mean_) / deviation - options_.slack;
-  lowest_ = std::min(lowest_, excess_);
-  if (count_ < options_.warm || excess_ - lowest_ <= options_.threshold) return false;
-  count_ = 0;
-  mean_ = 0;
-  squares_ = 0;
-  excess_ = 0;
-  lowest_ = 0;
-  ++changes_;
-  return true;
+  if (excess_ <= lowest_) {
+    lowest_ = excess_;
+    lowest_count_ = count_;
+    lowest_mean_ = mean_;
+  }
+  if (count_ < options_.warm || excess_ - lowest_ <= options_.threshold) return std::nullopt;
+  const std::uint64_t since = count_ - lowest_count_;
+  const double rest =
+      mean_ * static_cast<double>(count_) - lowest_mean_ * static_cast<double>(lowest_count_);
+  const Shift shift{lowest_mean_, rest / static_cast<double>(since), since};
+  const std::uint64_t changes = changes_ + 1;
+  *this = PageHinkley(options_);
+  changes_ = changes;
+  return shift;
 }
 
 void PageHinkley::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
   writer.u64(count_);
-  for (const double v : {mean_, squares_, excess_, lowest_}) {
+  for (const double v : {mean_, squares_, excess_, lowest_, lowest_mean_}) {
     writer.f64(v);
   }
+  writer.u64(lowest_count_);
   writer.u64(changes_);
 }
 
@@ -167,9 +196,12 @@ Status PageHinkley::load(std::string_view bytes) {
   reader.require(reader.u8() == state_version);
   PageHinkley fresh(options_);
   fresh.count_ = reader.u64();
-  for (double* v : {&fresh.mean_, &fresh.squares_, &fresh.excess_, &fresh.lowest_}) {
+  for (double* v :
+       {&fresh.mean_, &fresh.squares_, &fresh.excess_, &fresh.lowest_, &fresh.lowest_mean_}) {
     *v = reader.f64();
   }
+  fresh.lowest_count_ = reader.u64();
+  reader.require(fresh.lowest_count_ <= fresh.count_);
   fresh.changes_ = reader.u64();
   ACCRETE_DO(reader.finish("drift detector"));
   *this = fresh;

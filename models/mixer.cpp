@@ -10,7 +10,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 2;
+constexpr std::uint8_t state_version = 3;
 
 // One wild label must not silence a candidate for good: with eta 0.5 a loss of 8 costs a weight a
 // factor of 55, which fixed share makes good within a few updates.
@@ -103,8 +103,19 @@ double Mixer::pool(std::span<const Output> outputs, std::span<const double> weig
   return kind_ == TaskKind::Binary ? 1 / (1 + std::exp(-sum)) : sum;
 }
 
-double Mixer::regret() const {
-  return mixture_total_ - *std::min_element(totals_.begin(), totals_.end());
+Regret Mixer::regret() const {
+  const auto best = std::min_element(totals_.begin(), totals_.end());
+  Regret regret;
+  regret.mixture = mixture_total_;
+  regret.best = *best;
+  regret.candidate = static_cast<std::size_t>(best - totals_.begin());
+  regret.rounds = rounds_;
+  if (rounds_ == 0) return regret;
+  // A candidate's weight never falls below (1 - share) times what its loss leaves of it.
+  const double kept = static_cast<double>(rounds_ - 1) * -std::log1p(-options_.share);
+  const double start = -std::log(prior_[regret.candidate]);
+  regret.bound = (start + kept) / options_.eta + gap_total_;
+  return regret;
 }
 
 void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
@@ -178,14 +189,21 @@ void Mixer::settle() {
   }
   mixture_total_ += mixture_ / graded_;
   std::vector<double> log_weights(experts_.size());
+  double mean_loss = 0;
   for (std::size_t k = 0; k < experts_.size(); ++k) {
     log_weights[k] = std::log(experts_[k]) - options_.eta * losses_[k] / graded_;
+    mean_loss += experts_[k] * losses_[k] / graded_;
   }
   const double top = *std::max_element(log_weights.begin(), log_weights.end());
   double total = 0;
   for (std::size_t k = 0; k < experts_.size(); ++k) {
     experts_[k] = std::exp(log_weights[k] - top);
     total += experts_[k];
+  }
+  ++rounds_;
+  // Clipping a loss is not convex: where it lifts the mixture above the mean, that counts.
+  if (options_.eta > 0) {
+    gap_total_ += std::max(mean_loss, mixture_ / graded_) + (top + std::log(total)) / options_.eta;
   }
   for (std::size_t k = 0; k < experts_.size(); ++k) {
     experts_[k] = (1 - options_.share) * experts_[k] / total + options_.share * prior_[k];
@@ -205,6 +223,8 @@ void Mixer::save(std::string& out) const {
   writer.doubles(totals_);
   writer.f64(mixture_);
   writer.f64(mixture_total_);
+  writer.f64(gap_total_);
+  writer.u64(rounds_);
   writer.f64(graded_);
   writer.f64(scale_);
   writer.f64(scale_count_);
@@ -221,6 +241,8 @@ Status Mixer::load(std::string_view bytes) {
   reader.require(totals.size() == totals_.size());
   const double mixture = reader.f64();
   const double mixture_total = reader.f64();
+  const double gap_total = reader.f64();
+  const std::uint64_t rounds = reader.u64();
   const double graded = reader.f64();
   const double scale = reader.f64();
   const double scale_count = reader.f64();
@@ -230,6 +252,8 @@ Status Mixer::load(std::string_view bytes) {
   totals_ = std::move(totals);
   mixture_ = mixture;
   mixture_total_ = mixture_total;
+  gap_total_ = gap_total;
+  rounds_ = rounds;
   graded_ = graded;
   scale_ = scale;
   scale_count_ = scale_count;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 #include <string_view>
@@ -17,6 +18,21 @@ struct MixerOptions {
   /// Binary: the family of each candidate, -1 for none; empty: no families. Variants of one idea
   /// are one family.
   std::vector<int> families;
+};
+
+/// What the mixture lost beyond the best single candidate, which only hindsight knows. Losses are
+/// summed over settles of the mean loss of their labels: log loss (binary, multiclass), or absolute
+/// error in units of the running mean of the mixture's; each clipped to 8.
+struct Regret {
+  double mixture = 0;         ///< loss of the mixture
+  double best = 0;            ///< loss of the best candidate
+  std::size_t candidate = 0;  ///< which that is
+  std::uint64_t rounds = 0;   ///< settles with labels
+  /// value() is at most this, whatever the labels were (README, "Mixer"); infinite for eta = 0.
+  double bound = 0;
+
+  /// Negative: better than any single candidate.
+  double value() const { return mixture - best; }
 };
 
 /// Hedge with fixed share (Herbster & Warmuth 1998). Losses: log loss (binary, multiclass) or
@@ -39,9 +55,8 @@ class Mixer {
 
   /// Of the candidates, summing to 1; a family's part of the plain mean included.
   std::span<const double> weights() const { return weights_; }
-  /// Loss of the mixture minus that of the best single candidate, each summed over settles of the
-  /// mean loss of their labels; negative: better than any of them.
-  double regret() const;
+  /// Against the best single candidate so far. Cost: O(K).
+  Regret regret() const;
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
@@ -59,8 +74,10 @@ class Mixer {
   std::vector<double> totals_;   // of candidates, mean loss summed over settles
   double mixture_ = 0;           // loss of the mixture since the last settle
   double mixture_total_ = 0;
-  double graded_ = 0;  // examples in losses_
-  double scale_ = 0;   // running mean of |label - mean prediction|, regression only
+  double gap_total_ = 0;      // of Hedge's mean loss over its mix loss, summed over settles
+  std::uint64_t rounds_ = 0;  // settles with labels
+  double graded_ = 0;         // examples in losses_
+  double scale_ = 0;          // running mean of |label - mean prediction|, regression only
   double scale_count_ = 0;
 };
 

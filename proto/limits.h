@@ -17,6 +17,8 @@ inline constexpr std::size_t name_bytes_max = 256;  // table, column, task, sour
 inline constexpr std::size_t query_bytes_max = 16u << 10;  // one predictive query
 inline constexpr std::size_t query_depth_max = 64;         // nesting of parentheses in a query
 inline constexpr std::uint32_t rows_per_table_max = 0xFFFF'FFF0u;  // NodeId::row is 32 bits
+inline constexpr std::size_t drift_alarms_max =
+    64;  // kept per task: a year of weekly ones, and what a person still reads
 
 static_assert(row_bytes_max < frame_bytes_max);
 static_assert(key_bytes_max < row_bytes_max);

@@ -1,50 +1,17 @@
 // One prediction as one line of JSON, for people and for tools without protobuf.
 #include <array>
-#include <charconv>
-#include <cmath>
 
 #include <stream.pb.h>
 
+#include "proto/json_text.h"
 #include "proto/prediction.h"
 #include "proto/time.h"
 
 namespace accrete {
 namespace {
 
-void append_string(std::string& out, std::string_view text) {
-  constexpr std::string_view hex = "0123456789abcdef";
-  out += '"';
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (c == '\r') {
-      out += "\\r";
-    } else if (c == '\t') {
-      out += "\\t";
-    } else if (byte < 0x20 || byte == 0x7F) {
-      out += "\\u00";
-      out += hex[byte >> 4];
-      out += hex[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  out += '"';
-}
-
-/// Shortest text that reads back as the same number; JSON has no NaN and no infinity.
-void append_real(std::string& out, double value) {
-  if (!std::isfinite(value)) {
-    out += "null";
-    return;
-  }
-  std::array<char, 32> digits{};
-  out.append(digits.data(), std::to_chars(digits.data(), digits.data() + digits.size(), value).ptr);
-}
+using json_text::append_real;
+using json_text::append_string;
 
 void append_cell(std::string& out, const wire::Cell& cell) {
   switch (cell.value_case()) {

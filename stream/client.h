@@ -130,6 +130,32 @@ class Subscriber {
   std::unique_ptr<Parts> parts_;
 };
 
+struct AlarmSubscriberOptions {
+  EndpointOptions predictions;
+  std::string task;  ///< only this one; "" = every task
+  std::chrono::milliseconds welcome_timeout{15'000};
+};
+
+/// Alarms of drift, live. They have no numbers and no replay: what was raised while nobody listened
+/// is in the daemon's status. After a crash of the daemon one may come again, under the same task,
+/// detector and count.
+class AlarmSubscriber {
+ public:
+  /// Subscribes and waits for the daemon's welcome: alarms from then on are not missed while it is
+  /// connected. Errors: Malformed (keys), Unavailable after welcome_timeout.
+  static Result<std::unique_ptr<AlarmSubscriber>> open(const AlarmSubscriberOptions& options);
+  ~AlarmSubscriber();
+
+  /// The next alarm (payload: a serialized wire.DriftAlarm); nullopt when `timeout` passes. A
+  /// daemon that goes and comes back is found again. Errors: Malformed (no header), Unavailable.
+  Result<std::optional<Delivered>> next(std::chrono::milliseconds timeout);
+
+ private:
+  struct Parts;
+  explicit AlarmSubscriber(std::unique_ptr<Parts> parts);
+  std::unique_ptr<Parts> parts_;
+};
+
 /// Ask one question on the control socket: a serialized wire.ToControl in, wire.FromControl out.
 /// Errors: Unavailable on time-out (says which address), and the daemon's own Fault as its code.
 Result<std::string> ask_control(const EndpointOptions& endpoint, std::string_view question,

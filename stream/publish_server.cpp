@@ -9,6 +9,7 @@
 
 #include <zmq.h>
 
+#include "proto/drift_alarm.h"
 #include "stream/control_desk.h"
 #include "stream/replay_service.h"
 #include "stream/socket.h"
@@ -190,12 +191,14 @@ Status PublishServer::Parts::publish(OutgoingBatch& batch) {
 Status PublishServer::Parts::publish_one(const Outgoing& row) {
   const auto header = row.header.encode();
   const std::string_view header_frame(header.data(), header.size());
-  subscriptions.publish(row.topic, row.header.seq, links);
+  const bool alarm = (row.header.flags & PredictionHeader::flag_alarm) != 0;
+  links.clear();  // an alarm has no number, so there is nothing to link
+  if (!alarm) subscriptions.publish(row.topic, row.header.seq, links);
   const std::array<std::string_view, 4> message{row.topic, header_frame, row.payload, links};
   ACCRETE_DO(tolerate(predictions.send(message)));
-  ++counters.published;
+  ++(alarm ? counters.alarms : counters.published);
   if (!subscriptions.json_wanted()) return Ok{};
-  const auto json = prediction_json(row.payload);
+  const auto json = alarm ? drift_alarm_json(row.payload) : prediction_json(row.payload);
   if (!json) {
     ++counters.dropped;
     return Ok{};

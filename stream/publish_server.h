@@ -26,8 +26,9 @@ struct Outgoing {
   PredictionHeader header;
   std::string payload;
 };
-/// Predictions of one drain of the fold, in sequence order, already in the prediction log; or, with
-/// no predictions, only news for the progress frame.
+/// Predictions of one drain of the fold, in sequence order, already in the prediction log; or an
+/// alarm (proto/drift_alarm.h; its header says so); or, with neither, only news for the progress
+/// frame.
 struct OutgoingBatch {
   std::vector<Outgoing> predictions;
   PredictionHeader progress;  ///< flag_progress; newest seq, watermark, ordinal
@@ -75,8 +76,8 @@ struct PublishOptions {
 /// `dropped`: answers to peers that had gone or read too slowly, and payloads that are no JSON.
 /// What ZeroMQ drops on the prediction socket it does not tell; the subscribers see it and replay.
 struct PublishCounters {
-  std::uint64_t published = 0, json_published = 0, replayed = 0, snapshots = 0, faults = 0,
-                subscriptions = 0, questions = 0, dropped = 0;
+  std::uint64_t published = 0, alarms = 0, json_published = 0, replayed = 0, snapshots = 0,
+                faults = 0, subscriptions = 0, questions = 0, dropped = 0;
 };
 
 /// Message on the prediction socket: [topic][header][payload][links], where links say which number

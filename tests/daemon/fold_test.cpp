@@ -170,6 +170,7 @@ TEST(Fold, LabelsEqualANaiveCount) {
   }
   EXPECT_GT(active, 100U);
   EXPECT_EQ(world.sink->graded_count, world.sink->labels.size());
+  EXPECT_EQ(world.sink->graded_labels, world.sink->label_values);
 }
 
 TEST(Fold, SnapshotsInAnyOrderFoldAsHistory) {

@@ -150,17 +150,32 @@ class Collector final : public FoldSink {
     for (const auto& prediction : predictions) {
       digest.add(prediction.payload);
       payloads.push_back(prediction.payload);
+      newest = prediction.header.seq;
     }
   }
   void label(const MaturedLabel& label) override {
     labels.push_back(std::string(label.task->name) + "|" + format_time(label.as_of) + "|" +
                      key_text(label.entity_key) + "|" + std::to_string(label.value));
+    label_values.push_back(label.value);
   }
-  void graded(const GradedPrediction&) override { ++graded_count; }
+  void graded(const GradedPrediction& graded) override {
+    ++graded_count;
+    graded_labels.push_back(graded.label);
+  }
+  void alarm(const DriftAlarm& alarm, std::uint64_t) override {
+    if (newest.value != 0) {
+      EXPECT_EQ(alarm.seq, newest) << "told after all predictions before it";
+    }
+    alarms.push_back(alarm);
+  }
 
   Digest digest;
   std::vector<std::string> payloads;
   std::vector<std::string> labels;
+  PredictionSeq newest;
+  std::vector<DriftAlarm> alarms;
+  std::vector<double> label_values;
+  std::vector<double> graded_labels;
   std::size_t graded_count = 0;
 };
 

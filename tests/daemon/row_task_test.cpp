@@ -244,6 +244,7 @@ TEST(RowTask, EveryArrivalIsPredictedAndEveryValueGradedOnce) {
   EXPECT_EQ(task->labels(), values);
   EXPECT_EQ(task->pending(), waits.size());
   EXPECT_GT(waits.size(), 30U);
+  EXPECT_EQ(world.sink->graded_labels, world.sink->label_values);
   // Classes grow, and are learnt: the last hundred arrivals are mostly right.
   const auto arrivals = decoded(world.sink->payloads, "field", wire::Prediction::ARRIVAL);
   std::size_t right = 0;

@@ -1,0 +1,54 @@
+// Regret and alarms as JSON.
+#include "daemon/task_report.h"
+
+#include <cmath>
+#include <string>
+
+#include "proto/time.h"
+
+namespace accrete::daemon {
+
+using Json = nlohmann::ordered_json;
+
+Json regret_json(const AnyTask& task) {
+  const models::Regret regret = task.regret();
+  Json json;
+  json["mixture"] = regret.mixture;
+  json["best"] = regret.best;
+  json["candidate"] = task.candidate_names().at(regret.candidate);
+  json["regret"] = regret.value();
+  json["bound"] = std::isfinite(regret.bound) ? Json(regret.bound) : Json();
+  json["rounds"] = regret.rounds;
+  json["unit"] = task.plan().kind == TaskKind::Regression ? "mean absolute errors" : "log loss";
+  return json;
+}
+
+Json drift_json(const DriftWatch& watch) {
+  Json json;
+  for (const auto detector : {DriftDetector::Adwin, DriftDetector::PageHinkley}) {
+    Json entry;
+    entry["alarms"] = watch.count(detector);
+    if (const DriftAlarm* newest = watch.newest(detector)) {
+      entry["as_of"] = format_time(newest->as_of);
+      entry["before"] = newest->before;
+      entry["after"] = newest->after;
+      entry["window"] = newest->window;
+    }
+    json[std::string(detector_name(detector))] = std::move(entry);
+  }
+  return json;
+}
+
+Json alarms_json(const DriftWatch& watch) {
+  Json all = Json::array();
+  for (const DriftAlarm& alarm : watch.alarms()) {
+    std::string payload;
+    encode_drift_alarm(alarm, payload);
+    const auto line = drift_alarm_json(payload);
+    ACCRETE_CHECK(line.has_value());  // we encoded it ourselves
+    all.push_back(Json::parse(line.value()));
+  }
+  return all;
+}
+
+}  // namespace accrete::daemon

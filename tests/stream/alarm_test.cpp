@@ -1,0 +1,107 @@
+// Alarms on the prediction socket: heard by who asks for them, no disturbance to anybody else.
+#include <array>
+
+#include "proto/drift_alarm.h"
+#include "tests/stream/publish_fixture.h"
+
+namespace accrete::stream {
+namespace {
+
+using std::chrono::seconds;
+
+Outgoing alarm_row(const std::string& task, std::uint64_t count, std::uint64_t seq) {
+  DriftAlarm alarm;
+  alarm.task = task;
+  alarm.count = count;
+  alarm.before = 0.5;
+  alarm.after = 1.5;
+  alarm.seq = PredictionSeq{seq};
+  Outgoing row;
+  row.topic = drift_topic(task);
+  row.header = drift_header(alarm, 1);
+  encode_drift_alarm(alarm, row.payload);
+  return row;
+}
+
+std::unique_ptr<AlarmSubscriber> listen(const Daemon& daemon, const std::string& task) {
+  AlarmSubscriberOptions options;
+  options.predictions = daemon.predictions();
+  options.task = task;
+  auto opened = AlarmSubscriber::open(options);
+  EXPECT_TRUE(opened) << opened.error().detail;
+  return opened ? std::move(opened).value() : nullptr;
+}
+
+DriftAlarm next_alarm(AlarmSubscriber& subscriber) {
+  const auto next = subscriber.next(seconds(30));
+  EXPECT_TRUE(next && next.value());
+  if (!next || !next.value()) return {};
+  EXPECT_NE(next.value()->header.flags & PredictionHeader::flag_alarm, 0);
+  const auto alarm = decode_drift_alarm(next.value()->payload);
+  EXPECT_TRUE(alarm);
+  return alarm ? alarm.value() : DriftAlarm{};
+}
+
+TEST(AlarmTest, GoesToWhoAskedForItsTask) {
+  MemorySource source;
+  Daemon daemon(source);
+  const auto all = listen(daemon, "");
+  const auto late = listen(daemon, "late");  // "late-2" begins with it and is another task
+  daemon.send({alarm_row("churn", 1, 0)});
+  daemon.send({alarm_row("late-2", 1, 0)});
+  daemon.send({alarm_row("late", 7, 0)});
+  EXPECT_EQ(next_alarm(*all).task, "churn");
+  EXPECT_EQ(next_alarm(*all).task, "late-2");
+  EXPECT_EQ(next_alarm(*all).count, 7u);
+  EXPECT_EQ(next_alarm(*late).count, 7u);
+  const auto nothing = late->next(std::chrono::milliseconds(1));
+  ASSERT_TRUE(nothing);
+  EXPECT_FALSE(nothing.value());
+}
+
+TEST(AlarmTest, DisturbsNoSubscriberOfPredictions) {
+  MemorySource source;
+  Daemon daemon(source);
+  const auto everything = open_subscriber(daemon.subscriber(""));
+  const auto predictions = open_subscriber(daemon.subscriber());
+  auto created = Socket::create(daemon.context(), SocketKind::Sub, daemon.predictions());
+  ASSERT_TRUE(created);
+  Socket& plain = created.value();
+  ASSERT_TRUE(plain.subscribe("json/drift/late"));
+  ASSERT_TRUE(plain.subscribe("progress/"));
+  ASSERT_TRUE(plain.connect());
+  std::vector<Frame> frames;
+  std::array<Waiting, 1> items{};
+  items[0].socket = &plain;
+  const auto receive = [&](std::string_view topic) {
+    for (int i = 0; i < 100'000; ++i) {
+      const auto received = plain.receive(frames);
+      ASSERT_TRUE(received);
+      if (received.value() && frames.front().view() == topic) return;
+      if (!received.value()) {
+        ASSERT_TRUE(wait(items, seconds(1)));
+      }
+    }
+    FAIL() << "no " << topic;
+  };
+  receive("progress/");  // the subscriptions have arrived
+  for (std::uint64_t round = 1; round <= 10; ++round) {
+    daemon.publish(50, 7);
+    daemon.send({alarm_row("late", round, 50 * round)});
+  }
+  std::vector<std::uint64_t> numbers;
+  for (std::uint64_t seq = 1; seq <= 500; ++seq)
+    numbers.push_back(seq);
+  EXPECT_EQ(take(*everything, 500), numbers);
+  EXPECT_EQ(take(*predictions, 500), numbers);
+  EXPECT_EQ(everything->counters().gaps + predictions->counters().gaps, 0u);
+  receive("json/drift/late");
+  ASSERT_EQ(frames.size(), 3u);
+  EXPECT_EQ(frames[2].view(), drift_alarm_json(alarm_row("late", 1, 50).payload).value());
+  daemon.stop();
+  EXPECT_EQ(daemon.counters.published, 500u);
+  EXPECT_EQ(daemon.counters.alarms, 10u);
+}
+
+}  // namespace
+}  // namespace accrete::stream
