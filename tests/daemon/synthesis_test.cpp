@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -56,7 +57,11 @@ class Oracle {
   std::optional<double> value(const std::string& entity_table, std::int64_t entity,
                               const std::string& name, const std::string& middle_life,
                               double unit_us) {
-    for (const std::string part : {"log count of ", "log age of newest ", "log age of oldest "}) {
+    if (name.starts_with("different ") || name.starts_with("share of ")) {
+      return links(entity_table, entity, name);
+    }
+    for (const std::string part :
+         {"log count of ", "log age of newest ", "log age of oldest ", "log mean gap of "}) {
       if (!name.starts_with(part)) continue;
       const std::size_t comma = name.find(',');
       const std::string what = name.substr(part.size(), comma - part.size());
@@ -67,6 +72,7 @@ class Oracle {
       const std::string table = split(path, ".", way);
       const auto rows = rows_of(table, way, key_of(entity_table, entity, key_name));
       if (comma != name.npos) return std::log1p(weight(rows, name.substr(comma + 2)));
+      if (part == "log mean gap of ") return mean_gap(rows, unit_us);
       return age(rows, part.ends_with("newest "), unit_us);
     }
     if (name.starts_with("label ")) return std::nullopt;
@@ -197,6 +203,76 @@ class Oracle {
     return std::isnan(time) ? kNaN : std::log2(1 + (at_ - time) / unit_us);
   }
 
+  double mean_gap(const std::vector<Row>& rows, double unit_us) const {
+    if (rows.size() < 2 || std::isnan(rows.back().time)) return kNaN;
+    double first = kNaN;
+    for (const Row& row : rows)
+      if (!(first <= row.time) && !std::isnan(row.time)) first = row.time;
+    const double gaps = static_cast<double>(rows.size()) - 1;
+    return std::log2(1 + (rows.back().time - first) / gaps / unit_us);
+  }
+
+  static std::vector<Row> newest(const std::vector<Row>& rows, std::size_t count) {
+    return {rows.end() - static_cast<std::ptrdiff_t>(std::min(count, rows.size())), rows.end()};
+  }
+
+  /// "different WAY of newest 8 TABLE.KEY", "share of newest 8 TABLE.KEY with the newest WAY".
+  double links(const std::string& entity_table, std::int64_t entity, const std::string& name) {
+    std::string rest;
+    const std::string before = split(name, " of newest 8 ", rest);
+    std::string way;
+    const std::string path = split(rest, " with the newest ", way);
+    if (way.empty()) way = before.substr(std::string("different ").size());
+    std::string key_way;
+    const std::string table = split(path, ".", key_way);
+    const auto rows = newest(rows_of(table, key_way, key_of(entity_table, entity, "")), 8);
+    if (rows.empty()) return kNaN;
+    std::multiset<std::string> named;
+    for (const Row& row : rows) {
+      const Value end = follow(row, way);
+      named.insert(end.is_null() ? "" : value_text(end));
+    }
+    if (name.starts_with("different ")) {
+      return static_cast<double>(std::set<std::string>(named.begin(), named.end()).size());
+    }
+    const Value last = follow(rows.back(), way);
+    return static_cast<double>(named.count(last.is_null() ? "" : value_text(last))) /
+           static_cast<double>(named.size());
+  }
+
+  double windowed(const std::string& table, const std::string& column, const std::vector<Row>& rows,
+                  const std::string& which) {
+    double n = 0;
+    double sum = 0;
+    double least = kNaN;
+    double greatest = kNaN;
+    std::vector<std::pair<double, double>> points;
+    const auto window = newest(rows, which == "mean of newest 3" ? 3 : 8);
+    for (std::size_t i = 0; i < window.size(); ++i) {
+      const double x = cell(table, column, window[i]);
+      if (std::isnan(x)) continue;
+      n += 1;
+      sum += x;
+      least = std::isnan(least) ? x : std::min(least, x);
+      greatest = std::isnan(greatest) ? x : std::max(greatest, x);
+      points.emplace_back(static_cast<double>(i), x);
+    }
+    if (which.starts_with("mean")) return n > 0 ? sum / n : kNaN;
+    if (which.starts_with("least")) return least;
+    if (which.starts_with("greatest")) return greatest;
+    if (points.size() < 3) return kNaN;
+    double rank = 0;
+    for (const auto& [t, x] : points)
+      rank += t / n;
+    double above = 0;
+    double below = 0;
+    for (const auto& [t, x] : points) {
+      above += (t - rank) * (x - sum / n);
+      below += (t - rank) * (t - rank);
+    }
+    return above / below;
+  }
+
   double cell(const std::string& table, const std::string& column, const Row& row) {
     std::string rest;
     if (const std::string named = split(column, ".", rest); !rest.empty()) {
@@ -261,6 +337,7 @@ class Oracle {
                    const std::string& middle_life) {
     const bool timed = table != "notes";
     const double prior = mean(table, column, rows_[table], timed ? middle_life : "ever", kNaN);
+    if (which.find("newest ") != which.npos) return windowed(table, column, rows, which);
     if (which == "newest") return rows.empty() ? kNaN : cell(table, column, rows.back());
     if (which.starts_with("mean, decay") || which.starts_with("deviation")) {
       double weights = 0;
@@ -315,8 +392,11 @@ std::size_t compare(const Market& market, World& world, double days_later) {
               << table << " " << id << ": " << names[i] << " is " << values[i];
           continue;
         }
-        // A deviation is a root: of what rounding leaves of a difference of squares.
-        const double slack = names[i].find("deviation") == std::string::npos ? 1e-9 : 1e-5;
+        // A deviation is a root: of what rounding leaves of a difference of squares. The newest
+        // few values are kept as floats.
+        const bool rough = names[i].find("deviation") != std::string::npos ||
+                           names[i].find("newest ") != std::string::npos;
+        const double slack = rough ? 1e-5 : 1e-9;
         EXPECT_NEAR(values[i], *expected, slack * (1 + std::abs(*expected)))
             << table << " " << id << ": " << names[i];
       }
@@ -355,7 +435,10 @@ TEST(Synthesis, EqualsSumsOverTheRowsAsTheyAre) {
           "orders.product.family = toy of all, mean, half-life 4 days",
           "orders.price by product.family of products.family, mean, half-life 4 days",
           "log count of orders.session.customer of newest "
-          "orders.session.customer, ever"}) {
+          "orders.session.customer, ever",
+          "orders.price by product, trend over newest 8", "log mean gap of orders.product",
+          "different session.customer of newest 8 orders.product",
+          "share of newest 8 orders.product with the newest session.customer"}) {
       EXPECT_EQ(std::count(names.begin(), names.end(), name), 1) << name;
     }
   }
