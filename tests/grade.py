@@ -54,6 +54,21 @@ def mean_metric(name):
     return metric
 
 
+CALIBRATION_BINS = 15
+
+
+def calibration_error(scores, labels, counts, _order):
+    """Expected calibration error: |share of positives - mean score| of bins of equal width."""
+    bins = [[0.0, 0.0, 0.0] for _ in range(CALIBRATION_BINS)]
+    for score, label, count in zip(scores, labels, counts):
+        b = bins[min(int(score * CALIBRATION_BINS), CALIBRATION_BINS - 1)]
+        b[0] += count
+        b[1] += count * score
+        b[2] += count * (label > 0.5)
+    total = sum(b[0] for b in bins)
+    return {"ece": sum(abs(b[1] - b[2]) for b in bins) / total if total else math.nan}
+
+
 def bootstrap(metric, values, labels, dates, rounds, seed):
     """[(name, value, standard error)]: dates are drawn with replacement, with all their rows."""
     order = sorted(range(len(values)), key=lambda i: -values[i])
@@ -119,7 +134,30 @@ def grade(predictions, rows, rounds, seed):
         graded = bootstrap(metric, values, labels, [key[0] for key in keys], rounds, seed)
         for metric_name, value, error in graded:
             results[f"{name}.{metric_name}" if name else metric_name] = (value, error, len(keys))
+    results.update(grade_uncertainty(kind, predictions, rows, rounds, seed))
     return results
+
+
+def grade_uncertainty(kind, predictions, rows, rounds, seed):
+    """{"ece": …} of probabilities, {"coverage": …} of intervals, where there are any."""
+    if kind == "binary":
+        metric = calibration_error
+        values = {key: prediction["score"] for key, prediction in predictions.items()}
+    elif kind == "regression":
+        metric = mean_metric("coverage")
+        values = {
+            key: float(prediction["interval"][0] <= rows[key] <= prediction["interval"][1])
+            for key, prediction in predictions.items()
+            if prediction.get("interval")
+        }
+    else:
+        values = {}
+    if not values:
+        return {}
+    keys = sorted(values)
+    graded = bootstrap(metric, [values[key] for key in keys], [rows[key] for key in keys],
+                       [key[0] for key in keys], rounds, seed)
+    return {name: (value, error, len(keys)) for name, value, error in graded}
 
 
 COMPARE = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt}
