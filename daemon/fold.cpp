@@ -16,8 +16,8 @@ namespace {
 
 using store::Section;
 
-constexpr std::string_view kFoldBlob = "fold/position";
-constexpr std::string_view kLayoutsBlob = "fold/layouts";
+constexpr std::string_view kFoldBlob = "/fold/position";
+constexpr std::string_view kLayoutsBlob = "/fold/layouts";
 constexpr std::size_t kOutboxMax = 4096;
 
 }  // namespace

@@ -239,6 +239,21 @@ TEST(Fold, RequestsAreAnsweredOnceAsOfTheirTime) {
   EXPECT_EQ(world.fold().counters().unknown_requests, 2U);
 }
 
+TEST(Fold, ATaskMayBeNamedLikeThePartsOfTheFold) {
+  std::string text = kShopConfig;
+  text.replace(text.find("\"spend\""), 7, "\"fold\"");
+  const auto config = parse_config(text, "shop.toml");
+  ASSERT_TRUE(config) << config.error().detail;
+  const auto stream = shop(6, 120);
+  const std::string expected = digest_of(config.value(), stream, {});
+  World world(config.value());
+  world.feed(std::span(stream).first(60));
+  ASSERT_TRUE(world.fold().checkpoint());
+  world.crash();
+  world.feed(std::span(stream).subspan(60));
+  EXPECT_EQ(world.stored_digest(), expected);
+}
+
 TEST(Fold, AChangedTaskBeginsANewEpoch) {
   const Config config = shop_config();
   const Config more = shop_config(R"(
