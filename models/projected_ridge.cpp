@@ -1,0 +1,135 @@
+// Projecting in pieces of 64 numbers, summing, solving.
+#include "models/projected_ridge.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include <Eigen/Cholesky>
+
+#include "models/matrix_bytes.h"
+#include "proto/result.h"
+#include "proto/rng.h"
+
+namespace accrete::models {
+namespace {
+
+constexpr Eigen::Index kPiece = 64;  // signs in one draw; (F, 64) floats stay near the caches
+
+}  // namespace
+
+ProjectedRidge::ProjectedRidge(const ProjectedRidgeOptions& options) : options_(options) {
+  ACCRETE_CHECK(options.width > 0 && options.width % 64 == 0 && options.lambda > 0);
+  pin_block_sizes();
+}
+
+Eigen::Index ProjectedRidge::columns() const {
+  return static_cast<Eigen::Index>(options_.width * (options_.around ? 2 : 1));
+}
+
+/// Piece `chunk` of R: (keys, 64).
+void ProjectedRidge::signs(std::span<const std::uint64_t> keys, std::size_t chunk,
+                           RowMatrix<float>& out) const {
+  out.resize(static_cast<Eigen::Index>(keys.size()), kPiece);
+  const float size = 1 / std::sqrt(static_cast<float>(options_.width));
+  float* to = out.data();
+  for (const std::uint64_t key : keys) {
+    const std::uint64_t bits = Rng(options_.seed + chunk, key, Purpose::Projection).next();
+    for (Eigen::Index j = 0; j < kPiece; ++j)
+      *to++ = ((bits >> j) & 1) != 0 ? size : -size;
+  }
+}
+
+void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
+                           std::span<const float> row_weights,
+                           std::span<const std::uint64_t> keys) {
+  const std::size_t centres = rows.direct.rows();
+  ACCRETE_CHECK(labels.size() == centres && row_weights.size() == centres);
+  if (centres == 0) return;
+  const auto n = static_cast<Eigen::Index>(centres);
+  const auto width = static_cast<Eigen::Index>(options_.width);
+  Eigen::MatrixXf design = Eigen::MatrixXf::Zero(n, columns());
+  RowMatrix<float> r;
+  RowMatrix<float> shown;
+  RowMatrix<float> near;
+  RowMatrix<float> piece;
+  for (Eigen::Index at = 0; at < width; at += kPiece) {
+    signs(keys, static_cast<std::size_t>(at / kPiece), r);
+    multiply(rows.direct, centres, r, piece);
+    design.middleCols(at, kPiece) = piece;
+    if (!options_.around || rows.inner.rows() == 0) continue;
+    multiply(rows.members, rows.members.rows(), r, shown);
+    multiply(rows.inner, rows.inner.rows(), shown, near);
+    multiply(rows.inner, centres, near, piece);
+    design.middleCols(width + at, kPiece) = piece;
+  }
+  const std::uint32_t top = *std::max_element(labels.begin(), labels.end());
+  const auto classes = std::max<Eigen::Index>(moments_.cols(), top + 1);
+  if (gram_.size() == 0) gram_ = Eigen::MatrixXf::Zero(columns(), columns());
+  Eigen::MatrixXf moments = Eigen::MatrixXf::Zero(columns(), classes);
+  if (moments_.size() > 0) moments.leftCols(moments_.cols()) = moments_;
+  for (Eigen::Index v = 0; v < n; ++v) {
+    const auto i = static_cast<std::size_t>(v);
+    moments.col(labels[i]) += row_weights[i] * design.row(v).transpose();
+    design.row(v) *= std::sqrt(row_weights[i]);
+  }
+  moments_ = std::move(moments);
+  gram_.selfadjointView<Eigen::Lower>().rankUpdate(design.transpose());
+}
+
+void ProjectedRidge::solve(std::span<const std::uint64_t> keys, HopWeights<float>& weights) const {
+  weights = HopWeights<float>();
+  weights.grow(keys.size(), classes());
+  if (gram_.size() == 0) return;
+  const auto dimensions = static_cast<double>(columns());
+  const double trace = gram_.diagonal().cast<double>().sum();
+  Eigen::MatrixXf system = gram_;
+  // λ is a share of the mean diagonal, so the system is far from singular and floats suffice.
+  system.diagonal().array() +=
+      static_cast<float>(std::max(options_.lambda * trace / dimensions, 1e-12));
+  const Eigen::MatrixXf beta = system.selfadjointView<Eigen::Lower>().llt().solve(moments_);
+  RowMatrix<float> r;
+  const auto width = static_cast<Eigen::Index>(options_.width);
+  const Eigen::Index classes_now = moments_.cols();
+  for (Eigen::Index at = 0; at < width; at += kPiece) {
+    signs(keys, static_cast<std::size_t>(at / kPiece), r);
+    weights.own.leftCols(classes_now).noalias() += r * beta.middleRows(at, kPiece);
+    if (!options_.around) continue;
+    weights.around.leftCols(classes_now).noalias() += r * beta.middleRows(width + at, kPiece);
+  }
+}
+
+std::size_t ProjectedRidge::memory_bytes() const {
+  return static_cast<std::size_t>(gram_.size() + moments_.size()) * sizeof(float);
+}
+
+void ProjectedRidge::save(StateWriter& writer) const {
+  writer.u64(options_.width);
+  writer.u8(options_.around ? 1 : 0);
+  writer.u64(classes());
+  writer.u8(gram_.size() > 0 ? 1 : 0);
+  for (Eigen::Index c = 0; c < gram_.cols(); ++c) {
+    writer.raw(gram_.data() + c * gram_.rows() + c,
+               static_cast<std::size_t>(gram_.rows() - c) * sizeof(float));
+  }
+  writer.raw(moments_.data(), static_cast<std::size_t>(moments_.size()) * sizeof(float));
+}
+
+void ProjectedRidge::load(StateReader& reader, std::size_t classes_max) {
+  reader.require(reader.u64() == options_.width);
+  reader.require(reader.u8() == (options_.around ? 1 : 0));
+  const std::uint64_t classes_now = reader.u64();
+  reader.require(classes_now <= classes_max);
+  const bool learnt = reader.u8() != 0;
+  if (reader.failed()) return;
+  gram_.resize(0, 0);
+  if (learnt) gram_ = Eigen::MatrixXf::Zero(columns(), columns());
+  for (Eigen::Index c = 0; c < gram_.cols(); ++c) {
+    reader.raw(gram_.data() + c * gram_.rows() + c,
+               static_cast<std::size_t>(gram_.rows() - c) * sizeof(float));
+  }
+  moments_ = Eigen::MatrixXf::Zero(learnt ? columns() : 0, static_cast<Eigen::Index>(classes_now));
+  reader.raw(moments_.data(), static_cast<std::size_t>(moments_.size()) * sizeof(float));
+}
+
+}  // namespace accrete::models

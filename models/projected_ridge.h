@@ -1,0 +1,65 @@
+// Ridge over a fixed random projection of rows and of what lies two steps around them: keeps sums,
+// never examples.
+//
+// Dimensions, here and in projected_ridge.cpp (N, I, M, F, C as in propagation.h):
+//   d numbers of one hop   B = d, or 2d where there is a hop 2
+//
+//   R (F, d) signs / √d        Φ = [D R | S S X R]  (N, B)
+//   G = Σ w φ φᵀ               V = Σ w φ yᵀ, y one-hot       β = (G + λ tr(G)/B I)^-1 V
+//
+// R never changes: a column's signs come from its key alone, so what was summed long ago and what
+// comes today speak of the same numbers, and a new column needs no new sum. Signs in place of
+// Gaussians keep inner products the same in expectation, with less variance (Achlioptas 2003).
+//
+// Source: Zhuang et al. 2022, arXiv:2205.14922 (ACIL) for learning classes by sums; ALGORITHMS
+// §14.1, recipe C, for hops 0 and 2, weights and λ.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include <Eigen/Core>
+
+#include "models/propagation.h"
+#include "models/state_bytes.h"
+
+namespace accrete::models {
+
+struct ProjectedRidgeOptions {
+  std::size_t width = 512;  ///< d, a multiple of 64
+  double lambda = 1;
+  std::uint64_t seed = 1;
+  bool around = true;  ///< there is a hop 2
+};
+
+class ProjectedRidge {
+ public:
+  explicit ProjectedRidge(const ProjectedRidgeOptions& options);
+
+  /// Add the centres to the sums, as they and their surroundings are now. keys[c] names column c.
+  /// Cost: d × entries of D and X, B² N. Memory: B N numbers, and (M + F) × 64.
+  /// Checks: a label and a weight > 0 for each centre.
+  void learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
+             std::span<const float> row_weights, std::span<const std::uint64_t> keys);
+
+  /// β as weights of the columns themselves, W0 = R β0 and W2 = R β2, so that predicting costs what
+  /// propagation.h says. Cost: B³/3 + F B C.
+  void solve(std::span<const std::uint64_t> keys, HopWeights<float>& weights) const;
+
+  std::size_t classes() const { return static_cast<std::size_t>(moments_.cols()); }
+  std::size_t memory_bytes() const;
+  void save(StateWriter& writer) const;
+  /// Fails the reader where the bytes are of other options.
+  void load(StateReader& reader, std::size_t classes_max);
+
+ private:
+  Eigen::Index columns() const;  // B
+  void signs(std::span<const std::uint64_t> keys, std::size_t chunk, RowMatrix<float>& out) const;
+
+  ProjectedRidgeOptions options_;
+  Eigen::MatrixXf gram_;     // lower triangle
+  Eigen::MatrixXf moments_;  // (B, C)
+};
+
+}  // namespace accrete::models
