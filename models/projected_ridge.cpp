@@ -19,42 +19,49 @@ constexpr Eigen::Index kPiece = 64;  // signs in one draw; (F, 64) floats stay n
 }  // namespace
 
 ProjectedRidge::ProjectedRidge(const ProjectedRidgeOptions& options) : options_(options) {
-  ACCRETE_CHECK(options.width > 0 && options.width % 64 == 0 && options.lambda > 0);
+  ACCRETE_CHECK(std::has_single_bit(options.width) && options.width >= 64);
+  ACCRETE_CHECK(options.lambda > 0);
   pin_block_sizes();
 }
 
-Eigen::Index ProjectedRidge::columns() const {
+Eigen::Index ProjectedRidge::size() const {
   return static_cast<Eigen::Index>(options_.width * (options_.around ? 2 : 1));
 }
 
-/// Piece `chunk` of R: (keys, 64).
-void ProjectedRidge::signs(std::span<const std::uint64_t> keys, std::size_t chunk,
-                           RowMatrix<float>& out) const {
-  out.resize(static_cast<Eigen::Index>(keys.size()), kPiece);
+/// Numbers [from, from + 64) of R for all columns.
+void ProjectedRidge::signs(std::size_t columns, Eigen::Index from, RowMatrix<float>& out) const {
+  out.resize(static_cast<Eigen::Index>(columns), kPiece);
   const float size = 1 / std::sqrt(static_cast<float>(options_.width));
+  const auto first = static_cast<std::size_t>(from);
   float* to = out.data();
-  for (const std::uint64_t key : keys) {
-    const std::uint64_t bits = Rng(options_.seed + chunk, key, Purpose::Projection).next();
-    for (Eigen::Index j = 0; j < kPiece; ++j)
-      *to++ = ((bits >> j) & 1) != 0 ? size : -size;
+  std::uint64_t drawn = 0;
+  for (std::size_t c = 0; c < columns; ++c) {
+    const std::size_t place = c % options_.width;
+    if (place == 0) {
+      drawn = Rng(options_.seed + first / 64, c / options_.width, Purpose::Projection).next();
+    }
+    for (std::size_t j = 0; j < 64; ++j) {
+      // Entry (place, first + j) of the Hadamard matrix in its natural order.
+      const bool odd = (std::popcount(place & (first + j)) & 1) != 0;
+      *to++ = odd == (((drawn >> j) & 1) != 0) ? size : -size;
+    }
   }
 }
 
 void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
-                           std::span<const float> row_weights,
-                           std::span<const std::uint64_t> keys) {
+                           std::span<const float> row_weights, std::size_t columns) {
   const std::size_t centres = rows.direct.rows();
   ACCRETE_CHECK(labels.size() == centres && row_weights.size() == centres);
   if (centres == 0) return;
   const auto n = static_cast<Eigen::Index>(centres);
   const auto width = static_cast<Eigen::Index>(options_.width);
-  Eigen::MatrixXf design = Eigen::MatrixXf::Zero(n, columns());
+  Eigen::MatrixXf design = Eigen::MatrixXf::Zero(n, size());
   RowMatrix<float> r;
   RowMatrix<float> shown;
   RowMatrix<float> near;
   RowMatrix<float> piece;
   for (Eigen::Index at = 0; at < width; at += kPiece) {
-    signs(keys, static_cast<std::size_t>(at / kPiece), r);
+    signs(columns, at, r);
     multiply(rows.direct, centres, r, piece);
     design.middleCols(at, kPiece) = piece;
     if (!options_.around || rows.inner.rows() == 0) continue;
@@ -65,8 +72,8 @@ void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint3
   }
   const std::uint32_t top = *std::max_element(labels.begin(), labels.end());
   const auto classes = std::max<Eigen::Index>(moments_.cols(), top + 1);
-  if (gram_.size() == 0) gram_ = Eigen::MatrixXf::Zero(columns(), columns());
-  Eigen::MatrixXf moments = Eigen::MatrixXf::Zero(columns(), classes);
+  if (gram_.size() == 0) gram_ = Eigen::MatrixXf::Zero(size(), size());
+  Eigen::MatrixXf moments = Eigen::MatrixXf::Zero(size(), classes);
   if (moments_.size() > 0) moments.leftCols(moments_.cols()) = moments_;
   for (Eigen::Index v = 0; v < n; ++v) {
     const auto i = static_cast<std::size_t>(v);
@@ -77,11 +84,11 @@ void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint3
   gram_.selfadjointView<Eigen::Lower>().rankUpdate(design.transpose());
 }
 
-void ProjectedRidge::solve(std::span<const std::uint64_t> keys, HopWeights<float>& weights) const {
+void ProjectedRidge::solve(std::size_t columns, HopWeights<float>& weights) const {
   weights = HopWeights<float>();
-  weights.grow(keys.size(), classes());
+  weights.grow(columns, classes());
   if (gram_.size() == 0) return;
-  const auto dimensions = static_cast<double>(columns());
+  const auto dimensions = static_cast<double>(size());
   const double trace = gram_.diagonal().cast<double>().sum();
   Eigen::MatrixXf system = gram_;
   // λ is a share of the mean diagonal, so the system is far from singular and floats suffice.
@@ -92,7 +99,7 @@ void ProjectedRidge::solve(std::span<const std::uint64_t> keys, HopWeights<float
   const auto width = static_cast<Eigen::Index>(options_.width);
   const Eigen::Index classes_now = moments_.cols();
   for (Eigen::Index at = 0; at < width; at += kPiece) {
-    signs(keys, static_cast<std::size_t>(at / kPiece), r);
+    signs(columns, at, r);
     weights.own.leftCols(classes_now).noalias() += r * beta.middleRows(at, kPiece);
     if (!options_.around) continue;
     weights.around.leftCols(classes_now).noalias() += r * beta.middleRows(width + at, kPiece);
@@ -123,12 +130,12 @@ void ProjectedRidge::load(StateReader& reader, std::size_t classes_max) {
   const bool learnt = reader.u8() != 0;
   if (reader.failed()) return;
   gram_.resize(0, 0);
-  if (learnt) gram_ = Eigen::MatrixXf::Zero(columns(), columns());
+  if (learnt) gram_ = Eigen::MatrixXf::Zero(size(), size());
   for (Eigen::Index c = 0; c < gram_.cols(); ++c) {
     reader.raw(gram_.data() + c * gram_.rows() + c,
                static_cast<std::size_t>(gram_.rows() - c) * sizeof(float));
   }
-  moments_ = Eigen::MatrixXf::Zero(learnt ? columns() : 0, static_cast<Eigen::Index>(classes_now));
+  moments_ = Eigen::MatrixXf::Zero(learnt ? size() : 0, static_cast<Eigen::Index>(classes_now));
   reader.raw(moments_.data(), static_cast<std::size_t>(moments_.size()) * sizeof(float));
 }
 

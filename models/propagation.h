@@ -54,10 +54,12 @@ void scores(const Neighbourhood& rows, const HopWeights<Real>& weights, RowMatri
 template <class Real>
 void softmax(std::span<Real> row);
 
+/// From ALGORITHMS §14.1, recipe A, but for the decay: on the validation nodes of graphs/cs 0, 3e-6,
+/// 1e-5, 4e-5 and 1e-4 gave 94.5, 96.0, 96.0, 95.7 and 95.4 points; half as many epochs lose .2.
 struct SoftmaxFitOptions {
   int epochs = 20;
-  double rate = 0.1;      ///< of Adam; falls to 0 along half a cosine
-  double decay = 4e-5;    ///< of the penalty decay/2 |W|²
+  double rate = 0.1;    ///< of Adam; falls to 0 along half a cosine
+  double decay = 1e-5;  ///< of the penalty decay/2 |W|²
 };
 
 /// What fit_softmax() minimises: sum_v w_v (−log P_v[label_v]) / N + decay/2 |W|², and its gradient
