@@ -282,8 +282,8 @@ void NeighbourhoodReader::assemble(std::span<const std::uint32_t> centres,
     out.inner.add(static_cast<std::uint32_t>(i), models::normalised_edge(1, degree, degree));
     for (std::uint32_t j = row.begin; j < row.end; ++j) {
       const Neighbour& next = lists_[j];
-      out.inner.add(place[next.index], models::normalised_edge(next.edges, degree,
-                                                               locals_[next.index].degree));
+      out.inner.add(place[next.index],
+                    models::normalised_edge(next.edges, degree, locals_[next.index].degree));
     }
     out.inner.end_row();
   }

@@ -140,8 +140,8 @@ void Propagation::add_to_ridge(TimeUs at) {
   limits.bytes_max = options_.bytes_max / 4;
   while (!rest.empty()) {
     // What these rows show has its columns since the softmax was fitted to them.
-    const std::size_t taken = reader_.read(rest.first(std::min(rest.size(), kRidgeRows)), at,
-                                           limits, false, around);
+    const std::size_t taken =
+        reader_.read(rest.first(std::min(rest.size(), kRidgeRows)), at, limits, false, around);
     std::vector<std::uint32_t> labels;
     std::vector<float> weights;
     for (const std::uint32_t row : rest.first(taken)) {

@@ -84,7 +84,9 @@ class Propagation {
   void answer(const models::Neighbourhood& rows, std::span<Answers> out) const;
   void answer_one(std::span<const float> scores, std::size_t classes, bool logits,
                   models::Output& out) const;
-  std::string key(std::string_view part) const { return name_ + "/propagation/" + std::string(part); }
+  std::string key(std::string_view part) const {
+    return name_ + "/propagation/" + std::string(part);
+  }
   void stage_fit(store::State& state);
   Status load_fit(std::string_view bytes);
   Status load_ridge(std::string_view bytes);

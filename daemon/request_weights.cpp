@@ -10,9 +10,9 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::uint64_t kHeldOut = 32;       // one row in so many
-constexpr std::size_t kExamplesMax = 512;    // .02 of standard error on an accuracy near .9: enough
-constexpr std::size_t kExamplesMin = 8;      // fewer say too little to overrule the mixer
+constexpr std::uint64_t kHeldOut = 32;     // one row in so many
+constexpr std::size_t kExamplesMax = 512;  // .02 of standard error on an accuracy near .9: enough
+constexpr std::size_t kExamplesMin = 8;    // fewer say too little to overrule the mixer
 constexpr std::uint64_t kMaxHash = ~0ull / kHeldOut;
 
 }  // namespace
@@ -31,9 +31,9 @@ bool RequestWeights::holds_out(std::uint32_t row) const {
 void RequestWeights::add(std::uint32_t row, double label) {
   ACCRETE_CHECK(holds_out(row));
   const Example example{hash(row), row, label};
-  const auto place = std::lower_bound(
-      examples_.begin(), examples_.end(), example,
-      [](const Example& a, const Example& b) { return a.order < b.order; });
+  const auto place =
+      std::lower_bound(examples_.begin(), examples_.end(), example,
+                       [](const Example& a, const Example& b) { return a.order < b.order; });
   examples_.insert(place, example);
   if (examples_.size() > kExamplesMax) examples_.pop_back();
 }
@@ -54,8 +54,7 @@ void RequestWeights::weigh() {
   said_.clear();
 }
 
-void RequestWeights::combine(std::span<const models::Output> outputs,
-                             models::Output& mixed) const {
+void RequestWeights::combine(std::span<const models::Output> outputs, models::Output& mixed) const {
   models::pool_outputs(kind_, outputs, weights_, mixed);
 }
 

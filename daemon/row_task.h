@@ -123,7 +123,7 @@ class RowTask final : public AnyTask {
   std::vector<std::string> names_;  // of candidates
   std::vector<std::string> class_names_;
   std::map<std::string, std::uint32_t, std::less<>> class_index_;
-  models::LabelHistory history_;  // of the whole stream
+  models::LabelHistory history_;                     // of the whole stream
   std::unique_ptr<Propagation> propagation_;         // null: nothing lies around the rows
   std::unique_ptr<RequestWeights> request_weights_;  // the same
 

@@ -13,8 +13,7 @@ constexpr double kProbabilityMin = 1e-6;
 
 }  // namespace
 
-std::vector<double> pool_weights(std::span<const double> said, std::size_t candidates,
-                                 int rounds) {
+std::vector<double> pool_weights(std::span<const double> said, std::size_t candidates, int rounds) {
   ACCRETE_CHECK(candidates > 0 && said.size() % candidates == 0);
   const std::size_t examples = said.size() / candidates;
   const double even = 1 / static_cast<double>(candidates);

@@ -7,16 +7,17 @@
 //   R (F, d) signs / √d        Φ = [D R | S S X R]  (N, B)
 //   G = Σ w φ φᵀ               V = Σ w φ yᵀ, y one-hot       β = (G + λ tr(G)/B I)^-1 V
 //
-// R never changes: a column's signs come from its number alone, so what was summed long ago and what
-// comes today speak of the same numbers, and a new column needs no new sum. Columns [bd, bd + d) have
-// the rows of a d × d Hadamard matrix with its columns' signs drawn by the seed and b: among each
-// other they are orthogonal, so items that came first, the frequent ones, do not blur each other.
-// Against independent signs (Achlioptas 2003) that is worth what half as many numbers again are: on
-// the validation nodes of graphs/cs 94.6 points for 94.3 at d = 1,024, 94.1 for 93.6 at 512.
+// R never changes: a column's signs come from its number alone, so what was summed long ago and
+// what comes today speak of the same numbers, and a new column needs no new sum. Columns [bd, bd +
+// d) have the rows of a d × d Hadamard matrix with its columns' signs drawn by the seed and b:
+// among each other they are orthogonal, so items that came first, the frequent ones, do not blur
+// each other. Against independent signs (Achlioptas 2003) that is worth what half as many numbers
+// again are: on the validation nodes of graphs/cs 94.6 points for 94.3 at d = 1,024, 94.1 for 93.6
+// at 512.
 //
 // Source: Zhuang et al. 2022, arXiv:2205.14922 (ACIL) for learning classes by sums; ALGORITHMS
-// §14.1, recipe C, for hops 0 and 2, weights and λ; Yu et al. 2016, arXiv:1610.09072, for orthogonal
-// blocks.
+// §14.1, recipe C, for hops 0 and 2, weights and λ; Yu et al. 2016, arXiv:1610.09072, for
+// orthogonal blocks.
 #pragma once
 
 #include <cstddef>

@@ -17,8 +17,8 @@ constexpr double kEpsilon = 1e-8;
 
 template <class Real>
 void grow_matrix(RowMatrix<Real>& matrix, std::size_t rows, std::size_t cols) {
-  RowMatrix<Real> grown = RowMatrix<Real>::Zero(static_cast<Eigen::Index>(rows),
-                                                static_cast<Eigen::Index>(cols));
+  RowMatrix<Real> grown =
+      RowMatrix<Real>::Zero(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols));
   grown.topLeftCorner(matrix.rows(), matrix.cols()) = matrix;
   matrix = std::move(grown);
 }
@@ -39,9 +39,9 @@ struct AdamMoments {
     first.array() = static_cast<Real>(kBeta1) * first.array() + static_cast<Real>(1 - kBeta1) * g;
     second.array() =
         static_cast<Real>(kBeta2) * second.array() + static_cast<Real>(1 - kBeta2) * g * g;
-    weights.array() -= static_cast<Real>(rate) * first.array() /
-                       ((second.array() * static_cast<Real>(second_scale)).sqrt() +
-                        static_cast<Real>(kEpsilon));
+    weights.array() -=
+        static_cast<Real>(rate) * first.array() /
+        ((second.array() * static_cast<Real>(second_scale)).sqrt() + static_cast<Real>(kEpsilon));
   }
 };
 
@@ -111,8 +111,7 @@ double softmax_objective(const Neighbourhood& rows, std::span<const std::uint32_
       row[k] = k < weights.classes ? row[k] * scale : Real(0);
   }
   loss /= static_cast<double>(std::max<std::size_t>(centres, 1));
-  loss += decay / 2 *
-          static_cast<double>(weights.own.squaredNorm() + weights.around.squaredNorm());
+  loss += decay / 2 * static_cast<double>(weights.own.squaredNorm() + weights.around.squaredNorm());
   if (gradient == nullptr) return loss;
   gradient->classes = weights.classes;
   gradient->own = static_cast<Real>(decay) * weights.own;
@@ -206,7 +205,6 @@ template double softmax_objective(const Neighbourhood&, std::span<const std::uin
 template double fit_softmax(const Neighbourhood&, std::span<const std::uint32_t>,
                             std::span<const float>, const SoftmaxFitOptions&, HopWeights<float>&);
 template double fit_softmax(const Neighbourhood&, std::span<const std::uint32_t>,
-                            std::span<const double>, const SoftmaxFitOptions&,
-                            HopWeights<double>&);
+                            std::span<const double>, const SoftmaxFitOptions&, HopWeights<double>&);
 
 }  // namespace accrete::models

@@ -54,8 +54,9 @@ void scores(const Neighbourhood& rows, const HopWeights<Real>& weights, RowMatri
 template <class Real>
 void softmax(std::span<Real> row);
 
-/// From ALGORITHMS §14.1, recipe A, but for the decay: on the validation nodes of graphs/cs 0, 3e-6,
-/// 1e-5, 4e-5 and 1e-4 gave 94.5, 96.0, 96.0, 95.7 and 95.4 points; half as many epochs lose .2.
+/// From ALGORITHMS §14.1, recipe A, but for the decay: on the validation nodes of graphs/cs 0,
+/// 3e-6, 1e-5, 4e-5 and 1e-4 gave 94.5, 96.0, 96.0, 95.7 and 95.4 points; half as many epochs lose
+/// .2.
 struct SoftmaxFitOptions {
   int epochs = 20;
   double rate = 0.1;    ///< of Adam; falls to 0 along half a cosine

@@ -12,10 +12,11 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::size_t kItemBytesMax = 256;   // of a longer value the beginning counts
-constexpr std::size_t kPlainTextMax = 64;    // inferred text up to this is one value
+constexpr std::size_t kItemBytesMax = 256;  // of a longer value the beginning counts
+constexpr std::size_t kPlainTextMax = 64;   // inferred text up to this is one value
 constexpr double kClip = 3;
-constexpr std::size_t kSharedPart = 16;  // the last 1/16 of the columns is shared when all are taken
+constexpr std::size_t kSharedPart =
+    16;  // the last 1/16 of the columns is shared when all are taken
 
 bool is_word(char c) {
   const auto byte = static_cast<unsigned char>(c);
@@ -55,9 +56,8 @@ void RawRow::add(const RawRow& other, float weight) {
 
 void RawRow::merge() {
   // Stable, so that equal columns are summed in the order they came.
-  std::stable_sort(
-      entries.begin(), entries.end(),
-      [](const SparseEntry& a, const SparseEntry& b) { return a.column < b.column; });
+  std::stable_sort(entries.begin(), entries.end(),
+                   [](const SparseEntry& a, const SparseEntry& b) { return a.column < b.column; });
   std::size_t kept = 0;
   for (std::size_t i = 0; i < entries.size(); ++i) {
     if (kept > 0 && entries[kept - 1].column == entries[i].column) {
@@ -182,10 +182,10 @@ void SparseEncoder::encode(std::uint32_t block, const Table& table, std::span<co
       const bool words = cell.kind == ValueKind::Text &&
                          (cell.text.size() > kPlainTextMax ||
                           cell.text.find_first_of(" \t\n") != std::string_view::npos);
-      kind = number                            ? ColumnKind::Number
-             : words                           ? ColumnKind::Text
-             : cell.kind == ValueKind::Time    ? ColumnKind::Time
-                                               : ColumnKind::Category;
+      kind = number                         ? ColumnKind::Number
+             : words                        ? ColumnKind::Text
+             : cell.kind == ValueKind::Time ? ColumnKind::Time
+                                            : ColumnKind::Category;
     }
     const bool silent = kind == ColumnKind::Time || kind == ColumnKind::Key ||
                         kind == ColumnKind::ForeignKey || kind == ColumnKind::Ignored;

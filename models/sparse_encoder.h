@@ -97,7 +97,7 @@ class SparseEncoder {
   std::size_t columns_max_;
   std::vector<std::uint64_t> keys_;
   std::unordered_map<std::uint64_t, std::uint32_t> column_of_key_;
-  std::map<std::uint32_t, Scale> scales_;    // of number columns
+  std::map<std::uint32_t, Scale> scales_;     // of number columns
   std::map<std::uint32_t, Moments> moments_;  // being measured
 
   std::string item_;  // block, column and kind, then the item
