@@ -11,7 +11,7 @@ namespace {
 
 constexpr std::size_t kCacheSlots = 1u << 16;  // powers of two: a row's place is a mask away
 constexpr std::size_t kEndsSlots = 1u << 18;
-constexpr std::size_t kPathRowsMax = 64;  // a mean of more says little more
+constexpr std::size_t kPathRowsMax = 16;  // the newest; a mean of more says little more and costs
 
 std::size_t cache_place(std::uint32_t block, std::uint32_t row) {
   // Odd multiplier: rows of one block keep apart, blocks are shifted against each other.

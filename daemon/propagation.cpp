@@ -16,8 +16,8 @@ constexpr std::uint64_t kFitRowsMin = 64;
 
 // Numbers of the projection per hop. On the validation nodes of graphs/cs 512 gave 94.1 points and
 // 1,024 gave 94.6; the sums cost the square of it.
-constexpr std::size_t kRidgeWidth = 1024;
-constexpr std::size_t kRidgeRows = 4096;  // of one addition to its sums
+constexpr std::size_t kRidgeWidthMax = 1024;
+constexpr std::size_t kRidgeRows = 4096;  // of one addition to its sums, at most
 
 constexpr std::size_t kArrivalNewest = 64;
 
@@ -26,6 +26,14 @@ constexpr std::size_t kColumnBytes = 4 * 2 * kClassesMax * sizeof(float);
 
 std::size_t columns_max(std::size_t bytes_max) {
   return std::clamp<std::size_t>(bytes_max / 4 / kColumnBytes, 1024, 1u << 16);
+}
+
+/// The sums of both hops and the two copies that solving takes are to fit into half of it.
+std::size_t ridge_width(std::size_t bytes_max) {
+  std::size_t width = kRidgeWidthMax;
+  while (width > 64 && 3 * sizeof(float) * (2 * width) * (2 * width) > bytes_max / 2)
+    width /= 2;
+  return width;
 }
 
 }  // namespace
@@ -46,7 +54,7 @@ Propagation::Propagation(const TaskPlan& task, PropagationPlan plan, const TaskW
       options_(options),
       encoder_(columns_max(options.bytes_max)),
       reader_(plan_, world, encoder_, options.bytes_max / 4),
-      ridge_({kRidgeWidth, 1, options.seed, plan_.graph()}) {}
+      ridge_({ridge_width(options.bytes_max), 1, options.seed, plan_.graph()}) {}
 
 std::uint8_t* Propagation::slot(std::uint32_t row) {
   const std::size_t page = row / kPageRows;
@@ -138,18 +146,17 @@ void Propagation::add_to_ridge(TimeUs at) {
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 4;
+  const std::size_t row_bytes = 2 * ridge_width(options_.bytes_max) * sizeof(float);
+  const std::size_t rows_max =
+      std::clamp<std::size_t>(options_.bytes_max / 4 / row_bytes, 64, kRidgeRows);
   while (!rest.empty()) {
     // What these rows show has its columns since the softmax was fitted to them.
     const std::size_t taken =
-        reader_.read(rest.first(std::min(rest.size(), kRidgeRows)), at, limits, false, around);
+        reader_.read(rest.first(std::min(rest.size(), rows_max)), at, limits, false, around);
     std::vector<std::uint32_t> labels;
-    std::vector<float> weights;
-    for (const std::uint32_t row : rest.first(taken)) {
+    for (const std::uint32_t row : rest.first(taken))
       labels.push_back(pages_[row / kPageRows].labels[row % kPageRows]);
-      // One class counts as much as another, by what is known of them when the row is learnt.
-      weights.push_back(1 / static_cast<float>(class_rows_[labels.back()]));
-    }
-    ridge_.learn(around, labels, weights, encoder_.keys().size());
+    ridge_.learn(around, labels, encoder_.keys().size());
     rest = rest.subspan(taken);
   }
 }

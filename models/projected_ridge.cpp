@@ -49,9 +49,9 @@ void ProjectedRidge::signs(std::size_t columns, Eigen::Index from, RowMatrix<flo
 }
 
 void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
-                           std::span<const float> row_weights, std::size_t columns) {
+                           std::size_t columns) {
   const std::size_t centres = rows.direct.rows();
-  ACCRETE_CHECK(labels.size() == centres && row_weights.size() == centres);
+  ACCRETE_CHECK(labels.size() == centres);
   if (centres == 0) return;
   const auto n = static_cast<Eigen::Index>(centres);
   const auto width = static_cast<Eigen::Index>(options_.width);
@@ -72,13 +72,14 @@ void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint3
   }
   const std::uint32_t top = *std::max_element(labels.begin(), labels.end());
   const auto classes = std::max<Eigen::Index>(moments_.cols(), top + 1);
+  counts_.resize(static_cast<std::size_t>(classes), 0.0);
   if (gram_.size() == 0) gram_ = Eigen::MatrixXf::Zero(size(), size());
   Eigen::MatrixXf moments = Eigen::MatrixXf::Zero(size(), classes);
   if (moments_.size() > 0) moments.leftCols(moments_.cols()) = moments_;
   for (Eigen::Index v = 0; v < n; ++v) {
     const auto i = static_cast<std::size_t>(v);
-    moments.col(labels[i]) += row_weights[i] * design.row(v).transpose();
-    design.row(v) *= std::sqrt(row_weights[i]);
+    moments.col(labels[i]) += design.row(v).transpose();
+    counts_[labels[i]] += 1;
   }
   moments_ = std::move(moments);
   gram_.selfadjointView<Eigen::Lower>().rankUpdate(design.transpose());
@@ -88,13 +89,27 @@ void ProjectedRidge::solve(std::size_t columns, HopWeights<float>& weights) cons
   weights = HopWeights<float>();
   weights.grow(columns, classes());
   if (gram_.size() == 0) return;
-  const auto dimensions = static_cast<double>(size());
-  const double trace = gram_.diagonal().cast<double>().sum();
+  Eigen::MatrixXf means = moments_;
+  Eigen::MatrixXf scatter = moments_;  // columns √n_c μ_c
+  double rows = 0;
+  double known = 0;
+  for (std::size_t c = 0; c < counts_.size(); ++c) {
+    rows += counts_[c];
+    if (counts_[c] == 0) continue;  // its column is zero
+    known += 1;
+    means.col(static_cast<Eigen::Index>(c)) /= static_cast<float>(counts_[c]);
+    scatter.col(static_cast<Eigen::Index>(c)) /= static_cast<float>(std::sqrt(counts_[c]));
+  }
   Eigen::MatrixXf system = gram_;
+  system.selfadjointView<Eigen::Lower>().rankUpdate(scatter, -1.0F);
+  system *= static_cast<float>(known / rows);
+  system.selfadjointView<Eigen::Lower>().rankUpdate(means);
+  const auto dimensions = static_cast<double>(size());
+  const double trace = system.diagonal().cast<double>().sum();
   // λ is a share of the mean diagonal, so the system is far from singular and floats suffice.
   system.diagonal().array() +=
       static_cast<float>(std::max(options_.lambda * trace / dimensions, 1e-12));
-  const Eigen::MatrixXf beta = system.selfadjointView<Eigen::Lower>().llt().solve(moments_);
+  const Eigen::MatrixXf beta = system.selfadjointView<Eigen::Lower>().llt().solve(means);
   RowMatrix<float> r;
   const auto width = static_cast<Eigen::Index>(options_.width);
   const Eigen::Index classes_now = moments_.cols();
@@ -120,6 +135,7 @@ void ProjectedRidge::save(StateWriter& writer) const {
                static_cast<std::size_t>(gram_.rows() - c) * sizeof(float));
   }
   writer.raw(moments_.data(), static_cast<std::size_t>(moments_.size()) * sizeof(float));
+  writer.doubles(counts_);
 }
 
 void ProjectedRidge::load(StateReader& reader, std::size_t classes_max) {
@@ -137,6 +153,8 @@ void ProjectedRidge::load(StateReader& reader, std::size_t classes_max) {
   }
   moments_ = Eigen::MatrixXf::Zero(learnt ? size() : 0, static_cast<Eigen::Index>(classes_now));
   reader.raw(moments_.data(), static_cast<std::size_t>(moments_.size()) * sizeof(float));
+  counts_ = reader.doubles();
+  reader.require(counts_.size() == classes_now);
 }
 
 }  // namespace accrete::models

@@ -5,7 +5,15 @@
 //   d numbers of one hop   B = d, or 2d where there is a hop 2
 //
 //   R (F, d) signs / √d        Φ = [D R | S S X R]  (N, B)
-//   G = Σ w φ φᵀ               V = Σ w φ yᵀ, y one-hot       β = (G + λ tr(G)/B I)^-1 V
+//   G = Σ φ φᵀ    V = Σ φ yᵀ, y one-hot    n_c rows and mean μ_c = V_c / n_c of a class c
+//
+// Every class is to count the same, however many rows it has: Σ_c 1/n_c Σ_c φ φᵀ, which is
+// Σ_c μ_c μ_cᵀ + Σ_c W_c / n_c with the scatter W_c within each class. Taking these as alike,
+//
+//   H = Σ_c μ_c μ_cᵀ + C/n (G − Σ_c n_c μ_c μ_cᵀ)      β = (H + λ tr(H)/B I)^-1 [μ_1 … μ_C]
+//
+// is known from the sums at any time. Weighting rows when they come instead would give the first
+// rows of a class the weight of all later ones.
 //
 // R never changes: a column's signs come from its number alone, so what was summed long ago and
 // what comes today speak of the same numbers, and a new column needs no new sum. Columns [bd, bd +
@@ -23,6 +31,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include <Eigen/Core>
 
@@ -44,9 +53,8 @@ class ProjectedRidge {
 
   /// Add the centres to the sums, as they and their surroundings are now; `columns` are F.
   /// Cost: d × entries of D and X, B² N. Memory: B N numbers, and (M + F) × 64.
-  /// Checks: a label and a weight > 0 for each centre.
-  void learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
-             std::span<const float> row_weights, std::size_t columns);
+  /// Checks: a label for each centre.
+  void learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels, std::size_t columns);
 
   /// β as weights of the columns themselves, W0 = R β0 and W2 = R β2, so that predicting costs what
   /// propagation.h says. Cost: B³/3 + F B C.
@@ -63,8 +71,9 @@ class ProjectedRidge {
   void signs(std::size_t columns, Eigen::Index from, RowMatrix<float>& out) const;
 
   ProjectedRidgeOptions options_;
-  Eigen::MatrixXf gram_;     // lower triangle
-  Eigen::MatrixXf moments_;  // (B, C)
+  Eigen::MatrixXf gram_;        // G, lower triangle
+  Eigen::MatrixXf moments_;     // V, (B, C)
+  std::vector<double> counts_;  // n_c
 };
 
 }  // namespace accrete::models

@@ -2,6 +2,7 @@
 #include "models/sparse_encoder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "models/encoder.h"
@@ -75,13 +76,29 @@ std::size_t RawRow::bytes() const {
 
 SparseEncoder::SparseEncoder(std::size_t columns_max) : columns_max_(columns_max) {
   ACCRETE_CHECK(columns_max >= kSharedPart);
+  rebuild_table();
+}
+
+/// Where a key is in the table, or would be: it is never full.
+std::size_t SparseEncoder::place_of(std::uint64_t key) const {
+  const std::size_t mask = table_.size() - 1;
+  std::size_t place = key & mask;
+  while (table_[place] != 0 && keys_[table_[place] - 1] != key)
+    place = (place + 1) & mask;
+  return place;
+}
+
+void SparseEncoder::rebuild_table() {
+  table_.assign(std::bit_ceil(std::max<std::size_t>(keys_.size(), 16) * 4), 0);
+  for (std::uint32_t c = 0; c < keys_.size(); ++c)
+    table_[place_of(keys_[c])] = c + 1;
 }
 
 bool SparseEncoder::column_of(std::string_view item, bool grow, std::uint32_t& column) {
   const std::uint64_t key = hash64(item);
-  const auto known = column_of_key_.find(key);
-  if (known != column_of_key_.end()) {
-    column = known->second;
+  const std::size_t place = place_of(key);
+  if (table_[place] != 0) {
+    column = table_[place] - 1;
     return true;
   }
   if (keys_.size() >= columns_max_) {
@@ -92,7 +109,8 @@ bool SparseEncoder::column_of(std::string_view item, bool grow, std::uint32_t& c
   if (!grow) return false;
   column = static_cast<std::uint32_t>(keys_.size());
   keys_.push_back(key);
-  column_of_key_.emplace(key, column);
+  table_[place] = column + 1;
+  if (keys_.size() * 2 > table_.size()) rebuild_table();
   return true;
 }
 
@@ -231,7 +249,7 @@ void SparseEncoder::finish(const RawRow& row, std::vector<SparseEntry>& out) con
 }
 
 std::size_t SparseEncoder::memory_bytes() const {
-  return keys_.capacity() * sizeof(std::uint64_t) + column_of_key_.size() * 48 +
+  return keys_.capacity() * sizeof(std::uint64_t) + table_.capacity() * sizeof(std::uint32_t) +
          (scales_.size() + moments_.size()) * 80;
 }
 
@@ -262,9 +280,7 @@ void SparseEncoder::load(StateReader& reader) {
   if (reader.failed()) return;
   keys_ = std::move(keys);
   scales_ = std::move(scales);
-  column_of_key_.clear();
-  for (std::uint32_t c = 0; c < keys_.size(); ++c)
-    column_of_key_.emplace(keys_[c], c);
+  rebuild_table();
 }
 
 }  // namespace accrete::models

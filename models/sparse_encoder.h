@@ -7,7 +7,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "models/sparse_rows.h"
@@ -89,6 +88,8 @@ class SparseEncoder {
   };
   /// False: unknown, and not to grow.
   bool column_of(std::string_view item, bool grow, std::uint32_t& column);
+  std::size_t place_of(std::uint64_t key) const;
+  void rebuild_table();
   void begin_item(std::uint32_t block, std::size_t column, char tag);
   void add_item(std::string_view item, double weight, bool grow, RawRow& out);
   void encode_text(std::string_view text, bool grow, RawRow& out);
@@ -96,7 +97,7 @@ class SparseEncoder {
 
   std::size_t columns_max_;
   std::vector<std::uint64_t> keys_;
-  std::unordered_map<std::uint64_t, std::uint32_t> column_of_key_;
+  std::vector<std::uint32_t> table_;          // open addressing: 1 + column at a place of its key
   std::map<std::uint32_t, Scale> scales_;     // of number columns
   std::map<std::uint32_t, Moments> moments_;  // being measured
 

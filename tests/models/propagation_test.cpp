@@ -226,24 +226,32 @@ TEST(ProjectedRidge, IsTheRidgeOverTheProjectedHops) {
   const World world = make_world(6, 30);
   const ProjectedRidgeOptions options = small_ridge();
   ProjectedRidge ridge(options);
-  const std::vector<float> row_weights = balanced_weights(world.labels);
-  ridge.learn(world.rows, world.labels, row_weights, kColumns);
+  ridge.learn(world.rows, world.labels, kColumns);
   HopWeights<float> found;
   ridge.solve(kColumns, found);
 
   const Eigen::MatrixXd r = projection(options);
   Eigen::MatrixXd design(30, 128);
   design << (world.x * r).topRows(30), (world.s * (world.s * (world.x * r))).topRows(30);
-  Eigen::MatrixXd targets = Eigen::MatrixXd::Zero(30, kClasses);
-  Eigen::VectorXd weights(30);
-  for (Eigen::Index v = 0; v < 30; ++v) {
-    targets(v, world.labels[static_cast<std::size_t>(v)]) = 1;
-    weights[v] = row_weights[static_cast<std::size_t>(v)];
+  // Class by class, with the scatter within classes pooled.
+  Eigen::MatrixXd means = Eigen::MatrixXd::Zero(128, kClasses);
+  Eigen::MatrixXd within = Eigen::MatrixXd::Zero(128, 128);
+  for (Eigen::Index c = 0; c < kClasses; ++c) {
+    std::vector<Eigen::Index> rows;
+    for (Eigen::Index v = 0; v < 30; ++v) {
+      if (world.labels[static_cast<std::size_t>(v)] == c) rows.push_back(v);
+    }
+    ASSERT_FALSE(rows.empty());
+    for (const Eigen::Index v : rows)
+      means.col(c) += design.row(v).transpose() / static_cast<double>(rows.size());
+    for (const Eigen::Index v : rows) {
+      const Eigen::VectorXd away = design.row(v).transpose() - means.col(c);
+      within += away * away.transpose();
+    }
   }
-  Eigen::MatrixXd gram = design.transpose() * weights.asDiagonal() * design;
+  Eigen::MatrixXd gram = means * means.transpose() + within * kClasses / 30;
   gram.diagonal().array() += options.lambda * gram.trace() / 128;
-  const Eigen::MatrixXd beta =
-      gram.llt().solve(design.transpose() * weights.asDiagonal() * targets);
+  const Eigen::MatrixXd beta = gram.llt().solve(means);
   const Eigen::MatrixXd own = r * beta.topRows(64);
   const Eigen::MatrixXd around = r * beta.bottomRows(64);
   EXPECT_LT((found.own.leftCols(kClasses).cast<double>() - own).cwiseAbs().maxCoeff(), 1e-4);
@@ -254,7 +262,7 @@ TEST(ProjectedRidge, SumsOfTwoBlocksAreThoseOfBothAndSurviveSaving) {
   const World first = make_world(7, 20);
   const World second = make_world(8, 25);
   const auto learn = [](ProjectedRidge& ridge, const World& world) {
-    ridge.learn(world.rows, world.labels, balanced_weights(world.labels), kColumns);
+    ridge.learn(world.rows, world.labels, kColumns);
   };
   ProjectedRidge straight(small_ridge());
   learn(straight, first);
