@@ -14,8 +14,9 @@ constexpr std::uint8_t kNoLabel = 0xFF;
 constexpr std::size_t kClassesMax = 64;
 constexpr std::uint64_t kFitRowsMin = 64;
 
-// Numbers of the projection per hop. On the validation nodes of graphs/cs 512 gave 94.1 points and
-// 1,024 gave 94.6; the sums cost the square of it.
+// Numbers of the projection of hop 0; hop 2 has half of it. On the validation nodes of graphs/cs,
+// mean of three seeds: 512 and 512 gave 94.1 points, 1,024 with 256, 512 and 1,024 gave 94.6, 94.8
+// and 94.8; the sums cost the square of the total.
 constexpr std::size_t kRidgeWidthMax = 1024;
 constexpr std::size_t kRidgeRows = 4096;  // of one addition to its sums, at most
 
@@ -28,12 +29,19 @@ std::size_t columns_max(std::size_t bytes_max) {
   return std::clamp<std::size_t>(bytes_max / 4 / kColumnBytes, 1024, 1u << 16);
 }
 
-/// The sums of both hops and the two copies that solving takes are to fit into half of it.
-std::size_t ridge_width(std::size_t bytes_max) {
-  std::size_t width = kRidgeWidthMax;
-  while (width > 64 && 3 * sizeof(float) * (2 * width) * (2 * width) > bytes_max / 2)
-    width /= 2;
-  return width;
+/// The sums and the two copies that solving takes are to fit into half of what there is.
+models::ProjectedRidgeOptions ridge_options(const PropagationOptions& limits, bool graph) {
+  models::ProjectedRidgeOptions options;
+  options.own = kRidgeWidthMax;
+  const auto bytes = [&] {
+    const std::size_t size = options.own + options.own / 2;
+    return 3 * sizeof(float) * size * size;
+  };
+  while (options.own > 128 && bytes() > limits.bytes_max / 2)
+    options.own /= 2;
+  options.around = graph ? options.own / 2 : 0;
+  options.seed = limits.seed;
+  return options;
 }
 
 }  // namespace
@@ -54,7 +62,7 @@ Propagation::Propagation(const TaskPlan& task, PropagationPlan plan, const TaskW
       options_(options),
       encoder_(columns_max(options.bytes_max)),
       reader_(plan_, world, encoder_, options.bytes_max / 4),
-      ridge_({ridge_width(options.bytes_max), 1, options.seed, plan_.graph()}) {}
+      ridge_(ridge_options(options, plan_.graph())) {}
 
 std::uint8_t* Propagation::slot(std::uint32_t row) {
   const std::size_t page = row / kPageRows;
@@ -146,9 +154,8 @@ void Propagation::add_to_ridge(TimeUs at) {
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 4;
-  const std::size_t row_bytes = 2 * ridge_width(options_.bytes_max) * sizeof(float);
   const std::size_t rows_max =
-      std::clamp<std::size_t>(options_.bytes_max / 4 / row_bytes, 64, kRidgeRows);
+      std::clamp<std::size_t>(options_.bytes_max / 4 / ridge_.row_bytes(), 64, kRidgeRows);
   while (!rest.empty()) {
     // What these rows show has its columns since the softmax was fitted to them.
     const std::size_t taken =

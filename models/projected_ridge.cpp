@@ -19,26 +19,30 @@ constexpr Eigen::Index kPiece = 64;  // signs in one draw; (F, 64) floats stay n
 }  // namespace
 
 ProjectedRidge::ProjectedRidge(const ProjectedRidgeOptions& options) : options_(options) {
-  ACCRETE_CHECK(std::has_single_bit(options.width) && options.width >= 64);
+  ACCRETE_CHECK(std::has_single_bit(options.own) && options.own >= 64);
+  ACCRETE_CHECK(options.around == 0 ||
+                (std::has_single_bit(options.around) && options.around >= 64));
+  ACCRETE_CHECK(options.around <= options.own);
   ACCRETE_CHECK(options.lambda > 0);
   pin_block_sizes();
 }
 
 Eigen::Index ProjectedRidge::size() const {
-  return static_cast<Eigen::Index>(options_.width * (options_.around ? 2 : 1));
+  return static_cast<Eigen::Index>(options_.own + options_.around);
 }
 
-/// Numbers [from, from + 64) of R for all columns.
-void ProjectedRidge::signs(std::size_t columns, Eigen::Index from, RowMatrix<float>& out) const {
+/// Numbers [from, from + 64) of a projection to `width` for all columns.
+void ProjectedRidge::signs(std::size_t columns, std::size_t width, Eigen::Index from,
+                           RowMatrix<float>& out) const {
   out.resize(static_cast<Eigen::Index>(columns), kPiece);
-  const float size = 1 / std::sqrt(static_cast<float>(options_.width));
+  const float size = 1 / std::sqrt(static_cast<float>(width));
   const auto first = static_cast<std::size_t>(from);
   float* to = out.data();
   std::uint64_t drawn = 0;
   for (std::size_t c = 0; c < columns; ++c) {
-    const std::size_t place = c % options_.width;
+    const std::size_t place = c % width;
     if (place == 0) {
-      drawn = Rng(options_.seed + first / 64, c / options_.width, Purpose::Projection).next();
+      drawn = Rng(options_.seed + first / 64, c / width, Purpose::Projection).next();
     }
     for (std::size_t j = 0; j < 64; ++j) {
       // Entry (place, first + j) of the Hadamard matrix in its natural order.
@@ -54,17 +58,19 @@ void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint3
   ACCRETE_CHECK(labels.size() == centres);
   if (centres == 0) return;
   const auto n = static_cast<Eigen::Index>(centres);
-  const auto width = static_cast<Eigen::Index>(options_.width);
+  const auto width = static_cast<Eigen::Index>(options_.own);
+  const auto around = static_cast<Eigen::Index>(options_.around);
   Eigen::MatrixXf design = Eigen::MatrixXf::Zero(n, size());
   RowMatrix<float> r;
   RowMatrix<float> shown;
   RowMatrix<float> near;
   RowMatrix<float> piece;
   for (Eigen::Index at = 0; at < width; at += kPiece) {
-    signs(columns, at, r);
+    signs(columns, options_.own, at, r);
     multiply(rows.direct, centres, r, piece);
     design.middleCols(at, kPiece) = piece;
-    if (!options_.around || rows.inner.rows() == 0) continue;
+    if (at >= around || rows.inner.rows() == 0) continue;
+    signs(columns, options_.around, at, r);
     multiply(rows.members, rows.members.rows(), r, shown);
     multiply(rows.inner, rows.inner.rows(), shown, near);
     multiply(rows.inner, centres, near, piece);
@@ -111,12 +117,14 @@ void ProjectedRidge::solve(std::size_t columns, HopWeights<float>& weights) cons
       static_cast<float>(std::max(options_.lambda * trace / dimensions, 1e-12));
   const Eigen::MatrixXf beta = system.selfadjointView<Eigen::Lower>().llt().solve(means);
   RowMatrix<float> r;
-  const auto width = static_cast<Eigen::Index>(options_.width);
+  const auto width = static_cast<Eigen::Index>(options_.own);
+  const auto around = static_cast<Eigen::Index>(options_.around);
   const Eigen::Index classes_now = moments_.cols();
   for (Eigen::Index at = 0; at < width; at += kPiece) {
-    signs(columns, at, r);
+    signs(columns, options_.own, at, r);
     weights.own.leftCols(classes_now).noalias() += r * beta.middleRows(at, kPiece);
-    if (!options_.around) continue;
+    if (at >= around) continue;
+    signs(columns, options_.around, at, r);
     weights.around.leftCols(classes_now).noalias() += r * beta.middleRows(width + at, kPiece);
   }
 }
@@ -126,8 +134,8 @@ std::size_t ProjectedRidge::memory_bytes() const {
 }
 
 void ProjectedRidge::save(StateWriter& writer) const {
-  writer.u64(options_.width);
-  writer.u8(options_.around ? 1 : 0);
+  writer.u64(options_.own);
+  writer.u64(options_.around);
   writer.u64(classes());
   writer.u8(gram_.size() > 0 ? 1 : 0);
   for (Eigen::Index c = 0; c < gram_.cols(); ++c) {
@@ -139,8 +147,8 @@ void ProjectedRidge::save(StateWriter& writer) const {
 }
 
 void ProjectedRidge::load(StateReader& reader, std::size_t classes_max) {
-  reader.require(reader.u64() == options_.width);
-  reader.require(reader.u8() == (options_.around ? 1 : 0));
+  reader.require(reader.u64() == options_.own);
+  reader.require(reader.u64() == options_.around);
   const std::uint64_t classes_now = reader.u64();
   reader.require(classes_now <= classes_max);
   const bool learnt = reader.u8() != 0;

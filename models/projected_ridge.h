@@ -2,9 +2,9 @@
 // never examples.
 //
 // Dimensions, here and in projected_ridge.cpp (N, I, M, F, C as in propagation.h):
-//   d numbers of one hop   B = d, or 2d where there is a hop 2
+//   d numbers of hop 0, e of hop 2     B = d + e
 //
-//   R (F, d) signs / √d        Φ = [D R | S S X R]  (N, B)
+//   R (F, d) signs / √d, Q (F, e) signs / √e        Φ = [D R | S S X Q]  (N, B)
 //   G = Σ φ φᵀ    V = Σ φ yᵀ, y one-hot    n_c rows and mean μ_c = V_c / n_c of a class c
 //
 // Every class is to count the same, however many rows it has: Σ_c 1/n_c Σ_c φ φᵀ, which is
@@ -15,13 +15,12 @@
 // is known from the sums at any time. Weighting rows when they come instead would give the first
 // rows of a class the weight of all later ones.
 //
-// R never changes: a column's signs come from its number alone, so what was summed long ago and
-// what comes today speak of the same numbers, and a new column needs no new sum. Columns [bd, bd +
-// d) have the rows of a d × d Hadamard matrix with its columns' signs drawn by the seed and b:
-// among each other they are orthogonal, so items that came first, the frequent ones, do not blur
-// each other. Against independent signs (Achlioptas 2003) that is worth what half as many numbers
-// again are: on the validation nodes of graphs/cs 94.6 points for 94.3 at d = 1,024, 94.1 for 93.6
-// at 512.
+// R and Q never change: a column's signs come from its number alone, so what was summed long ago
+// and what comes today speak of the same numbers, and a new column needs no new sum. Columns [bd,
+// bd + d) of R have the rows of a d × d Hadamard matrix with its columns' signs drawn by the seed
+// and b: among each other they are orthogonal, so items that came first, the frequent ones, do not
+// blur each other. Against independent signs (Achlioptas 2003) that is worth what half as many
+// numbers again are. Averages over surroundings differ less than rows do: e may be smaller than d.
 //
 // Source: Zhuang et al. 2022, arXiv:2205.14922 (ACIL) for learning classes by sums; ALGORITHMS
 // §14.1, recipe C, for hops 0 and 2, weights and λ; Yu et al. 2016, arXiv:1610.09072, for
@@ -41,10 +40,10 @@
 namespace accrete::models {
 
 struct ProjectedRidgeOptions {
-  std::size_t width = 1024;  ///< d, a power of two, 64 at least
-  double lambda = 1;
+  std::size_t own = 1024;    ///< d, a power of two, 64 at least
+  std::size_t around = 512;  ///< e, the same, at most d; 0: there is no hop 2
+  double lambda = 0.5;
   std::uint64_t seed = 1;
-  bool around = true;  ///< there is a hop 2
 };
 
 class ProjectedRidge {
@@ -62,13 +61,16 @@ class ProjectedRidge {
 
   std::size_t classes() const { return static_cast<std::size_t>(moments_.cols()); }
   std::size_t memory_bytes() const;
+  /// What learn() takes for a centre while it runs.
+  std::size_t row_bytes() const { return static_cast<std::size_t>(size()) * sizeof(float); }
   void save(StateWriter& writer) const;
   /// Fails the reader where the bytes are of other options.
   void load(StateReader& reader, std::size_t classes_max);
 
  private:
   Eigen::Index size() const;  // B
-  void signs(std::size_t columns, Eigen::Index from, RowMatrix<float>& out) const;
+  void signs(std::size_t columns, std::size_t width, Eigen::Index from,
+             RowMatrix<float>& out) const;
 
   ProjectedRidgeOptions options_;
   Eigen::MatrixXf gram_;        // G, lower triangle

@@ -263,7 +263,8 @@ TEST(Propagation, OldFieldsAreNotForgottenAndTheMixtureFollowsWhoKnowsThem) {
     right[name] /= static_cast<double>(truth.size());
   }
   EXPECT_GT(right["propagation"], 0.8);
-  EXPECT_GT(right["propagation-ridge"], 0.7);
+  // It knows people as they were when they came, before most of their meetings.
+  EXPECT_GT(right["propagation-ridge"], right["ridge"]);
   EXPECT_GT(right[""], right["propagation"] - 0.02);
   EXPECT_LT(right["last-label"], 0.4);
 }

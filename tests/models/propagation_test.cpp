@@ -190,25 +190,26 @@ TEST(Propagation, SavedWeightsComeBackAndDamagedOnesDoNot) {
 
 ProjectedRidgeOptions small_ridge() {
   ProjectedRidgeOptions options;
-  options.width = 64;
+  options.own = 128;
+  options.around = 64;
   return options;
 }
 
-/// R as projected_ridge.h defines it.
-Eigen::MatrixXd projection(const ProjectedRidgeOptions& options) {
+/// R or Q as projected_ridge.h defines them.
+Eigen::MatrixXd projection(std::uint64_t seed, std::size_t width) {
   Eigen::MatrixXd hadamard = Eigen::MatrixXd::Ones(1, 1);
-  while (hadamard.rows() < static_cast<Eigen::Index>(options.width)) {
+  while (hadamard.rows() < static_cast<Eigen::Index>(width)) {
     const Eigen::Index n = hadamard.rows();
     Eigen::MatrixXd twice(2 * n, 2 * n);
     twice << hadamard, hadamard, hadamard, -hadamard;
     hadamard = twice;
   }
-  Eigen::MatrixXd r(kColumns, static_cast<Eigen::Index>(options.width));
+  Eigen::MatrixXd r(kColumns, static_cast<Eigen::Index>(width));
   for (Eigen::Index c = 0; c < r.rows(); ++c) {
     for (Eigen::Index j = 0; j < r.cols(); ++j) {
-      const std::uint64_t block = static_cast<std::uint64_t>(c) / options.width;
+      const std::uint64_t block = static_cast<std::uint64_t>(c) / width;
       const auto piece = static_cast<std::uint64_t>(j) / 64;
-      const std::uint64_t drawn = Rng(options.seed + piece, block, Purpose::Projection).next();
+      const std::uint64_t drawn = Rng(seed + piece, block, Purpose::Projection).next();
       const double sign = ((drawn >> (j % 64)) & 1) != 0 ? -1 : 1;
       r(c, j) = sign * hadamard(c % hadamard.rows(), j) / std::sqrt(static_cast<double>(r.cols()));
     }
@@ -217,7 +218,7 @@ Eigen::MatrixXd projection(const ProjectedRidgeOptions& options) {
 }
 
 TEST(ProjectedRidge, ColumnsOfOneBlockAreOrthogonal) {
-  const Eigen::MatrixXd r = projection(small_ridge()).topRows(64);
+  const Eigen::MatrixXd r = projection(1, 64).topRows(64);
   const Eigen::MatrixXd products = r * r.transpose();
   EXPECT_LT((products - Eigen::MatrixXd::Identity(64, 64)).cwiseAbs().maxCoeff(), 1e-12);
 }
@@ -230,12 +231,13 @@ TEST(ProjectedRidge, IsTheRidgeOverTheProjectedHops) {
   HopWeights<float> found;
   ridge.solve(kColumns, found);
 
-  const Eigen::MatrixXd r = projection(options);
-  Eigen::MatrixXd design(30, 128);
-  design << (world.x * r).topRows(30), (world.s * (world.s * (world.x * r))).topRows(30);
+  const Eigen::MatrixXd r = projection(options.seed, options.own);
+  const Eigen::MatrixXd q = projection(options.seed, options.around);
+  Eigen::MatrixXd design(30, 192);
+  design << (world.x * r).topRows(30), (world.s * (world.s * (world.x * q))).topRows(30);
   // Class by class, with the scatter within classes pooled.
-  Eigen::MatrixXd means = Eigen::MatrixXd::Zero(128, kClasses);
-  Eigen::MatrixXd within = Eigen::MatrixXd::Zero(128, 128);
+  Eigen::MatrixXd means = Eigen::MatrixXd::Zero(192, kClasses);
+  Eigen::MatrixXd within = Eigen::MatrixXd::Zero(192, 192);
   for (Eigen::Index c = 0; c < kClasses; ++c) {
     std::vector<Eigen::Index> rows;
     for (Eigen::Index v = 0; v < 30; ++v) {
@@ -250,10 +252,10 @@ TEST(ProjectedRidge, IsTheRidgeOverTheProjectedHops) {
     }
   }
   Eigen::MatrixXd gram = means * means.transpose() + within * kClasses / 30;
-  gram.diagonal().array() += options.lambda * gram.trace() / 128;
+  gram.diagonal().array() += options.lambda * gram.trace() / 192;
   const Eigen::MatrixXd beta = gram.llt().solve(means);
-  const Eigen::MatrixXd own = r * beta.topRows(64);
-  const Eigen::MatrixXd around = r * beta.bottomRows(64);
+  const Eigen::MatrixXd own = r * beta.topRows(128);
+  const Eigen::MatrixXd around = q * beta.bottomRows(64);
   EXPECT_LT((found.own.leftCols(kClasses).cast<double>() - own).cwiseAbs().maxCoeff(), 1e-4);
   EXPECT_LT((found.around.leftCols(kClasses).cast<double>() - around).cwiseAbs().maxCoeff(), 1e-4);
 }
