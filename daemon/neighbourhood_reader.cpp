@@ -67,7 +67,7 @@ void NeighbourhoodReader::encode(std::uint32_t block, NodeId node, models::RawRo
   if (cache_.empty()) cache_.resize(kCacheSlots);
   Cached& cached = cache_[cache_place(block, node.row)];
   if (cached.ordinal == version->ordinal && cached.block == block && cached.row == node.row) {
-    out.add(cached.raw, 1);
+    out = cached.raw;
     return;
   }
   const RowContent* row = world_.rows->content(node, *version);
@@ -143,14 +143,15 @@ void NeighbourhoodReader::neighbour(std::uint32_t row, float weight) {
   if (locals_[index].valid) lists_.push_back({index, weight});
 }
 
-/// The newest edges of a row into edges_, and what each of them stands for.
-void NeighbourhoodReader::list_edges(RelationId near, NodeId node) {
+/// The newest edges of a row into edges_, and what each of them stands for. How many it has.
+double NeighbourhoodReader::list_edges(RelationId near, NodeId node) {
   edges_.clear();
   world_.graph->newest(near, node, at_, limits_.newest_max, edges_);
   edge_weight_ = 1;
-  if (edges_.size() < limits_.newest_max) return;
-  const auto all = static_cast<float>(world_.graph->count(near, node, kTimeMin, at_, at_));
-  edge_weight_ = all / static_cast<float>(edges_.size());
+  if (edges_.size() < limits_.newest_max) return static_cast<double>(edges_.size());
+  const auto all = static_cast<double>(world_.graph->count(near, node, kTimeMin, at_, at_));
+  edge_weight_ = static_cast<float>(all / static_cast<double>(edges_.size()));
+  return all;
 }
 
 void NeighbourhoodReader::find_degree(std::uint32_t index) {
@@ -173,10 +174,11 @@ void NeighbourhoodReader::list(std::uint32_t index) {
   if (locals_[index].listed || !locals_[index].valid) return;
   const NodeId node{plan_.entity, locals_[index].row};
   const auto begin = static_cast<std::uint32_t>(lists_.size());
+  double degree = 0;  // as find_degree() counts it
   for (std::uint32_t b = 0; b < plan_.bridges.size(); ++b) {
     const BridgeHop& bridge = plan_.bridges[b];
     for (const bool from_first : {true, false}) {
-      list_edges(from_first ? bridge.first : bridge.second, node);
+      degree += list_edges(from_first ? bridge.first : bridge.second, node);
       for (const store::Edge& edge : edges_) {
         const auto other = other_end(bridge, b, edge.child, from_first);
         if (other) neighbour(*other, edge_weight_);
@@ -184,13 +186,16 @@ void NeighbourhoodReader::list(std::uint32_t index) {
     }
   }
   for (const RelationId key : plan_.self_keys) {
-    list_edges(key, node);
+    degree += list_edges(key, node);
     for (const store::Edge& edge : edges_)
       neighbour(edge.child, edge_weight_);
-    if (const auto parent = parent_of(key, node)) neighbour(*parent, 1);
+    if (const auto parent = parent_of(key, node)) {
+      degree += 1;
+      neighbour(*parent, 1);
+    }
   }
-  find_degree(index);
   Local& row = locals_[index];  // reading others may have moved it
+  row.degree = degree;
   row.listed = true;
   row.begin = begin;
   row.end = static_cast<std::uint32_t>(lists_.size());

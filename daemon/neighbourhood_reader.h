@@ -76,7 +76,7 @@ class NeighbourhoodReader {
   std::uint32_t local(std::uint32_t row);
   void find_degree(std::uint32_t index);
   void list(std::uint32_t index);
-  void list_edges(RelationId near, NodeId node);
+  double list_edges(RelationId near, NodeId node);
   void neighbour(std::uint32_t row, float weight);
   std::optional<std::uint32_t> other_end(const BridgeHop& bridge, std::uint32_t number,
                                          std::uint32_t row, bool second);
