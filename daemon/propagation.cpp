@@ -23,7 +23,7 @@ constexpr std::size_t kRidgeRows = 4096;  // of one addition to its sums, at mos
 constexpr std::size_t kArrivalNewest = 64;
 
 // Weights, gradient and two moments of Adam, two hops, at most 64 classes.
-constexpr std::size_t kColumnBytes = 4 * 2 * kClassesMax * sizeof(float);
+constexpr std::size_t kColumnBytes = kClassesMax * 8 * sizeof(float);
 
 std::size_t columns_max(std::size_t bytes_max) {
   return std::clamp<std::size_t>(bytes_max / 4 / kColumnBytes, 1024, 1u << 16);

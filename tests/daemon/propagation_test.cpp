@@ -231,6 +231,33 @@ TEST(Propagation, WhatComesLaterChangesNothingEarlier) {
     ASSERT_EQ(cut.sink->payloads[i], whole.sink->payloads[i]) << "prediction " << i;
 }
 
+/// Share of the requests' answers that are right, of each candidate; "" is the mixture.
+std::map<std::string, double> accuracies(World& world, const Stream& stream) {
+  std::map<std::string, std::map<std::int64_t, std::string>> said;  // the last answer counts
+  std::map<std::int64_t, std::string> truth;
+  for (const wire::Prediction& prediction : decoded(world.sink->payloads)) {
+    if (prediction.trigger() != wire::Prediction::REQUEST) continue;
+    const std::int64_t person = prediction.entity(0).integer();
+    truth[person] = stream.fields.at(person);
+    const auto best = std::max_element(
+        prediction.classes().begin(), prediction.classes().end(),
+        [](const auto& a, const auto& b) { return a.probability() < b.probability(); });
+    said[""][person] = best->label();
+    for (const auto& candidate : prediction.candidates())
+      said[candidate.name()][person] = candidate.label();
+  }
+  std::map<std::string, double> right;
+  for (const auto& [name, answers] : said) {
+    for (const auto& [person, field] : truth) {
+      const auto answer = answers.find(person);
+      if (answer != answers.end() && answer->second == field) right[name] += 1;
+    }
+    right[name] /= static_cast<double>(truth.size());
+  }
+  EXPECT_GT(truth.size(), 100U);
+  return right;
+}
+
 TEST(Propagation, OldFieldsAreNotForgottenAndTheMixtureFollowsWhoKnowsThem) {
   const Config config = people_config();
   const Stream stream = people(4, 4, 400);
@@ -238,35 +265,30 @@ TEST(Propagation, OldFieldsAreNotForgottenAndTheMixtureFollowsWhoKnowsThem) {
   world.feed(stream.transactions);
   const auto names = world.fold().find_task("field")->candidate_names();
   EXPECT_EQ(std::count(names.begin(), names.end(), "propagation"), 1);
-  std::map<std::string, std::map<std::string, std::string>> said;  // candidate -> person -> field
-  std::map<std::string, std::string> truth;
-  const auto all = decoded(world.sink->payloads);
-  for (const wire::Prediction& prediction : all) {
-    if (prediction.trigger() != wire::Prediction::REQUEST) continue;
-    const std::int64_t person = prediction.entity(0).integer();
-    const std::string key = std::to_string(person);
-    truth[key] = stream.fields.at(person);
-    const auto best = std::max_element(
-        prediction.classes().begin(), prediction.classes().end(),
-        [](const auto& a, const auto& b) { return a.probability() < b.probability(); });
-    said[""][key] = best->label();
-    for (const auto& candidate : prediction.candidates())
-      said[candidate.name()][key] = candidate.label();
-  }
-  ASSERT_GT(truth.size(), 250U);
-  std::map<std::string, double> right;
-  for (const auto& [name, answers] : said) {
-    for (const auto& [key, field] : truth) {
-      const auto answer = answers.find(key);
-      if (answer != answers.end() && answer->second == field) right[name] += 1;
-    }
-    right[name] /= static_cast<double>(truth.size());
-  }
+  std::map<std::string, double> right = accuracies(world, stream);
   EXPECT_GT(right["propagation"], 0.8);
   // It knows people as they were when they came, before most of their meetings.
   EXPECT_GT(right["propagation-ridge"], right["ridge"]);
   EXPECT_GT(right[""], right["propagation"] - 0.02);
   EXPECT_LT(right["last-label"], 0.4);
+}
+
+TEST(Propagation, WhereMemoryIsShortItLearnsFromAPartOfTheRows) {
+  const Config config = people_config();
+  const Stream stream = people(5, 2, 200);
+  World enough(config);
+  enough.feed(stream.transactions);
+  FoldOptions options;
+  options.learners_bytes_max = 512u << 10;
+  World little(config, options);
+  little.feed(stream.transactions);
+  EXPECT_NE(little.stored_digest(), enough.stored_digest());
+  EXPECT_LT(little.fold().find_task("field")->memory_bytes(),
+            enough.fold().find_task("field")->memory_bytes());
+  EXPECT_GT(accuracies(little, stream)["propagation"], 0.6);
+  World again(config, options);
+  again.feed(stream.transactions, 5);
+  EXPECT_EQ(again.stored_digest(), little.stored_digest());
 }
 
 }  // namespace
