@@ -223,7 +223,7 @@ void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, cons
     const std::string key = entity_key(row, prediction.at);
     sink.label({&plan_, at, key, label.value, label.text});
   }
-  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), label.value});
+  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), {}, label.value});
 }
 
 void RowTask::learn(std::uint32_t row, std::span<const float> features, const Label& label,

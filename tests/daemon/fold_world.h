@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -156,12 +157,16 @@ class Collector final : public FoldSink {
     labels.push_back(std::string(label.task->name) + "|" + format_time(label.as_of) + "|" +
                      key_text(label.entity_key) + "|" + std::to_string(label.value));
   }
-  void graded(const GradedPrediction&) override { ++graded_count; }
+  void graded(const GradedPrediction& graded) override {
+    ++graded_count;
+    graded_labels[graded.task->name][graded.label] += 1;
+  }
 
   Digest digest;
   std::vector<std::string> payloads;
   std::vector<std::string> labels;
   std::size_t graded_count = 0;
+  std::map<std::string, std::map<double, std::size_t>> graded_labels;  // task -> label -> how often
 };
 
 /// A store in a folder of its own with a fold on it; can be closed without a commit and reopened.
