@@ -22,8 +22,12 @@
 
 namespace accrete::daemon {
 
+/// Shares of bytes_max: a half for the rows of a fit, a quarter each for weights with their moments
+/// (so many columns at most), for rows kept between readings, for the rows of one addition to the
+/// sums; the ridge's width is such that its sums and their solution fit into a half. They are not
+/// all in use at once. Labels cost a byte a row of the table on top.
 struct PropagationOptions {
-  std::size_t bytes_max = 128u << 20;  ///< of rows read for a fit, weights, sums and what is kept
+  std::size_t bytes_max = 128u << 20;
   std::uint64_t seed = 1;
 };
 
