@@ -61,6 +61,11 @@ class AnyTask {
   /// Rows touched this entity; it is republished at the end of the instant.
   virtual void touch(std::uint32_t row) = 0;
 
+  /// No more rows of times up to `at` come in order: the place to learn from them together.
+  virtual void end_instant(TimeUs) {}
+  /// Rows of this table are read by the task besides those of its entity.
+  virtual bool reads(TableId) const { return false; }
+
   /// Earliest instant at which mature() or tick() has something to do.
   virtual TimeUs next_event() const = 0;
   /// When the next outcome becomes known, in event time; kTimeMax where nothing says.
@@ -104,8 +109,9 @@ class AnyTask {
 };
 
 /// The part of a prediction that every form of task says in the same way. `outputs`: one per
-/// candidate, the mixture last; `prediction` views into all arguments.
-void tell(const TaskPlan& plan, std::span<const models::Output> outputs,
+/// candidate, the mixture last; `prediction` views into all arguments. Who asks is also told which
+/// class each candidate would have said.
+void tell(const TaskPlan& plan, Trigger trigger, std::span<const models::Output> outputs,
           const std::vector<std::string>& candidates, const std::vector<std::string>& classes,
           Prediction& prediction);
 

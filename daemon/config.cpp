@@ -360,7 +360,7 @@ std::uint64_t fold_fingerprint(const Config& config) {
   text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +
           std::to_string(learners_bytes(config.limits)) + "\n";
   // What is stored of features and learners; raise it when that changes.
-  text += "state 5\n";
+  text += "state 6\n";
   return hash64(text);
 }
 

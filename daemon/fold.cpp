@@ -90,11 +90,14 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
     const TaskLimits limits{options_.pending_labels_max, options_.learners_bytes_max / plans.size(),
                             options_.taught_rows_max, options_.seed};
     if (plan.column) {
-      tasks_.push_back(std::make_unique<RowTask>(std::move(plan), world, limits.pending_max));
+      tasks_.push_back(std::make_unique<RowTask>(std::move(plan), world, limits));
     } else {
       tasks_.push_back(std::make_unique<Task>(std::move(plan), number, world, limits));
     }
     tasks_.back()->freeze(options_.freeze_after);
+    for (std::size_t t = 0; t < schema_.tables().size(); ++t) {
+      if (tasks_.back()->reads(TableId{static_cast<std::uint16_t>(t)})) content_matters_[t] = true;
+    }
   }
 }
 
@@ -302,6 +305,10 @@ Status Fold::apply_entry(const TimelineEntry& entry) {
 }
 
 Status Fold::fire_before(TimeUs limit) {
+  if (now_ < limit) {
+    for (auto& task : tasks_)
+      task->end_instant(now_);
+  }
   while (true) {
     TimeUs next = requests_.empty() ? kTimeMax : requests_.begin()->first;
     for (const auto& task : tasks_)

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/learners.h"
+#include "daemon/task.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
@@ -21,17 +22,23 @@ TimeUs told(TimeUs at) {
 
 }  // namespace
 
-RowTask::RowTask(TaskPlan plan, const TaskWorld& world, std::size_t pending_max)
+RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits)
     : plan_(std::move(plan)),
       world_(world),
-      pending_max_(pending_max),
+      pending_max_(limits.pending_max),
       features_(plan_, *world.schema, *world.rows),
       learners_(make_row_learners(plan_.kind, RowView::Everything)),
       own_learners_(make_row_learners(plan_.kind, RowView::Own)),
+      propagation_(Propagation::make(plan_, world, {limits.learners_bytes_max, limits.seed})),
       waiting_(plan_.name + "/waiting/") {
   for (const auto* group : {learners_.get(), own_learners_.get()}) {
     for (std::size_t k = 0; k < group->size(); ++k)
       names_.emplace_back(group->name(k));
+  }
+  if (propagation_) {
+    for (std::string& name : Propagation::names())
+      names_.push_back(std::move(name));
+    request_weights_ = std::make_unique<RequestWeights>(plan_.kind, names_.size(), limits.seed);
   }
   mixer_ = std::make_unique<models::Mixer>(plan_.kind, names_.size(), row_mixer_options());
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
@@ -81,26 +88,38 @@ void RowTask::predict(std::span<const float> features, std::vector<models::Outpu
   learners_->predict({&everything, 1}, learners_->size(), space.first(learners_->size()));
   own_learners_->predict({&alone, 1}, own_learners_->size(),
                          space.subspan(learners_->size(), own_learners_->size()));
-  mixer_->combine(space.first(names_.size()), outputs.back());
 }
 
-void RowTask::score(std::span<const Value> cells, TimeUs at, Scored& scored) {
+void RowTask::mix(Trigger trigger, std::vector<models::Output>& outputs) const {
+  const std::span<const models::Output> candidates(outputs.data(), names_.size());
+  if (trigger != Trigger::Arrival && request_weights_ && request_weights_->known()) {
+    request_weights_->combine(candidates, outputs.back());
+  } else {
+    mixer_->combine(candidates, outputs.back());
+  }
+}
+
+void RowTask::score(std::span<const Value> cells, TimeUs at, const Propagation::Answers* around,
+                    Scored& scored) {
   features_.compute_row(cells, at, buffer_);
   // Kept, learnt from and predicted with as floats, so that all three see the same number.
   scored.features.clear();
   for (const double value : buffer_)
     scored.features.push_back(static_cast<float>(value));
   predict(scored.features, scored.outputs);
+  if (around == nullptr) return;
+  const std::size_t first = names_.size() - Propagation::kCandidates;
+  std::copy(around->begin(), around->end(),
+            scored.outputs.begin() + static_cast<std::ptrdiff_t>(first));
 }
 
 Status RowTask::publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
                         const Emit& emit) {
   const std::string key = entity_key(row, at);
   Prediction prediction;
-  tell(plan_, scored.outputs, names_, class_names_, prediction);
+  tell(plan_, trigger, scored.outputs, names_, class_names_, prediction);
   prediction.entity_key = key;
   prediction.as_of = told(at);
-  prediction.trigger = trigger;
   prediction.model = labels_;
   return emit(prediction);
 }
@@ -149,9 +168,17 @@ Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
     if (again == nullptr) return Ok{};
     cells = again->cells;
   }
+  Propagation::Answers around;
+  if (propagation_) {
+    propagation_->predict_arrival(row.row, row.at, around);
+    const RowContent* again = world_.rows->row(node, row.at);  // that read other rows
+    if (again == nullptr) return Ok{};
+    cells = again->cells;
+  }
   features_.observe(cells);
   Scored scored;
-  score(cells, row.at, scored);
+  score(cells, row.at, propagation_ ? &around : nullptr, scored);
+  mix(Trigger::Arrival, scored.outputs);
   features_.enter(cells, row.at);
   ACCRETE_DO(publish(row.row, scored, row.at, Trigger::Arrival, emit));
   WaitingRow waiting;
@@ -174,7 +201,7 @@ void RowTask::settle(std::uint32_t row, const WaitingRow& waiting, const Label& 
                      std::span<const Value> cells, FoldSink& sink) {
   for (const WaitingPrediction& prediction : waiting.predictions)
     grade(row, prediction, label, sink);
-  learn(waiting.features, label, cells);
+  learn(row, waiting.features, label, cells);
 }
 
 void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
@@ -202,8 +229,16 @@ void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, cons
   sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), {}, label.value});
 }
 
-void RowTask::learn(std::span<const float> features, const Label& label,
+void RowTask::learn(std::uint32_t row, std::span<const float> features, const Label& label,
                     std::span<const Value> cells) {
+  ++labels_;
+  learners_dirty_ = true;
+  if (request_weights_ && request_weights_->holds_out(row)) {
+    request_weights_->add(row, label.value);
+    mixer_->settle();
+    return;
+  }
+  if (propagation_) propagation_->learn(row, label.value);
   const std::vector<double> all(features.begin(), features.end());
   std::vector<double> own;
   features_.own_part(all, own);
@@ -215,13 +250,41 @@ void RowTask::learn(std::span<const float> features, const Label& label,
   mixer_->settle();
   history_.learn(plan_.kind, label.value);
   features_.learn(label.value, cells);
-  ++labels_;
+}
+
+/// What the instant taught, together; then what the candidates are worth for rows that wait.
+void RowTask::end_instant(TimeUs at) {
+  if (!propagation_ || at > frozen_after_) return;
+  if (propagation_->fit_if_due(at)) weigh_requests(at);
+}
+
+void RowTask::weigh_requests(TimeUs at) {
+  std::vector<std::uint32_t> rows;
+  std::vector<double> labels;
+  for (const RequestWeights::Example& example : request_weights_->examples()) {
+    if (!valid(example.row, at)) continue;
+    rows.push_back(example.row);
+    labels.push_back(example.label);
+  }
+  std::vector<Propagation::Answers> around;
+  propagation_->predict(rows, at, around);
+  Scored scored;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
+    if (content == nullptr) continue;
+    score(content->cells, at, &around[i], scored);
+    request_weights_->say(std::span(scored.outputs).first(names_.size()), labels[i]);
+  }
+  request_weights_->weigh();
   learners_dirty_ = true;
 }
 
 void RowTask::row_removed(std::uint32_t row) {
   waiting_.drop(row);
   republished_.erase(row);
+  if (!propagation_) return;
+  propagation_->forget(row);
+  request_weights_->forget(row);
 }
 
 void RowTask::touch(std::uint32_t row) {
@@ -232,16 +295,25 @@ TimeUs RowTask::next_event() const {
   return held_back_.empty() ? kTimeMax : held_back_.begin()->first;
 }
 
-Status RowTask::answer(std::uint32_t row, TimeUs at, Trigger trigger, Scored& scored,
-                       const Emit& emit) {
-  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
-  if (content == nullptr) return Ok{};
-  score(content->cells, at, scored);
-  return publish(row, scored, at, trigger, emit);
+/// Rows that wait, together: what lies around them is read once.
+Status RowTask::answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                       const Emit& emit, const AnswerCall& answered) {
+  std::vector<Propagation::Answers> around;
+  if (propagation_ && !rows.empty()) propagation_->predict(rows, at, around);
+  Scored scored;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
+    if (content == nullptr) continue;
+    score(content->cells, at, propagation_ ? &around[i] : nullptr, scored);
+    mix(trigger, scored.outputs);
+    ACCRETE_DO(publish(rows[i], scored, at, trigger, emit));
+    if (answered) ACCRETE_DO(answered(rows[i], scored));
+  }
+  return Ok{};
 }
 
 Status RowTask::republish(TimeUs at, const Emit& emit) {
-  Scored scored;
+  std::vector<std::uint32_t> rows;
   for (const std::uint32_t row : touched_) {
     if (at == kTimeMin || at > frozen_after_ || !waiting_.has(row) || !valid(row, at)) continue;
     if (plan_.debounce_us > 0) {
@@ -252,46 +324,45 @@ Status RowTask::republish(TimeUs at, const Emit& emit) {
       }
       republished_[row] = at;
     }
-    ACCRETE_DO(answer(row, at, Trigger::Change, scored, emit));
+    rows.push_back(row);
   }
   touched_.clear();
-  return Ok{};
+  return answer(rows, at, Trigger::Change, emit);
 }
 
 Status RowTask::tick(TimeUs at, const Emit& emit) {
-  Scored scored;
+  std::vector<std::uint32_t> rows;
   while (!held_back_.empty() && held_back_.begin()->first <= at) {
     const std::uint32_t row = held_back_.begin()->second;
     held_back_.erase(held_back_.begin());
     if (at > frozen_after_ || !waiting_.has(row) || !valid(row, at)) continue;
     republished_[row] = at;
-    ACCRETE_DO(answer(row, at, Trigger::Change, scored, emit));
+    rows.push_back(row);
   }
-  return Ok{};
+  return answer(rows, at, Trigger::Change, emit);
 }
 
 Status RowTask::request(std::span<const std::uint32_t> rows, TimeUs at, store::State& state,
                         const Emit& emit) {
-  Scored scored;
+  std::vector<std::uint32_t> waiting;
   for (const std::uint32_t row : rows) {
-    if (!waiting_.has(row)) continue;
-    ACCRETE_DO(answer(row, at, Trigger::Request, scored, emit));
-    if (waiting_.predictions() >= pending_max_) {
-      ++shed_;
-      continue;
-    }
-    ACCRETE_DO(waiting_.add(row, kept(scored, at, Trigger::Request), state));
+    if (waiting_.has(row)) waiting.push_back(row);
   }
-  return Ok{};
+  return answer(waiting, at, Trigger::Request, emit,
+                [&](std::uint32_t row, const Scored& scored) -> Status {
+                  if (waiting_.predictions() < pending_max_)
+                    return waiting_.add(row, kept(scored, at, Trigger::Request), state);
+                  ++shed_;
+                  return Ok{};
+                });
 }
 
 Status RowTask::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
-  Scored scored;
+  std::vector<std::uint32_t> waiting;
   for (const std::uint32_t row : rows) {
-    if (!waiting_.has(row) || !valid(row, at)) continue;
-    ACCRETE_DO(answer(row, at, Trigger::Query, scored, emit));
+    if (waiting_.has(row) && valid(row, at)) waiting.push_back(row);
   }
-  return Ok{};
+  return answer(waiting, at, Trigger::Query, emit);
 }
 
 std::vector<std::uint32_t> RowTask::population(TimeUs at) {
@@ -308,7 +379,7 @@ std::vector<double> RowTask::feature_values(std::uint32_t row, TimeUs at) {
 
 std::size_t RowTask::memory_bytes() const {
   return waiting_.memory_bytes() + features_.memory_bytes() + held_back_.size() * 64 +
-         republished_.size() * 64;
+         republished_.size() * 64 + (propagation_ ? propagation_->memory_bytes() : 0);
 }
 
 }  // namespace accrete::daemon

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,8 @@
 #include <vector>
 
 #include "daemon/any_task.h"
+#include "daemon/propagation.h"
+#include "daemon/request_weights.h"
 #include "daemon/row_features.h"
 #include "daemon/waiting_rows.h"
 #include "models/candidate.h"
@@ -21,6 +24,8 @@
 
 namespace accrete::daemon {
 
+struct TaskLimits;
+
 /// Order for a row that brings its value: masked, predicted, published, entered into the stream's
 /// features, graded, learnt. A value that comes later is graded against the prediction of the
 /// arrival and learnt with its features; the first value counts, later changes of it do not. A
@@ -28,9 +33,13 @@ namespace accrete::daemon {
 ///
 /// Requests and questions are answered for rows that wait: a row whose value is known has had its
 /// prediction.
+///
+/// Where rows have others around them (propagation_plan.h), two more candidates learn from stored
+/// rows at the end of an instant, and answers about rows that wait have weights of their own: the
+/// mixer's are earned by predicting the next row, which says little about rows of long ago.
 class RowTask final : public AnyTask {
  public:
-  RowTask(TaskPlan plan, const TaskWorld& world, std::size_t pending_max);
+  RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits);
 
   const TaskPlan& plan() const override { return plan_; }
   void begin(TimeUs) override {}
@@ -38,6 +47,8 @@ class RowTask final : public AnyTask {
                     FoldSink& sink) override;
   void row_removed(std::uint32_t row) override;
   void touch(std::uint32_t row) override;
+  void end_instant(TimeUs at) override;
+  bool reads(TableId table) const override { return propagation_ && propagation_->reads(table); }
 
   TimeUs next_event() const override;
   TimeUs next_label() const override { return kTimeMax; }
@@ -79,8 +90,11 @@ class RowTask final : public AnyTask {
     std::vector<models::Output> outputs;  // of the candidates, the mixture last
   };
   std::optional<Label> label_of(const Value& value);
-  void score(std::span<const Value> cells, TimeUs at, Scored& scored);
+  /// Features and the candidates' outputs; the mixture is still to be made of them.
+  void score(std::span<const Value> cells, TimeUs at, const Propagation::Answers* around,
+             Scored& scored);
   void predict(std::span<const float> features, std::vector<models::Output>& outputs) const;
+  void mix(Trigger trigger, std::vector<models::Output>& outputs) const;
   Status publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
                  const Emit& emit);
   Status arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink);
@@ -88,9 +102,13 @@ class RowTask final : public AnyTask {
               std::span<const Value> cells, FoldSink& sink);
   void grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
              FoldSink& sink);
-  void learn(std::span<const float> features, const Label& label, std::span<const Value> cells);
+  void learn(std::uint32_t row, std::span<const float> features, const Label& label,
+             std::span<const Value> cells);
+  void weigh_requests(TimeUs at);
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
-  Status answer(std::uint32_t row, TimeUs at, Trigger trigger, Scored& scored, const Emit& emit);
+  using AnswerCall = std::function<Status(std::uint32_t row, const Scored& scored)>;
+  Status answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger, const Emit& emit,
+                const AnswerCall& answered = {});
   std::string entity_key(std::uint32_t row, TimeUs at);
   bool valid(std::uint32_t row, TimeUs at) const;
   Status load_learners(std::string_view bytes);
@@ -109,7 +127,9 @@ class RowTask final : public AnyTask {
   std::vector<std::string> names_;  // of candidates
   std::vector<std::string> class_names_;
   std::map<std::string, std::uint32_t, std::less<>> class_index_;
-  models::LabelHistory history_;  // of the whole stream
+  models::LabelHistory history_;                     // of the whole stream
+  std::unique_ptr<Propagation> propagation_;         // null: nothing lies around the rows
+  std::unique_ptr<RequestWeights> request_weights_;  // the same
 
   WaitingRows waiting_;
   std::set<std::uint32_t> touched_;

@@ -30,12 +30,14 @@ void RowTask::stage(store::State& state) {
     put_saved(writer, *learners_);
     put_saved(writer, *own_learners_);
     put_saved(writer, *mixer_);
+    if (request_weights_) put_saved(writer, *request_weights_);
     for (const auto& metrics : metrics_)
       put_saved(writer, metrics);
     state.put(Section::Blobs, plan_.name + "/learners", bytes);
     learners_dirty_ = false;
   }
   drift_.stage(plan_.name, state);
+  if (propagation_) propagation_->stage(state);
   features_.stage(state);
   std::string position;
   ByteWriter writer(position);
@@ -71,6 +73,7 @@ Status RowTask::load_learners(std::string_view bytes) {
   ACCRETE_DO(learners_->load(reader.get_text(), no_parts));
   ACCRETE_DO(own_learners_->load(reader.get_text(), no_parts));
   ACCRETE_DO(mixer_->load(reader.get_text()));
+  if (request_weights_) ACCRETE_DO(request_weights_->load(reader.get_text()));
   for (auto& metrics : metrics_)
     ACCRETE_DO(metrics.load(reader.get_text()));
   if (!reader.done() || !history.empty()) return corrupt("learners");
@@ -103,6 +106,7 @@ Status RowTask::load(store::State& state) {
   if (learners) ACCRETE_DO(load_learners(bytes));
   learners_dirty_ = false;
   ACCRETE_DO(drift_.load(plan_.name, state));
+  if (propagation_) ACCRETE_DO(propagation_->load(state));
   ACCRETE_DO(features_.load(state));
   ACCRETE_TRY(const bool position, state.get(Section::Blobs, plan_.name + "/position", bytes));
   if (position) ACCRETE_DO(load_position(bytes));

@@ -170,11 +170,10 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
     const std::string key = entity_key(scored.rows[i], at);
     prediction = Prediction{};
-    tell(plan_, std::span(scored.outputs).subspan(i * per_row, per_row), names_, class_names_,
-         prediction);
+    tell(plan_, trigger, std::span(scored.outputs).subspan(i * per_row, per_row), names_,
+         class_names_, prediction);
     prediction.entity_key = key;
     prediction.as_of = at;
-    prediction.trigger = trigger;
     prediction.model = labels_;
     if (plan_.kind == TaskKind::Regression) {
       const models::Interval interval = conformal_.interval(scored.mixture(i));

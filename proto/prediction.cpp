@@ -37,9 +37,10 @@ constexpr std::uint32_t kModel = tag_of(11, WireType::Varint);
 constexpr std::uint32_t kCandidates = tag_of(12, WireType::Bytes);
 constexpr std::uint32_t kOrdinal = tag_of(13, WireType::Varint);
 static_assert(kOrdinal < 0x80, "every tag is one byte");
-// ClassScore and Candidate have the same shape: a name and a number.
+// ClassScore and Candidate begin with the same shape: a name and a number.
 constexpr std::uint32_t kNamedName = tag_of(1, WireType::Bytes);
 constexpr std::uint32_t kNamedNumber = tag_of(2, WireType::Fixed64);
+constexpr std::uint32_t kNamedLabel = tag_of(3, WireType::Bytes);
 
 std::uint64_t bits_of(double value) {
   return std::bit_cast<std::uint64_t>(value);
@@ -54,8 +55,8 @@ std::size_t text_size(std::string_view text) {
 std::size_t real_size(double value) {
   return bits_of(value) == 0 ? 0 : 9;
 }
-std::size_t named_size(std::string_view name, double number) {
-  return text_size(name) + real_size(number);
+std::size_t named_size(std::string_view name, double number, std::string_view label = {}) {
+  return text_size(name) + real_size(number) + text_size(label);
 }
 
 char* put_number(char* at, std::uint32_t tag, std::uint64_t value) {
@@ -67,9 +68,11 @@ char* put_text(char* at, std::uint32_t tag, std::string_view text) {
 char* put_real(char* at, std::uint32_t tag, double value) {
   return bits_of(value) == 0 ? at : put_fixed64(put_varint(at, tag), bits_of(value));
 }
-char* put_named(char* at, std::uint32_t tag, std::string_view name, double number) {
-  at = put_varint(put_varint(at, tag), named_size(name, number));
-  return put_real(put_text(at, kNamedName, name), kNamedNumber, number);
+char* put_named(char* at, std::uint32_t tag, std::string_view name, double number,
+                std::string_view label = {}) {
+  at = put_varint(put_varint(at, tag), named_size(name, number, label));
+  at = put_real(put_text(at, kNamedName, name), kNamedNumber, number);
+  return put_text(at, kNamedLabel, label);
 }
 
 struct Entity {
@@ -92,7 +95,7 @@ std::size_t prediction_size(const Prediction& prediction, const Entity& entity) 
     size += bytes_field_size(named_size(score.label, score.probability));
   }
   for (const CandidateScore& score : prediction.candidates) {
-    size += bytes_field_size(named_size(score.name, score.score));
+    size += bytes_field_size(named_size(score.name, score.score, score.label));
   }
   return size;
 }
@@ -138,7 +141,7 @@ void encode_prediction(const Prediction& prediction, std::string& out) {
   if (prediction.high) at = put_fixed64(put_varint(at, kHigh), bits_of(*prediction.high));
   at = put_number(at, kModel, prediction.model);
   for (const CandidateScore& score : prediction.candidates) {
-    at = put_named(at, kCandidates, score.name, score.score);
+    at = put_named(at, kCandidates, score.name, score.score, score.label);
   }
   at = put_number(at, kOrdinal, prediction.ordinal.value);
   ACCRETE_CHECK(at == out.data() + out.size());

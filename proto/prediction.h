@@ -20,6 +20,7 @@ enum class Trigger : std::uint8_t { Tick = 0, Change = 1, Request = 2, Query = 3
 struct CandidateScore {
   std::string_view name;
   double score = 0;
+  std::string_view label{};  ///< the class it finds likeliest itself; "" = not told
 };
 
 struct ClassScore {
@@ -49,7 +50,8 @@ void encode_prediction(const Prediction& prediction, std::string& out);
 
 /// One line of JSON, the form of `accretectl subscribe --json` and `backtest --predictions`:
 /// {"seq","task","entity","as_of","kind","score"|"value"|"classes","interval","model","candidates",
-/// "trigger"}. `payload` is a serialized wire.Prediction. Errors: Malformed.
+/// "trigger"}, and "candidate_classes" where candidates tell their own. `payload` is a serialized
+/// wire.Prediction. Errors: Malformed.
 Result<std::string> prediction_json(std::string_view payload);
 
 /// Fixed-width header frame, big-endian, 48 bytes: magic "ACPR", version u8, flags u8, reserved

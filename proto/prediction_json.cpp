@@ -85,6 +85,20 @@ void append_interval(std::string& out, const wire::Prediction& prediction) {
   out += ']';
 }
 
+/// Only where some candidate tells its own class.
+void append_candidate_classes(std::string& out, const wire::Prediction& prediction) {
+  std::string_view before = ",\"candidate_classes\":{";
+  for (const wire::Candidate& candidate : prediction.candidates()) {
+    if (candidate.label().empty()) continue;
+    out += before;
+    append_string(out, candidate.name());
+    out += ':';
+    append_string(out, candidate.label());
+    before = ",";
+  }
+  if (before == ",") out += '}';
+}
+
 constexpr std::array<std::string_view, 5> kTriggerNames{"tick", "change", "request", "query",
                                                         "arrival"};
 
@@ -121,6 +135,7 @@ Result<std::string> prediction_json(std::string_view payload) {
   }
   out += "},\"trigger\":";
   append_string(out, kTriggerNames[trigger]);
+  append_candidate_classes(out, prediction);
   out += '}';
   return out;
 }

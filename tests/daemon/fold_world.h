@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -161,6 +162,7 @@ class Collector final : public FoldSink {
   void graded(const GradedPrediction& graded) override {
     ++graded_count;
     graded_labels.push_back(graded.label);
+    graded_by_task[graded.task->name][graded.label] += 1;
   }
   void alarm(const DriftAlarm& alarm, std::uint64_t) override {
     if (newest.value != 0) {
@@ -177,6 +179,7 @@ class Collector final : public FoldSink {
   std::vector<double> label_values;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;
+  std::map<std::string, std::map<double, std::size_t>> graded_by_task;  // task -> label -> how often
 };
 
 /// A store in a folder of its own with a fold on it; can be closed without a commit and reopened.

@@ -263,6 +263,11 @@ TEST(RowTask, EveryArrivalIsPredictedAndEveryValueGradedOnce) {
     if (best == kFields[all[id].field]) ++right;
   }
   EXPECT_EQ(arrivals.back().classes_size(), 3);
+  // What the sink is told to grade against are the classes that came.
+  const auto& graded = world.sink->graded_by_task["field"];
+  ASSERT_EQ(graded.size(), 3U);
+  for (const auto& [label, times] : graded)
+    EXPECT_GT(times, 20U) << "class " << label;
   EXPECT_GT(right, 80U);
   // The condition on the entity's own column held.
   const auto some = decoded(world.sink->payloads, "pages", wire::Prediction::ARRIVAL);

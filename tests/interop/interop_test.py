@@ -17,6 +17,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 
 import compare_labels  # noqa: E402
 import grade  # noqa: E402
+import grade_blocks  # noqa: E402
 from official_rows import entity_text, label_of, parse_time  # noqa: E402
 
 
@@ -196,6 +197,34 @@ class CompareLabels(Files):
             self.run_main(compare_labels.main, "--labels", self.write("o.csv", "task,as_of\n"),
                           "--task", "t", "--official", self.write("a.csv", self.OFFICIAL),
                           "--entity", "id", "--label", "z")
+
+
+class Blocks(Files):
+    TRUTH = "id,label,block\n1,a,0\n2,a,0\n3,b,0\n4,c,1\n"
+
+    def answer(self, seq, entity, day, label, own, trigger="request"):
+        return prediction(seq, entity, f"2020-01-0{day}T18:00:00Z", {label: 0.7, "z": 0.3}, trigger,
+                          "multiclass", candidates={"k": 0.1, "mute": 0.0},
+                          candidate_classes={"k": own})
+
+    def test_by_hand(self):
+        # After block 0: 1 and 3 right, 2 wrong: (1/2 + 1)/2. After block 1: 3 is forgotten.
+        lines = (self.answer(1, 1, 1, "a", "b") + self.answer(2, 2, 1, "b", "a")
+                 + self.answer(3, 3, 1, "b", "b") + self.answer(4, 1, 2, "c", "a")
+                 + self.answer(5, 1, 2, "a", "a") + self.answer(6, 2, 2, "a", "a")
+                 + self.answer(7, 3, 2, "c", "b") + self.answer(8, 4, 2, "c", "a")
+                 + self.answer(9, 3, 2, "b", "a", trigger="change") + self.answer(10, 9, 2, "a", "a"))
+        code, out = self.run_main(
+            grade_blocks.main, "--predictions", self.write("p.jsonl", lines), "--task", "t",
+            "--truth", self.write("t.csv", self.TRUTH), "--require", "aa>=75", "--require",
+            "aa<=75", "--require", "af<=-25", "--require", "af>=-25", "--require", "k.aa<=50",
+            "--require", "k.aa>=50", "--require", "k.af>=25", "--require", "mute.aa<=0")
+        self.assertEqual(code, 0, out)
+        self.assertRegex(out, r"mixture +aa +75\.00 +af +-25\.00 +micro +75\.00")
+        code, out = self.run_main(
+            grade_blocks.main, "--predictions", self.write("p.jsonl", lines), "--task", "t",
+            "--truth", self.write("t.csv", self.TRUTH), "--require", "aa>=75.1")
+        self.assertEqual(code, 1, out)
 
 
 class Subscriber(unittest.TestCase):

@@ -68,10 +68,11 @@ TEST(Prediction, BytesAreProtobufs) {
     if (rng.below(2) == 0) message.set_high((prediction.high = test::random_real(rng)).value());
     message.set_model(prediction.model = number());
     for (std::size_t n = rng.below(3); n > 0; --n) {
-      prediction.candidates.push_back({texts[6 + n], test::random_real(rng)});
+      prediction.candidates.push_back({texts[6 + n], test::random_real(rng), texts[n]});
       auto& score = *message.add_candidates();
       score.set_name(texts[6 + n]);
       score.set_score(prediction.candidates.back().score);
+      score.set_label(texts[n]);
     }
     message.set_ordinal(number());
     prediction.ordinal = Ordinal(message.ordinal());
@@ -114,10 +115,12 @@ TEST(PredictionJson, KeysOrderAndForms) {
   multiclass.kind = TaskKind::Multiclass;
   multiclass.trigger = Trigger::Request;
   multiclass.classes = {{"cs.LG", 0.75}, {"m\tx", 0.25}};
+  multiclass.candidates = {{"ridge", 0.75, "cs.LG"}, {"mean", 0.1}};
   Prediction none = multiclass;
   none.entity_key = {};
   none.trigger = Trigger::Query;
   none.classes.clear();
+  none.candidates.clear();
   const JsonCase cases[] = {
       {binary, R"({"seq":7,"task":"dnf","entity":42,"as_of":"2010-01-01T12:00:00.500000Z",)"
                R"("kind":"binary","score":0.1,"interval":[0.05,1],"model":12,)"
@@ -127,7 +130,8 @@ TEST(PredictionJson, KeysOrderAndForms) {
                    R"("interval":null,"model":12,"candidates":{},"trigger":"change"})"},
       {multiclass, R"({"seq":7,"task":"dnf","entity":"x","as_of":"2010-01-01T12:00:00.500000Z",)"
                    R"("kind":"multiclass","classes":{"cs.LG":0.75,"m\tx":0.25},)"
-                   R"("interval":null,"model":12,"candidates":{},"trigger":"request"})"},
+                   R"("interval":null,"model":12,"candidates":{"ridge":0.75,"mean":0.1},)"
+                   R"("trigger":"request","candidate_classes":{"ridge":"cs.LG"}})"},
       {none, R"({"seq":7,"task":"dnf","entity":[],"as_of":"2010-01-01T12:00:00.500000Z",)"
              R"("kind":"multiclass","classes":{},)"
              R"("interval":null,"model":12,"candidates":{},"trigger":"query"})"},
