@@ -84,8 +84,8 @@ class SynthesisFeatures final : public FeatureSource {
     static constexpr std::size_t kOnly[] = {0};
     return synthesis_.plan().sources[source].timed ? std::span(lives_) : std::span(kOnly);
   }
-  /// Only of the entity's own rows the newest few are looked at one by one: of other keys' they
-  /// told linear heads of the last big day rather than of the entity (bench/RESULTS.md).
+  /// Of other keys' rows the newest few told linear heads of the last big day rather than of the
+  /// entity (bench/RESULTS.md).
   bool has_window(const Run& run) const { return keys_[run.key].way == KeyPlan::Way::Self; }
   static std::size_t middle(std::span<const std::size_t> lives) { return lives[lives.size() / 2]; }
 
@@ -146,9 +146,9 @@ std::size_t SynthesisFeatures::width_of(const Run& run) const {
       return form.column_width(lives, has_window(run)) * (run.end - run.begin);
     }
     case Run::Kind::LabelHeader:
-      return labels_[run.key].header_width(lives_.size(), has_window(run));
+      return labels_[run.key].header_width(lives_.size());
     case Run::Kind::LabelColumns:
-      return labels_[run.key].column_width(lives_.size(), has_window(run)) * kLabelColumns;
+      return labels_[run.key].column_width(lives_.size()) * kLabelColumns;
     case Run::Kind::Row:
       return run.end - run.begin;
   }
@@ -157,7 +157,8 @@ std::size_t SynthesisFeatures::width_of(const Run& run) const {
 
 void SynthesisFeatures::add_label_states(std::size_t key) {
   const bool ordered = keys_[key].way != KeyPlan::Way::Everything;
-  labels_.emplace_back(synthesis_.plan().half_lives_us, kLabelColumns, 0, ordered);
+  const bool window = keys_[key].way == KeyPlan::Way::Self;
+  labels_.emplace_back(synthesis_.plan().half_lives_us, kLabelColumns, 0, ordered, window);
   label_pages_.emplace_back(task_ + "/labels/" + std::to_string(key) + "/", labels_.back().size(),
                             synthesis_.budget());
 }
@@ -303,8 +304,8 @@ void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
       const AggregateForm& form = labels_[run.key];
       const std::uint32_t row = key_rows_[run.key];
       const double* state = row == Synthesis::kNoKey ? nullptr : label_pages_[run.key].find(row);
-      const AggregateReading reading{static_cast<double>(at.value), unit_us_, lives_, label_priors_,
-                                     has_window(run)};
+      const AggregateReading reading{static_cast<double>(at.value), unit_us_, lives_,
+                                     label_priors_};
       if (run.kind == Run::Kind::LabelHeader) {
         form.read_header(state, reading, out);
       } else {
@@ -357,7 +358,7 @@ void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names
       const std::string way =
           plan.global ? std::string() : synthesis_.plan().way_name(plan, schema_);
       if (run.kind == Run::Kind::Header) {
-        const auto links = plan.ordered() && has_window(run)
+        const auto links = has_window(run) && plan.ordered()
                                ? synthesis_.plan().link_names(plan.source, schema_)
                                : std::vector<std::string>();
         name_header(table + (plan.global ? "" : "." + way) + of, plan.ordered(),

@@ -1,6 +1,7 @@
 // Keeping predictions until their outcome is known.
 #include "daemon/pending.h"
 
+#include <algorithm>
 #include <optional>
 #include <span>
 #include <utility>
@@ -37,7 +38,8 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.at.value = reader.get<std::int64_t>();
   batch.due.value = reader.get<std::int64_t>();
   batch.trigger = static_cast<Trigger>(reader.get<std::uint8_t>());
-  batch.silent = reader.get<std::uint8_t>() != 0;
+  const auto silent = reader.get<std::uint8_t>();
+  batch.silent = silent != 0;
   batch.width = reader.get<std::uint32_t>();
   batch.classes = reader.get<std::uint32_t>();
   batch.rows = reader.get_all<std::uint32_t>();
@@ -45,8 +47,10 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.features = reader.get_all<float>();
   batch.uncertainty = reader.get_all<double>();
   batch.outputs = reader.get_all<double>();
-  const bool placed = batch.taught.empty() || batch.taught.back() < batch.rows.size();
-  if (!reader.done() || !placed || batch.features.size() != batch.taught.size() * batch.width) {
+  const bool placed = std::is_sorted(batch.taught.begin(), batch.taught.end()) &&
+                      (batch.taught.empty() || batch.taught.back() < batch.rows.size());
+  if (!reader.done() || !placed || silent > 1 ||
+      batch.features.size() != batch.taught.size() * batch.width) {
     return Error{Errc::Corruption, "a batch of pending predictions does not decode"};
   }
   return batch;
@@ -64,16 +68,19 @@ std::string PendingQueue::key_of(std::uint64_t number) const {
 
 void PendingQueue::push(PendingBatch batch) {
   batch.number = next_number_++;
-  const auto count = static_cast<std::uint32_t>(batch.silent ? 0 : batch.rows.size());
-  predictions_ += count;
+  const auto rows = static_cast<std::uint32_t>(batch.rows.size());
+  const std::uint32_t predictions = batch.silent ? 0 : rows;
+  rows_ += rows;
+  predictions_ += predictions;
   memory_bytes_ += batch.bytes();
-  queue_.push_back({std::move(batch), count, false, true});
+  queue_.push_back({std::move(batch), rows, predictions, false, true});
 }
 
 Result<PendingBatch> PendingQueue::pop(store::State& state) {
   Entry entry = std::move(queue_.front());
   queue_.pop_front();
-  predictions_ -= entry.count;
+  rows_ -= entry.rows;
+  predictions_ -= entry.predictions;
   if (entry.resident) {
     memory_bytes_ -= entry.batch.bytes();
   } else {

@@ -46,6 +46,7 @@ class PendingQueue {
   bool empty() const { return queue_.empty(); }
   TimeUs next_due() const { return queue_.front().batch.due; }
   std::uint64_t predictions() const { return predictions_; }
+  std::uint64_t rows() const { return rows_; }  ///< predictions, and rows that only teach
   std::size_t memory_bytes() const { return memory_bytes_; }
 
   void push(PendingBatch batch);
@@ -62,7 +63,8 @@ class PendingQueue {
  private:
   struct Entry {
     PendingBatch batch;  ///< header always; vectors empty when not resident
-    std::uint32_t count = 0;
+    std::uint32_t rows = 0;
+    std::uint32_t predictions = 0;
     bool committed = false;
     bool resident = true;
   };
@@ -73,6 +75,7 @@ class PendingQueue {
   std::vector<std::uint64_t> taken_;  // committed batches popped since the last stage
   std::uint64_t next_number_ = 1;
   std::uint64_t predictions_ = 0;
+  std::uint64_t rows_ = 0;
   std::size_t memory_bytes_ = 0;
 };
 

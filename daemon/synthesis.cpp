@@ -79,8 +79,11 @@ models::AggregateForm Synthesis::make_form(std::size_t stream) const {
   std::vector<double> lives = plan_.half_lives_us;
   if (!source.timed) lives = {std::numeric_limits<double>::infinity()};
   const std::size_t links = plan.ordered() ? source.links.size() : 0;
+  // The newest rows are looked at one by one for entities only.
+  const bool window = std::find(plan_.entities.begin(), plan_.entities.end(), plan.key_table) !=
+                      plan_.entities.end();
   return models::AggregateForm(std::move(lives), sources_[plan.source].parts.size(), links,
-                               plan.ordered());
+                               plan.ordered(), window);
 }
 
 std::uint32_t Synthesis::hop(std::size_t hop, std::uint32_t row) const {

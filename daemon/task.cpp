@@ -174,7 +174,7 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
          class_names_, prediction);
     prediction.entity_key = key;
     prediction.as_of = at;
-    prediction.model = labels_;
+    prediction.model = labels_ + taught_between_;
     if (plan_.kind == TaskKind::Regression) {
       const models::Interval interval = conformal_.interval(scored.mixture(i));
       const bool known = std::isfinite(interval.low) && std::isfinite(interval.high);
@@ -188,7 +188,7 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
 
 /// True if so many more predictions may not wait for their outcome; they are counted.
 bool Task::sheds(std::size_t rows) {
-  if (pending_.predictions() + rows <= limits_.pending_max) return false;
+  if (pending_.rows() + rows <= limits_.pending_max) return false;
   shed_ += rows;
   return true;
 }
@@ -347,6 +347,13 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
   while (!pending_.empty() && pending_.next_due() <= at) {
     ACCRETE_TRY(const PendingBatch batch, pending_.pop(state));
     if (batch.due > frozen_after_) continue;
+    const std::size_t said = batch.silent ? 0 : batch.rows.size();
+    const std::size_t uncertain = plan_.kind == TaskKind::Regression ? 3 * said : 0;
+    if (batch.outputs.size() != said * (learners_->size() + 1) * batch.classes ||
+        batch.uncertainty.size() != uncertain) {
+      return Error{Errc::Corruption,
+                   "task \"" + plan_.name + "\": waiting predictions are not of its candidates"};
+    }
     const bool teaches = batch.trigger == Trigger::Tick;
     std::vector<double> labels(batch.rows.size(), std::numeric_limits<double>::quiet_NaN());
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {

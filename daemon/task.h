@@ -69,6 +69,8 @@ class Task final : public AnyTask {
   FeatureSource& features() override { return *features_; }
   std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
   std::uint64_t labels() const override { return labels_; }
+  /// Rows learnt at instants between ticks, which were never predicted.
+  std::uint64_t taught_between() const { return taught_between_; }
   std::uint64_t pending() const override { return pending_.predictions(); }
   std::uint64_t shed() const override { return shed_; }
   std::size_t memory_bytes() const override;
@@ -136,6 +138,7 @@ class Task final : public AnyTask {
   TimeUs last_tick_ = kTimeMin;
   TimeUs frozen_after_ = kTimeMax;
   std::uint64_t labels_ = 0;
+  std::uint64_t taught_between_ = 0;  // rows of instants between ticks
   std::uint64_t shed_ = 0;
   bool learners_dirty_ = true;
 };

@@ -11,14 +11,15 @@ namespace accrete::daemon {
 /// Views into the task's histories; good until one of them learns.
 class Task::Inputs {
  public:
-  /// `features`: rows × width.
+  /// `features`: rows × width. Without histories where what is known now is not what was known when
+  /// the features were taken.
   Inputs(const Task& task, std::span<const std::uint32_t> rows, const std::vector<float>& features,
-         std::size_t width)
+         std::size_t width, bool histories = true)
       : values_(features.begin(), features.end()) {
     inputs_.reserve(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      inputs_.push_back(
-          {std::span(values_).subspan(i * width, width), &task.known_history(rows[i])});
+      inputs_.push_back({std::span(values_).subspan(i * width, width),
+                         histories ? &task.known_history(rows[i]) : nullptr});
     }
   }
   std::span<const models::Input> all() const { return inputs_; }

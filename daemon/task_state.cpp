@@ -71,6 +71,7 @@ void Task::stage_parts(store::State& state) {
 void Task::save_learners(std::string& out) const {
   ByteWriter writer(out);
   writer.put(labels_);
+  writer.put(taught_between_);
   writer.put(static_cast<std::uint64_t>(class_names_.size()));
   for (const std::string& name : class_names_)
     writer.put_text(name);
@@ -84,6 +85,7 @@ void Task::save_learners(std::string& out) const {
 Status Task::load_learners(std::string_view bytes, store::State& state) {
   ByteReader reader(bytes);
   labels_ = reader.get<std::uint64_t>();
+  taught_between_ = reader.get<std::uint64_t>();
   const auto classes = reader.get<std::uint64_t>();
   for (std::uint64_t k = 0; k < classes && reader.ok(); ++k) {
     class_names_.emplace_back(reader.get_text());

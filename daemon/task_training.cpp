@@ -2,9 +2,10 @@
 // predicted.
 //
 // What may be learnt from one tick to the next is bounded. A population beyond the bound is taught
-// in parts, each drawn at an instant of its own up to a third of a window apart: rows of more
-// instants say more than as many rows of one. A smaller one is taught at the tick, whole: there the
-// instants between overlap with the ticks and say nothing new (bench/RESULTS.md).
+// in two to four parts, each drawn at an instant of its own, a third of a window apart where ticks
+// are not rarer than windows: rows of more instants say more than as many rows of one. A smaller
+// one is taught at the tick, whole: there the instants between overlap with the ticks and say
+// nothing new (bench/RESULTS.md).
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -73,7 +74,7 @@ void Task::train_between(TimeUs at) {
   PendingBatch batch = begin_batch(at, Trigger::Tick);
   batch.silent = true;
   draw_taught(rows.size(), batch);
-  if (batch.taught.empty()) return;
+  if (batch.taught.empty() || sheds(batch.taught.size())) return;
   for (std::uint32_t& i : batch.taught) {
     batch.rows.push_back(rows[i]);
     i = static_cast<std::uint32_t>(batch.rows.size() - 1);
@@ -94,9 +95,12 @@ void Task::teach(const PendingBatch& batch, std::span<const double> labels) {
     any = any || !std::isnan(labels[i]);
   }
   if (!any) return;
-  const Inputs inputs(*this, rows, batch.features, batch.width);
+  // By the time an instant between ticks is learnt, labels of the tick before it are known that
+  // overlap with its own: histories would give them away.
+  const Inputs inputs(*this, rows, batch.features, batch.width, !batch.silent);
   const std::vector<double> weights(rows.size(), 1.0);
   learners_->learn(inputs.all(), known, weights);
+  if (batch.silent) taught_between_ += rows.size();
   learners_dirty_ = true;
 }
 

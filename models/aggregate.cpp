@@ -23,7 +23,6 @@ constexpr std::size_t weight_at = 1;
 constexpr std::size_t sum_at = 2;
 constexpr std::size_t square_at = 3;
 constexpr std::size_t window_at = 4;
-constexpr std::size_t ordered_cells = window_at + AggregateForm::window_rows / 2;
 
 double order_of(double time) {
   return std::isnan(time) ? -std::numeric_limits<double>::infinity() : time;
@@ -55,15 +54,16 @@ double log2_age(double at, double time, double unit) {
 }  // namespace
 
 AggregateForm::AggregateForm(std::vector<double> half_lives_us, std::size_t columns,
-                             std::size_t links, bool ordered)
+                             std::size_t links, bool ordered, bool window)
     : lives_(std::move(half_lives_us)),
       columns_(columns),
       links_(links),
       ordered_(ordered),
+      window_(ordered && window),
       timeless_(lives_.size() == 1 && std::isinf(lives_.front())),
       weights_(lives_.size()) {
-  columns_at_ = ordered ? link_window_at(links) : first_at();
-  cell_size_ = 2 * lives_.size() + (ordered ? ordered_cells : 0);
+  columns_at_ = ordered ? link_window_at(window_ ? links : 0) : first_at();
+  cell_size_ = 2 * lives_.size() + ordered_cells();
 }
 
 /// The row's weight per half-life, as told at the state's reference time, which moves on to the
@@ -91,7 +91,7 @@ bool AggregateForm::weigh(double* state, double time) const {
     const double fade = std::exp2(-ahead / lives_[h]);
     weights_[h] = 1;
     state[kDecayed + h] *= fade;
-    const std::size_t fading = ordered_ ? ordered_cells : 0;
+    const std::size_t fading = ordered_cells();
     for (std::size_t c = 0; c < columns_; ++c) {
       double* column = cell(state, c) + fading;
       column[h] *= fade;
@@ -105,7 +105,7 @@ void AggregateForm::accumulate(double* state, const AggregateRow& row, double si
   state[kCount] += sign;
   if (!weigh(state, row.time)) return;
   const std::size_t H = lives_.size();
-  const std::size_t fading = ordered_ ? ordered_cells : 0;
+  const std::size_t fading = ordered_cells();
   for (std::size_t h = 0; h < H; ++h) {
     state[kDecayed + h] += sign * weights_[h];
   }
@@ -149,14 +149,14 @@ void AggregateForm::append(double* state, const AggregateRow& row) const {
   const std::size_t slot = static_cast<std::size_t>(appended) % window_rows;
   appended += 1;
   pack(state + ids_at(), slot, static_cast<std::uint32_t>(static_cast<std::uint64_t>(row.id)));
-  for (std::size_t l = 0; l < links_; ++l)
+  for (std::size_t l = 0; window_ && l < links_; ++l)
     pack(state + link_window_at(l), slot, packed_link(row.links[l]));
   for (std::size_t c = 0; c < columns_; ++c) {
     double* column = cell(state, c);
     const double x = row.values[c];
     const bool has = !std::isnan(x);
     column[newest_at] = x;
-    pack(column + window_at, slot, static_cast<float>(x));
+    if (window_) pack(column + window_at, slot, static_cast<float>(x));
     column[weight_at] = order_decay * column[weight_at] + (has ? 1 : 0);
     column[sum_at] = order_decay * column[sum_at] + (has ? x : 0);
     column[square_at] = order_decay * column[square_at] + (has ? x * x : 0);
@@ -176,8 +176,8 @@ bool AggregateForm::remove(double* state, const AggregateRow& row) const {
 
 bool AggregateForm::revise(double* state, const AggregateRow& before,
                            const AggregateRow& after) const {
-  const bool same =
-      std::memcmp(before.values.data(), after.values.data(), columns_ * sizeof(double)) == 0;
+  const bool same = columns_ == 0 || std::memcmp(before.values.data(), after.values.data(),
+                                                 columns_ * sizeof(double)) == 0;
   if (!same) {
     accumulate(state, before, -1);
     accumulate(state, after, 1);
@@ -189,7 +189,7 @@ bool AggregateForm::revise(double* state, const AggregateRow& before,
   if (age == 0) {
     std::copy(after.links.begin(), after.links.end(), state + first_at() + 3);
   }
-  for (std::size_t l = 0; l < links_; ++l)
+  for (std::size_t l = 0; window_ && l < links_; ++l)
     pack(state + link_window_at(l), slot, packed_link(after.links[l]));
   if (same) return true;
   const double share = std::pow(order_decay, static_cast<double>(age));
@@ -203,7 +203,7 @@ bool AggregateForm::revise(double* state, const AggregateRow& before,
     column[weight_at] += share * ((has ? 1 : 0) - (had ? 1 : 0));
     column[sum_at] += share * ((has ? is : 0) - (had ? was : 0));
     column[square_at] += share * ((has ? is * is : 0) - (had ? was * was : 0));
-    pack(column + window_at, slot, static_cast<float>(is));
+    if (window_) pack(column + window_at, slot, static_cast<float>(is));
   }
   return true;
 }
@@ -213,7 +213,7 @@ void AggregateForm::clear_order(double* state, double first) const {
   std::fill(state + first_at(), state + columns_at_, 0.0);
   state[first_at()] = first;
   for (std::size_t c = 0; c < columns_; ++c) {
-    std::fill_n(cell(state, c), ordered_cells, 0.0);
+    std::fill_n(cell(state, c), ordered_cells(), 0.0);
   }
 }
 
@@ -232,7 +232,7 @@ void AggregateForm::read_header(const double* state, const AggregateReading& rea
   const double span = any ? state[first_at() + 1] - state[first_at()] : nan;
   const bool gaps = any && state[kCount] > 1 && std::isfinite(span);
   *out++ = gaps ? std::log2(1 + std::max(0.0, span) / (state[kCount] - 1) / reading.unit_us) : nan;
-  if (!reading.window) return;
+  if (!window_ || !reading.window) return;
   if (any) {
     read_links(state, out);
   } else {
@@ -315,7 +315,7 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
                                  std::size_t begin, std::size_t end, double* out) const {
   const bool any = state != nullptr && state[kCount] > 0;
   const std::size_t H = lives_.size();
-  const std::size_t fading = ordered_ ? ordered_cells : 0;
+  const std::size_t fading = ordered_cells();
   const double age = any ? std::max(0.0, reading.at - state[kReference]) : 0;
   for (std::size_t i = 0; i < reading.lives.size(); ++i) {
     weights_[i] = timeless_ ? 1 : std::exp2(-age / lives_[reading.lives[i]]);
@@ -343,7 +343,7 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
       out[1] = n + k > weight_min ? (column[sum_at] + drawn) / (n + k) : nan;
       const double mean = column[sum_at] / n;
       out[2] = n > 1 ? std::sqrt(std::max(0.0, column[square_at] / n - mean * mean)) : nan;
-      if (reading.window) read_window(state, column + window_at, out + 3);
+      if (window_ && reading.window) read_window(state, column + window_at, out + 3);
       out += ordered_width(reading.window);
     }
     for (std::size_t i = 0; i < reading.lives.size(); ++i) {
@@ -357,7 +357,7 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
 
 void AggregateForm::means(const double* state, std::size_t life, std::span<double> out) const {
   const std::size_t H = lives_.size();
-  const std::size_t fading = ordered_ ? ordered_cells : 0;
+  const std::size_t fading = ordered_cells();
   for (std::size_t c = 0; c < columns_; ++c) {
     const double* column = state == nullptr ? nullptr : cell(state, c) + fading;
     const bool any = column != nullptr && column[life] > weight_min;

@@ -4,8 +4,9 @@
 // Two parts. The fading part weighs a row by its age, 2^(−age / half-life), for H half-lives: sums
 // are linear in the rows, so any row can be added, removed or revised at any time. The ordered part
 // weighs a row by how many rows came after it, .9^rank, remembers the newest row, and keeps the
-// values of the newest window_rows rows: it takes rows in order only, and after any other change is
-// built anew from the newest rows_remembered rows.
+// ids, with a window also the values, of the newest window_rows rows: it takes rows in order, mends
+// what changes among those, and after any other change is built anew from the newest
+// rows_remembered rows.
 //
 // Notation: C columns, H half-lives, x a row's values (NaN = null: the row counts, its value does
 // not), k prior strength.
@@ -20,7 +21,7 @@ namespace accrete::models {
 /// One row as an aggregate sees it.
 struct AggregateRow {
   double time = 0;  ///< microseconds; NaN: the row has no time, and does not enter the fading part
-  double id = 0;    ///< orders rows of one time
+  double id = 0;    ///< orders rows of one time; below 2^32 where rows are revised
   std::span<const double> values;  ///< C
   std::span<const double> links;   ///< what to remember of the newest row beside its values
 };
@@ -31,7 +32,7 @@ struct AggregateReading {
   double unit_us = 1;                  ///< ages are told in these
   std::span<const std::size_t> lives;  ///< indices of half-lives
   std::span<const double> priors;      ///< C means that few rows are drawn to
-  bool window = true;                  ///< also what the newest window_rows rows say
+  bool window = true;                  ///< also what the window says, where there is one
 };
 
 /// The layout of a state and all arithmetic on it. A state is size() doubles; all zeros is empty.
@@ -46,8 +47,9 @@ class AggregateForm {
   AggregateForm() = default;
   /// An infinite half-life never fades; a form whose only half-life is infinite also takes rows
   /// without a time into its fading part.
+  /// `window`: an ordered form also keeps the values and links of its newest window_rows rows.
   AggregateForm(std::vector<double> half_lives_us, std::size_t columns, std::size_t links,
-                bool ordered);
+                bool ordered, bool window);
 
   std::size_t size() const { return columns_at_ + columns_ * cell_size_; }
   std::size_t columns() const { return columns_; }
@@ -75,10 +77,10 @@ class AggregateForm {
 
   /// log(1 + count), all and per life; ordered: log2(1 + t) of the ages t of the newest and the
   /// oldest row, NaN without one, and of the mean gap between two rows, NaN before the second; for
-  /// each link, if the window is read, how many different rows the newest window_rows rows name,
+  /// each link, if there is a window, how many different rows the newest window_rows rows name,
   /// and in which share of them it is the one that the newest names.
   std::size_t header_width(std::size_t lives, bool window = true) const {
-    return 1 + lives + (ordered_ ? 3 + (window ? 2 * links_ : 0) : 0);
+    return 1 + lives + (ordered_ ? 3u : 0u) + (window && window_ ? 2 * links_ : 0u);
   }
   void read_header(const double* state, const AggregateReading& reading, double* out) const;
   /// Per column of [begin, end): ordered: newest value, mean and standard deviation at .9; with the
@@ -86,7 +88,7 @@ class AggregateForm {
   /// window_rows; then the mean per life. A mean that fades is (S + k prior) / (n + k), k = 1; what
   /// has too few values (one; three for the trend) is NaN. `state` may be null: empty.
   std::size_t column_width(std::size_t lives, bool window = true) const {
-    return lives + (ordered_ ? ordered_width(window) : 0);
+    return lives + ordered_width(window);
   }
   void read_columns(const double* state, const AggregateReading& reading, std::size_t begin,
                     std::size_t end, double* out) const;
@@ -103,7 +105,10 @@ class AggregateForm {
   // window; then H weights and H sums. A window is a ring of 4-byte numbers, two in the room of a
   // double.
   static constexpr std::size_t window_cells = window_rows / 2;
-  static constexpr std::size_t ordered_width(bool window) { return window ? 7 : 3; }
+  std::size_t ordered_width(bool window) const {
+    return (ordered_ ? 3u : 0u) + (window && window_ ? 4u : 0u);
+  }
+  std::size_t ordered_cells() const { return (ordered_ ? 4u : 0u) + (window_ ? window_cells : 0u); }
 
   std::size_t appended_at() const { return first_at() + 3 + links_; }
   std::size_t ids_at() const { return appended_at() + 1; }
@@ -130,6 +135,7 @@ class AggregateForm {
   std::size_t columns_at_ = 0;
   std::size_t cell_size_ = 0;
   bool ordered_ = false;
+  bool window_ = false;
   bool timeless_ = false;
   mutable std::vector<double> weights_;  // of the row at hand, H
 };

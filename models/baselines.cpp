@@ -67,11 +67,15 @@ class Baseline final : public Candidate {
       if (index >= class_weights_.size()) class_weights_.resize(index + 1, 0.0);
       class_weights_[index] += weight;
     }
-    // Prequential: what this very baseline would have said before it knew the label.
-    if (kind_ == TaskKind::Regression) {
+    // Prequential: what this very baseline would have said before it knew the label. Without the
+    // history that it reads nobody knows; the mean error then stays what it is.
+    if (kind_ == TaskKind::Regression &&
+        (reading_ == Reading::Global || input.history != nullptr)) {
       Output before;
       predict(input, before);
       squares_ += weight * (label - before.value) * (label - before.value);
+    } else if (weight_ > 0) {
+      squares_ += weight * squares_ / weight_;
     }
     weight_ += weight;
     mean_ += weight / weight_ * (label - mean_);

@@ -246,7 +246,8 @@ class Boosting {
 
 void BoostedTrees::fit(Loss loss, const FitRows& data, const TreeOptions& options,
                        std::uint64_t seed) {
-  ACCRETE_CHECK(data.targets.size() == data.rows.cols() && data.weights.size() == data.rows.cols());
+  ACCRETE_CHECK(data.targets.size() == data.rows.cols() &&
+                data.weights.size() == data.rows.cols() && options.leaf_rows_min > 0);
   trees_.clear();
   base_ = base_score(loss, data);
   const auto rows = static_cast<std::size_t>(data.rows.cols());

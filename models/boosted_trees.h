@@ -40,7 +40,8 @@ struct TreeOptions {
 class BoostedTrees {
  public:
   /// Fit anew. Cost: about 3 × rounds × rows drawn × columns drawn, and K N log N for the bins.
-  /// Memory while it runs: K N bytes. Checks: sizes agree; weights >= 0.
+  /// Memory while it runs: K N bytes. Checks: sizes agree, leaf_rows_min > 0. `data` is
+  /// finite, its weights are >= 0.
   void fit(Loss loss, const FitRows& data, const TreeOptions& options, std::uint64_t seed);
   /// The score F(z). Cost: 3 comparisons a round. Threads: const.
   double score(const Eigen::Ref<const Eigen::VectorXd>& z) const;

@@ -151,10 +151,6 @@ std::vector<ColumnMoments> column_moments(const ExampleMemory& memory, const Lab
   visit_numbers(memory, options, [&](std::size_t j, double x, double weight, double) {
     ColumnMoments& m = moments[j];
     const bool absent = std::isnan(x);
-    if (!absent) {
-      m.least = m.present > 0 ? std::min(m.least, x) : x;
-      m.greatest = m.present > 0 ? std::max(m.greatest, x) : x;
-    }
     (absent ? m.absent : m.present) += weight;
     m.mean += absent ? 0 : weight * x;
   });

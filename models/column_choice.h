@@ -13,8 +13,6 @@ struct ColumnMoments {
   double present = 0;  // weight of examples with a value
   double absent = 0;   // and of those that miss it
   double mean = 0;
-  double least = 0;  // of the values
-  double greatest = 0;
   double deviation = 0;    // 0: does not vary
   double correlation = 0;  // of the clipped standardised value (missing = 0), with the target
   double absent_correlation = 0;  // of the indicator

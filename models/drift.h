@@ -22,7 +22,7 @@ struct Shift {
 };
 
 struct AdwinOptions {
-  double delta = 0.002;              ///< bound on the probability of a false alarm per look
+  double delta = 0.002;              ///< nominal probability of a false alarm per look
   std::size_t buckets_per_size = 5;  ///< of 1, 2, 4, … numbers each, before two are merged
   std::uint64_t look_every = 32;     ///< numbers between two looks for a cut
   std::uint64_t side_min = 5;        ///< numbers on either side of a cut
@@ -31,8 +31,8 @@ struct AdwinOptions {
 /// ADWIN2: a window of the newest numbers that shrinks when two of its parts differ in mean by more
 /// than chance (Bernstein's bound, with the variance and the range of the window) allows. Numbers
 /// are kept in buckets of powers of two, so n of them cost O(log n) memory; cuts fall between
-/// buckets. The paper's numbers lie in [0, 1]; with the range of the window in place of 1 the same
-/// bound holds in any unit.
+/// buckets. The paper's numbers lie in [0, 1]; with the range of the window in place of 1 the
+/// cuts are the same in any unit, but δ is nominal: a bound needs a range that is known before.
 /// Source: Bifet and Gavaldà 2007, "Learning from time-changing data with adaptive windowing",
 /// section 4.
 class Adwin {

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include "models/state_bytes.h"
@@ -111,6 +112,10 @@ Regret Mixer::regret() const {
   regret.candidate = static_cast<std::size_t>(best - totals_.begin());
   regret.rounds = rounds_;
   if (rounds_ == 0) return regret;
+  if (options_.eta <= 0 || options_.share >= 1) {
+    regret.bound = std::numeric_limits<double>::infinity();
+    return regret;
+  }
   // A candidate's weight never falls below (1 - share) times what its loss leaves of it.
   const double kept = static_cast<double>(rounds_ - 1) * -std::log1p(-options_.share);
   const double start = -std::log(prior_[regret.candidate]);

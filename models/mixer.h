@@ -20,15 +20,17 @@ struct MixerOptions {
   std::vector<int> families;
 };
 
-/// What the mixture lost beyond the best single candidate, which only hindsight knows. Losses are
-/// summed over settles of the mean loss of their labels: log loss (binary, multiclass), or absolute
-/// error in units of the running mean of the mixture's; each clipped to 8.
+/// What the mixture lost beyond the best single candidate, which only hindsight knows. The mixture
+/// is taken with the weights at grading, a settle or more after a late outcome was predicted.
+/// Losses are summed over settles of the mean loss of their labels: log loss (binary, multiclass),
+/// or absolute error in units of the running mean of the mixture's; each clipped to 8.
 struct Regret {
   double mixture = 0;         ///< loss of the mixture
   double best = 0;            ///< loss of the best candidate
   std::size_t candidate = 0;  ///< which that is
   std::uint64_t rounds = 0;   ///< settles with labels
-  /// value() is at most this, whatever the labels were (README, "Mixer"); infinite for eta = 0.
+  /// value() is at most this, whatever the labels were (README, "Mixer"); infinite for eta = 0 and
+  /// for share = 1.
   double bound = 0;
 
   /// Negative: better than any single candidate.

@@ -72,8 +72,8 @@ std::vector<std::uint32_t> PanelDesign::choose(const ExampleMemory& memory, cons
   high_.assign(moments.size(), infinity);
   for (std::size_t j = 0; j < moments.size(); ++j) {
     if (moments[j].deviation == 0) continue;
-    low_[j] = std::max(moments[j].least, moments[j].mean - clip_ * moments[j].deviation);
-    high_[j] = std::min(moments[j].greatest, moments[j].mean + clip_ * moments[j].deviation);
+    low_[j] = moments[j].mean - clip_ * moments[j].deviation;
+    high_[j] = moments[j].mean + clip_ * moments[j].deviation;
   }
   add_relative(memory, options);
   if (moments.size() <= options.shortlist_max) return {};
@@ -172,12 +172,9 @@ void PanelDesign::fill(std::span<const float> values, std::span<const float> mea
       x = static_cast<double>(values[at]);
       if (column.kind == ColumnKind::Missing) {
         x = std::isnan(x) ? 1 : 0;
-      } else {
-        x = clipped(column.source, x);
-      }
-      if (column.kind == ColumnKind::Relative) {
+      } else if (column.kind == ColumnKind::Relative) {
         if (!compared) continue;
-        x -= static_cast<double>(means[at]);
+        x = clipped(column.source, x) - static_cast<double>(means[at]);
       }
       if (std::isnan(x)) continue;
     }

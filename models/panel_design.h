@@ -1,10 +1,9 @@
 // Which columns the heads of a panel see, and how a raw row becomes one: chosen and frozen
 // together, then used unchanged until the next choice.
 //
-// Columns of a row z (double): 0 the intercept; kept values, (x - mean) / deviation clipped to
-// what the examples have shown (beyond that a linear head would only guess), 0 where missing; kept
-// indicators of a missing value, standardised; of the first kept values their difference to the
-// mean of the tick, standardised; the logarithm of the tick's size.
+// Columns of a row z (double): 0 the intercept; kept values, (x - mean) / deviation clipped, 0
+// where missing; kept indicators of a missing value, standardised; of the first kept values their
+// difference to the mean of the tick, standardised; the logarithm of the tick's size.
 #pragma once
 
 #include <cstddef>

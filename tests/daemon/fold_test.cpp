@@ -9,6 +9,7 @@
 #include <omp.h>
 #include <stream.pb.h>
 
+#include "daemon/task.h"
 #include "tests/daemon/fold_world.h"
 
 namespace accrete::daemon {
@@ -85,6 +86,17 @@ TEST(Fold, InstantsBetweenTicksTeachAndAreNeverPublished) {
     EXPECT_EQ(parts.fold().tasks()[t]->labels(), whole.fold().tasks()[t]->labels());
     EXPECT_EQ(parts.fold().tasks()[t]->pending(), whole.fold().tasks()[t]->pending());
   }
+  const auto taught_between = [](World& world) {
+    return dynamic_cast<Task&>(*world.fold().find_task("spend")).taught_between();
+  };
+  EXPECT_EQ(taught_between(whole), 0u);
+  EXPECT_GT(taught_between(parts), 20u);
+  // Nothing is learnt after a freeze, at ticks or between them.
+  options.freeze_after = day(6);
+  World frozen(config, options);
+  frozen.feed(stream);
+  EXPECT_GT(taught_between(frozen), 0u);
+  EXPECT_LT(taught_between(frozen), taught_between(parts));
 }
 
 TEST(Fold, RowsAfterATimeDoNotChangePredictionsUpToIt) {

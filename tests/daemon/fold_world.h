@@ -179,7 +179,8 @@ class Collector final : public FoldSink {
   std::vector<double> label_values;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;
-  std::map<std::string, std::map<double, std::size_t>> graded_by_task;  // task -> label -> how often
+  std::map<std::string, std::map<double, std::size_t>>
+      graded_by_task;  // task -> label -> how often
 };
 
 /// A store in a folder of its own with a fold on it; can be closed without a commit and reopened.

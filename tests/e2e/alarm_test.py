@@ -1,5 +1,5 @@
-"""Alarms of drift from outside: a subscriber hears them once, status shows them, a kill loses none,
-and the backtest over the same rows raises the same ones; and so with the mixture's regret."""
+"""Alarms of drift from outside: a subscriber hears them, status shows them before and after
+a kill, and the backtest over the same rows raises the same ones; and so with the mixture's regret."""
 import csv
 import json
 import os

@@ -108,7 +108,7 @@ std::vector<double> naive(std::vector<Row> rows, double at, double life, double 
 
 class Kept {
  public:
-  Kept() : form_({40.0}, kColumns, 1, true), state_(form_.size(), 0.0) {}
+  Kept() : form_({40.0}, kColumns, 1, true, true), state_(form_.size(), 0.0) {}
 
   void add(Row row) {
     const bool in_place = form_.add(state_.data(), row.view());
