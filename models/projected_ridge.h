@@ -22,9 +22,8 @@
 // blur each other. Against independent signs (Achlioptas 2003) that is worth what half as many
 // numbers again are. Averages over surroundings differ less than rows do: e may be smaller than d.
 //
-// Source: Zhuang et al. 2022, arXiv:2205.14922 (ACIL) for learning classes by sums; ALGORITHMS
-// §14.1, recipe C, for hops 0 and 2, weights and λ; Yu et al. 2016, arXiv:1610.09072, for
-// orthogonal blocks.
+// Source: Zhuang et al. 2022, arXiv:2205.14922 (ACIL) for learning classes by sums; Yu et al.
+// 2016, arXiv:1610.09072, for orthogonal blocks. Hops, weights and λ: bench/RESULTS.md.
 #pragma once
 
 #include <cstddef>
