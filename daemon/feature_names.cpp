@@ -28,8 +28,10 @@ void name_header(const std::string& what, bool ordered, const std::vector<std::s
   names.push_back("log age of oldest " + what);
   names.push_back("log mean gap of " + what);
   for (const std::string& link : links) {
-    names.push_back("different " + link + " of newest 8 " + what);
-    names.push_back("share of newest 8 " + what + " with the newest " + link);
+    std::string different = "different ";
+    names.push_back(different.append(link).append(" of newest 8 ").append(what));
+    std::string share = "share of newest 8 ";
+    names.push_back(share.append(what).append(" with the newest ").append(link));
   }
 }
 
