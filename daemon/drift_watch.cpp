@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "daemon/saved.h"
 #include "models/mixer.h"
 #include "proto/bytes.h"
 
@@ -23,13 +24,6 @@ models::Adwin fresh_adwin() {
 
 std::string blob_key(const std::string& task) {
   return task + "/drift";
-}
-
-template <class T>
-void put_saved(ByteWriter& writer, const T& part) {
-  std::string bytes;
-  part.save(bytes);
-  writer.put_text(bytes);
 }
 
 }  // namespace

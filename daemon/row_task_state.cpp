@@ -1,18 +1,12 @@
 // What a task on a column of the row keeps across restarts.
 #include "daemon/row_task.h"
+#include "daemon/saved.h"
 #include "proto/bytes.h"
 
 namespace accrete::daemon {
 namespace {
 
 using store::Section;
-
-template <class T>
-void put_saved(ByteWriter& writer, const T& part) {
-  std::string bytes;
-  part.save(bytes);
-  writer.put_text(bytes);
-}
 
 }  // namespace
 

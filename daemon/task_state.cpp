@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <charconv>
 
+#include "daemon/saved.h"
 #include "daemon/task.h"
 #include "proto/bytes.h"
 
@@ -40,13 +41,6 @@ std::string part_key(const std::string& task, std::uint64_t id) {
 
 Error corrupt(const std::string& task, const char* what) {
   return Error{Errc::Corruption, "task \"" + task + "\": stored " + what + " does not decode"};
-}
-
-template <class T>
-void put_saved(ByteWriter& writer, const T& part) {
-  std::string bytes;
-  part.save(bytes);
-  writer.put_text(bytes);
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "proto/ids.h"
+#include "proto/json_text.h"
 #include "proto/schema.h"
 #include "proto/time.h"
 
@@ -353,24 +354,9 @@ Result<toml::table> parse_toml(const std::string& text, const std::string& file)
 }
 
 std::string toml_quoted(std::string_view text) {
-  constexpr std::string_view digits = "0123456789abcdef";
-  std::string out = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      out += '\\';
-      out += c;
-    } else if (c == '\n') {
-      out += "\\n";
-    } else if (byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += digits[byte >> 4];
-      out += digits[byte & 15];
-    } else {
-      out += c;
-    }
-  }
-  return out + '"';
+  std::string out;
+  json_text::append_string(out, text);  // JSON's escapes are TOML's, too
+  return out;
 }
 
 std::string toml_key(std::string_view name) {

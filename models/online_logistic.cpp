@@ -160,21 +160,27 @@ void Kalman::refresh() {
   for (Index k = 0; k < known; ++k) {
     precision(k, k) -= prior(k);
   }
-  MatrixXd map = MatrixXd::Zero(static_cast<Index>(scale_.width()) + 1, known);
-  map(0, 0) = 1;
+  // T is a diagonal and a first column: T D T' takes K² steps.
+  VectorXd scale = VectorXd::Ones(known);
+  VectorXd shift = VectorXd::Zero(known);
   for (Index k = 1; k < known; ++k) {
     const ColumnMap& column = maps[static_cast<std::size_t>(k) - 1];
-    map(k, k) = column.scale;
-    map(k, 0) = column.shift;
+    scale[k] = column.scale;
+    shift[k] = column.shift;
   }
-  precision = map * precision * map.transpose();
-  const Index K = map.rows();
+  const Index K = static_cast<Index>(scale_.width()) + 1;
+  const VectorXd first = scale.cwiseProduct(precision.col(0)) + precision(0, 0) / 2 * shift;
+  MatrixXd carried = MatrixXd::Zero(K, K);
+  carried.topLeftCorner(known, known) = scale.asDiagonal() * precision * scale.asDiagonal();
+  carried.topLeftCorner(known, known) += first * shift.transpose() + shift * first.transpose();
+  VectorXd carried_pull = VectorXd::Zero(K);
+  carried_pull.head(known) = scale.cwiseProduct(pull) + pull[0] * shift;
   mean_.resize(K);  // the prior depends on the number of columns
   for (Index k = 0; k < K; ++k) {
-    precision(k, k) += prior(k);
+    carried(k, k) += prior(k);
   }
-  covariance_ = inverse_of(precision);
-  mean_ = covariance_ * (map * pull);
+  covariance_ = inverse_of(carried);
+  mean_ = covariance_ * carried_pull;
   rows_at_refresh_ = rows_;
 }
 

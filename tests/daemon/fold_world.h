@@ -25,6 +25,13 @@ namespace accrete::daemon {
 
 namespace fs = std::filesystem;
 
+/// Instrumented builds are slower by an order of magnitude where matrices are large.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
 constexpr const char* kShopConfig = R"(
 [[table]]
 name = "customers"
@@ -303,6 +310,25 @@ inline Config shop_config(const std::string& extra = "") {
   auto config = parse_config(std::string(kShopConfig).append(extra), "test.toml");
   EXPECT_TRUE(config) << config.error().detail;
   return std::move(config).value();
+}
+
+/// What a fold comes to that is fed pieces of random size, sometimes commits and crashes after
+/// each.
+inline std::string digest_after_crashes(const Config& config, std::span<const Transaction> stream,
+                                        const FoldOptions& options, std::uint64_t seed,
+                                        std::size_t piece_max = 60) {
+  Rng rng(seed, 6, Purpose::Test);
+  World world(config, options);
+  for (std::size_t at = 0; at < stream.size();) {
+    const std::size_t count = std::min<std::size_t>(1 + rng.below(piece_max), stream.size() - at);
+    world.feed(stream.subspan(at, count), 1 + rng.below(9));
+    at += count;
+    if (rng.below(3) == 0) {
+      EXPECT_TRUE(world.fold().checkpoint());
+    }
+    world.crash();
+  }
+  return world.stored_digest();
 }
 
 inline std::string digest_of(const Config& config, std::span<const Transaction> stream,
