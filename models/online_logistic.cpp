@@ -169,10 +169,12 @@ void Kalman::refresh() {
     shift[k] = column.shift;
   }
   const Index K = static_cast<Index>(scale_.width()) + 1;
-  const VectorXd first = scale.cwiseProduct(precision.col(0)) + precision(0, 0) / 2 * shift;
   MatrixXd carried = MatrixXd::Zero(K, K);
-  carried.topLeftCorner(known, known) = scale.asDiagonal() * precision * scale.asDiagonal();
-  carried.topLeftCorner(known, known) += first * shift.transpose() + shift * first.transpose();
+  // From the left, then from the right: where a shift is large, what nearly cancels meets first.
+  MatrixXd left = scale.asDiagonal() * precision;
+  left += shift * precision.row(0);
+  carried.topLeftCorner(known, known) = left * scale.asDiagonal();
+  carried.topLeftCorner(known, known) += left.col(0) * shift.transpose();
   VectorXd carried_pull = VectorXd::Zero(K);
   carried_pull.head(known) = scale.cwiseProduct(pull) + pull[0] * shift;
   mean_.resize(K);  // the prior depends on the number of columns
