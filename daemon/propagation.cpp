@@ -9,8 +9,6 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kPageRows = 1u << 16;
-constexpr std::uint8_t kNoLabel = 0xFF;
 constexpr std::size_t kClassesMax = 64;
 constexpr std::uint64_t kFitRowsMin = 64;
 

@@ -76,8 +76,10 @@ class Propagation {
   Propagation(const TaskPlan& task, PropagationPlan plan, const TaskWorld& world,
               const PropagationOptions& options);
 
+  static constexpr std::size_t kPageRows = 1u << 16;
+  static constexpr std::uint8_t kNoLabel = 0xFF;
   struct Page {
-    std::vector<std::uint8_t> labels;
+    std::vector<std::uint8_t> labels;  // kPageRows, or none
     bool dirty = true;
   };
   std::uint8_t* slot(std::uint32_t row);

@@ -73,11 +73,18 @@ Status Propagation::load_labels(store::State& state) {
     if (!there) continue;
     pages_[p].labels.assign(bytes.begin(), bytes.end());
     pages_[p].dirty = false;
+    if (pages_[p].labels.size() != kPageRows) return corrupt("labels");
     for (const std::uint8_t label : pages_[p].labels) {
-      if (label == 0xFF) continue;
+      if (label == kNoLabel) continue;
       if (label >= class_rows_.size()) return corrupt("labels");
       ++labelled_;
     }
+  }
+  for (const std::uint32_t row : fresh_) {
+    const std::size_t page = row / kPageRows;
+    const bool known = page < pages_.size() && !pages_[page].labels.empty() &&
+                       pages_[page].labels[row % kPageRows] != kNoLabel;
+    if (!known) return corrupt("labels");
   }
   return Ok{};
 }
