@@ -1,6 +1,7 @@
 // A publish server on its own thread over a prediction log in memory, for tests of both ends.
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <map>
 #include <memory>
@@ -248,6 +249,27 @@ inline std::vector<std::uint64_t> take(Subscriber& subscriber, std::size_t count
     numbers.push_back(next.value()->header.seq.value);
   }
   return numbers;
+}
+
+/// A subscriber and the topic it asked for.
+struct Listener {
+  Subscriber& subscriber;
+  std::string_view topic;
+};
+
+/// Publish until every listener hears it live: then its subscription has arrived, and what is lost
+/// from now on was not lost on the way there. They take all that is published; the others nothing.
+inline void await_live(Daemon& daemon, MemorySource& source, std::vector<Listener> listeners) {
+  const auto deaf = [](const Listener& one) { return one.subscriber.counters().live == 0; };
+  for (int round = 0; round < 1000 && std::ranges::any_of(listeners, deaf); ++round) {
+    const std::uint64_t begin = source.end().value + 1;
+    daemon.publish(300, 7);
+    for (const Listener& listener : listeners) {
+      const auto wanted = source.numbers(listener.topic, begin);
+      ASSERT_EQ(take(listener.subscriber, wanted.size()), wanted);
+    }
+  }
+  ASSERT_TRUE(std::ranges::none_of(listeners, deaf));
 }
 
 /// The first error next() tells.
