@@ -1,0 +1,125 @@
+// A layer of experts: each row of a graph is handled by the k experts that a gate chooses for it.
+//
+// Dimensions, here and in dymoe_*.cpp:
+//   I inputs (nodes)   O outputs, the first O of the inputs   d width   T experts   R relations
+//
+//   gate      z = H W_g  (O, T)          S_v = the k largest of z_v; g_v = softmax(z_v over S_v)
+//   topology  s_ut = p_t · (W_P h_u)     b_ut = sigmoid(s_ut): how much expert t listens to node u
+//   sage      m_rvt = mean over u in N_r(v) of b_ut h_u
+//             f_t(v) = SiLU(LayerNorm(U_t h_v + sum_r W_tr m_rvt + c_t))
+//   attention a softmax over u in all N_r(v) and v itself of q·k / sqrt(d/heads) + e_r + log b_ut,
+//             output projection, then the expert's two-layer network with LayerNorm and SiLU
+//   mix       h'_v = sum over t in S_v of g_vt f_t(v)
+//
+// Beside the block experts a gate may choose a zero expert (0), a copy expert (h_v) and a constant
+// one (a learnt vector): nodes to which nothing happened need no work (MoE++, Jin et al. 2024).
+// Source: Kong et al. 2025, arXiv:2508.09974 (DyMoE), equations 8 and 10 to 14; what the paper
+// leaves open (the sage form, norms, growth) is ours.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "models/graph_batch.h"
+#include "models/parameter.h"
+#include "models/state_bytes.h"
+#include "proto/rng.h"
+
+namespace accrete::models {
+
+enum class ExpertKind : std::uint8_t { Sage, Attention };
+
+struct LayerShape {
+  ExpertKind kind = ExpertKind::Sage;
+  std::size_t width = 64;
+  std::size_t heads = 4;  ///< of attention; divides width
+  std::vector<RelationShape> relations;
+  bool extras = true;  ///< zero, copy and constant experts
+};
+
+/// How rows find their experts, the same for all layers of a network.
+struct Routing {
+  std::size_t top = 2;
+  /// While training a node's own block is among its experts, replacing the weakest.
+  bool force_own_block = false;
+  /// Nodes go to the expert of their own block alone (an oracle, for tests and ablations).
+  bool own_block_only = false;
+  /// An expert hears nothing from nodes of later blocks (b_ut = 0 where t < block of u).
+  bool mask_later_blocks = false;
+  /// All nodes are heard alike (an ablation).
+  bool topology_gate = true;
+  /// Experts of a batch are chosen together, at most so many besides everybody's best (XShare);
+  /// 0: no bound.
+  std::size_t experts_max = 0;
+};
+
+/// Weights of what the layer asks for besides its output. Both are means over nodes.
+struct GateLosses {
+  double block = 0;        ///< cross entropy of softmax(z_v over block experts) and block(v)
+  double graph_block = 0;  ///< binary cross entropy of b_ut and [t >= block(u)]
+};
+
+/// What happened in a forward pass, for metrics.
+struct RoutingStats {
+  std::vector<double> load;  ///< of each expert, extras behind: sum of g_vt
+  double entropy = 0;        ///< mean over nodes of the entropy of g_v
+  double dead_ratio = 0;     ///< share of hidden numbers <= 0 after LayerNorm and SiLU's input < -4
+  std::uint64_t nodes = 0;
+  std::uint64_t own_block = 0;  ///< nodes whose largest block logit is their block's
+  double block_loss = 0;
+  double graph_block_loss = 0;
+};
+
+template <class Real>
+class DymoeLayer {
+ public:
+  /// What forward() leaves for backward(). Opaque; may be reused.
+  struct Tape;
+  struct TapeDeleter {
+    void operator()(Tape* tape) const;
+  };
+  using TapePtr = std::unique_ptr<Tape, TapeDeleter>;
+  static TapePtr make_tape();
+
+  /// Without experts; add_expert() comes first.
+  DymoeLayer(const LayerShape& shape, Rng rng);
+  DymoeLayer(DymoeLayer&&) noexcept;
+  DymoeLayer& operator=(DymoeLayer&&) noexcept;
+  ~DymoeLayer();
+
+  std::size_t experts() const;  ///< block experts
+
+  /// A new last expert: a copy of expert `parent` with normal noise of deviation .01, or fresh
+  /// (Xavier) if there is none. Its gate row is `mean` (d) over its length (zero without one), its
+  /// p a copy of the last expert's.
+  void add_expert(std::size_t parent, const RowMatrix<Real>* mean, Rng rng);
+  /// Learning-rate factor of expert t's own weights (not of gate, p and W_P); 0 freezes.
+  void set_rate(std::size_t expert, double rate);
+
+  /// output (outputs, d) from input (I, d). `tape` null: nothing is kept. Rows that go to the same
+  /// expert are one product. Checks: outputs <= nodes that have neighbours told.
+  void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
+               const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
+               RoutingStats& stats, Tape* tape) const;
+  /// Adds to all gradients; d_input (I, d) is set. `d_output` is the gradient of the loss by the
+  /// output; those of the gate losses (their weights as in forward) are added here.
+  void backward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
+                const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
+
+  /// Gate logits of rows (N, d) over all experts, block experts first.
+  void gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const;
+
+  void visit(std::string_view prefix, const VisitParameter<Real>& visit);
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
+extern template class DymoeLayer<float>;
+extern template class DymoeLayer<double>;
+
+}  // namespace accrete::models
