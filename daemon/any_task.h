@@ -22,6 +22,7 @@
 
 namespace accrete::daemon {
 
+class NetworkWorld;
 class Synthesis;
 
 /// What a task reads; owned by the fold.
@@ -31,6 +32,7 @@ struct TaskWorld {
   RowReader* rows = nullptr;
   WindowReader* windows = nullptr;
   Synthesis* synthesis = nullptr;
+  NetworkWorld* network = nullptr;  ///< null where the configuration has none
 };
 
 /// Receives a prediction without its sequence number; views are good during the call.

@@ -313,6 +313,7 @@ Result<Config> read_config(const std::string& text, const std::string& name,
   read_endpoints(root, config.endpoints, complaints);
   read_limits(root, config.limits, complaints);
   read_log_level(root, config.log_level, complaints);
+  read_network(root, config.network, config.blocks, complaints);
   const std::size_t before = complaints.count();
   config.schema = read_schema(root.read_tables("table"), complaints);
   const bool schema_good = complaints.count() == before;
@@ -359,6 +360,7 @@ std::uint64_t fold_fingerprint(const Config& config) {
   }
   text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +
           std::to_string(learners_bytes(config.limits)) + "\n";
+  text += network_fingerprint(config.network, config.blocks);
   // What is stored of features and learners; raise it when that changes.
   text += "state 6\n";
   return hash64(text);

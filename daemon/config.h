@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "daemon/network_config.h"
 #include "proto/query.h"
 #include "proto/result.h"
 #include "proto/schema.h"
@@ -88,6 +89,8 @@ struct Config {
   LimitsConfig limits;
   Schema schema;  ///< sealed; columns are those the file names
   std::vector<TaskConfig> tasks;
+  NetworkConfig network;
+  BlocksConfig blocks;
   std::string log_level = "info";  ///< trace, debug, info, warn, error
   int threads = 0;                 ///< OpenMP team; 0 = number of cores. Never changes a result.
 };

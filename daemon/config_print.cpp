@@ -183,6 +183,7 @@ std::string print_config(const Config& config) {
     }
   }
   print_limits(out, config.limits);
+  print_network(out, config.network, config.blocks);
   out += "\n[log]\n";
   line(out, "level", toml_quoted(config.log_level));
   for (const Table& table : config.schema.tables())

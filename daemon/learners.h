@@ -35,6 +35,9 @@ models::MixerOptions row_mixer_options();
 /// What their mixer has to know of them: families for binary tasks, whose plain mean is hard to
 /// beat. Of numbers a family can be far off for long (ridge where labels are skewed), and the mean
 /// with it.
-models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners);
+/// `network`: one more candidate behind the learners. It is no family: untrained it is worth less
+/// than the mean it would enter.
+models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners,
+                                   bool network);
 
 }  // namespace accrete::daemon

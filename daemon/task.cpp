@@ -41,13 +41,15 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
       limits_(limits),
       features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
-      mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
-                                             mixer_options(plan_.kind, *learners_))),
+      network_(GraphNetwork::make(plan_, world, limits.seed)),
       conformal_(models::ConformalOptions{}),
       pending_(plan_.name + "/pending/") {
   for (std::size_t k = 0; k < learners_->size(); ++k)
     names_.emplace_back(learners_->name(k));
-  metrics_.assign(learners_->size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+  if (network_ != nullptr) names_.emplace_back(GraphNetwork::kName);
+  mixer_ = std::make_unique<models::Mixer>(
+      plan_.kind, names_.size(), mixer_options(plan_.kind, *learners_, network_ != nullptr));
+  metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
 void Task::begin(TimeUs first) {
@@ -128,11 +130,14 @@ void Task::compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<f
   }
 }
 
-void Task::predict(Scored& scored) {
+void Task::predict(TimeUs at, Scored& scored) {
   const Inputs inputs(*this, scored.rows, scored.features, features_->width());
-  const std::size_t candidates = learners_->size();
+  const std::size_t candidates = names_.size();
   const std::size_t per_row = candidates + 1;
   scored.outputs.resize(scored.rows.size() * per_row);
+  if (network_ != nullptr) {
+    network_->predict(scored.rows, at, per_row, std::span(scored.outputs).subspan(learners_->size()));
+  }
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;
   const auto chunks = static_cast<std::ptrdiff_t>((scored.rows.size() + kChunk - 1) / kChunk);
@@ -151,7 +156,7 @@ void Task::predict(Scored& scored) {
 void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored) {
   scored.rows.assign(rows.begin(), rows.end());
   compute(rows, at, scored.features);
-  predict(scored);
+  predict(at, scored);
 }
 
 std::string Task::entity_key(std::uint32_t row, TimeUs at) {
@@ -165,7 +170,7 @@ std::string Task::entity_key(std::uint32_t row, TimeUs at) {
 }
 
 Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit) {
-  const std::size_t per_row = learners_->size() + 1;
+  const std::size_t per_row = names_.size() + 1;
   Prediction prediction;
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
     const std::string key = entity_key(scored.rows[i], at);
@@ -297,7 +302,7 @@ Status Task::tick_population(TimeUs at, const Emit& emit) {
       const auto part = features.subspan(first * batch.width, count * batch.width);
       scored.rows.assign(chunk.begin(), chunk.end());
       scored.features.assign(part.begin(), part.end());
-      predict(scored);
+      predict(at, scored);
     } else {
       score(chunk, at, scored);
     }
@@ -349,7 +354,7 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
     if (batch.due > frozen_after_) continue;
     const std::size_t said = batch.silent ? 0 : batch.rows.size();
     const std::size_t uncertain = plan_.kind == TaskKind::Regression ? 3 * said : 0;
-    if (batch.outputs.size() != said * (learners_->size() + 1) * batch.classes ||
+    if (batch.outputs.size() != said * (names_.size() + 1) * batch.classes ||
         batch.uncertainty.size() != uncertain) {
       return Error{Errc::Corruption,
                    "task \"" + plan_.name + "\": waiting predictions are not of its candidates"};
@@ -366,6 +371,7 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
     if (teaches) teach(batch, labels);
     if (teaches && !batch.silent) learn(batch, labels);
   }
+  if (network_ != nullptr) network_->train(at);
   return Ok{};
 }
 
@@ -384,6 +390,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   }
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
+  if (network_ != nullptr) network_->know(rows, known, batch.due);
   mixer_->settle();
   drift_.settle(batch.due, labels_);
   conformal_.settle();
@@ -392,7 +399,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
 
 void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& label,
                  FoldSink& sink) {
-  const std::size_t per_row = learners_->size() + 1;
+  const std::size_t per_row = names_.size() + 1;
   std::vector<models::Output> outputs(per_row);
   const double* kept = batch.outputs.data() + i * per_row * batch.classes;
   for (std::size_t c = 0; c < per_row; ++c) {
@@ -411,7 +418,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   const double value = label_value(label);
   const std::string key = entity_key(batch.rows[i], batch.at);
   if (batch.trigger == Trigger::Tick) {
-    mixer_->grade({outputs.data(), learners_->size()}, value);
+    mixer_->grade({outputs.data(), names_.size()}, value);
     drift_.grade(plan_.kind, outputs.back(), value);
     const std::size_t every = batch.rows.size() * kMetricsTicks / kMetricsWindow + 1;
     for (std::size_t c = 0; c < per_row && i % every == 0; ++c) {
@@ -423,14 +430,15 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   sink.graded({&plan_,
                batch.at,
                batch.trigger,
-               {outputs.data(), learners_->size()},
-               &outputs[learners_->size()],
+               {outputs.data(), names_.size()},
+               &outputs[names_.size()],
                published,
                value});
 }
 
 std::size_t Task::memory_bytes() const {
   return pending_.memory_bytes() + features_->memory_bytes() +
+         (network_ == nullptr ? 0 : network_->memory_bytes()) +
          histories_.capacity() * sizeof(models::LabelHistory) + is_touched_.capacity() / 8 +
          republished_.capacity() * sizeof(TimeUs) + held_back_.size() * 64;
 }

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/any_task.h"
+#include "daemon/graph_network.h"
 #include "daemon/pending.h"
 #include "models/candidate.h"
 #include "models/conformal.h"
@@ -84,7 +85,7 @@ class Task final : public AnyTask {
   struct Scored;
   class Inputs;
   void compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features);
-  void predict(Scored& scored);
+  void predict(TimeUs at, Scored& scored);
   void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
   std::size_t taught_max() const;
   std::uint32_t parts_of(std::size_t rows) const;
@@ -115,6 +116,7 @@ class Task final : public AnyTask {
   TaskLimits limits_;
   std::unique_ptr<FeatureSource> features_;
   std::unique_ptr<models::CandidateGroup> learners_;
+  std::unique_ptr<GraphNetwork> network_;  // null where the configuration has none
   std::unique_ptr<models::Mixer> mixer_;
   models::AdaptiveConformal conformal_;                  // around the mixture, regression
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the learners: id -> version

@@ -110,6 +110,7 @@ void Task::stage(store::State& state) {
     learners_dirty_ = false;
   }
   drift_.stage(plan_.name, state);
+  if (network_ != nullptr) network_->stage(state);
   std::string rest;
   ByteWriter writer(rest);
   features_->stage(state);
@@ -150,6 +151,7 @@ Status Task::load(store::State& state) {
   if (learners) ACCRETE_DO(load_learners(*learners, state));
   learners_dirty_ = false;
   ACCRETE_DO(drift_.load(plan_.name, state));
+  if (network_ != nullptr) ACCRETE_DO(network_->load(state));
   ACCRETE_DO(features_->load(state));
   std::string rest;
   ACCRETE_TRY(const bool has_rest, state.get(Section::Blobs, plan_.name + "/position", rest));

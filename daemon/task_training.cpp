@@ -100,6 +100,7 @@ void Task::teach(const PendingBatch& batch, std::span<const double> labels) {
   const Inputs inputs(*this, rows, batch.features, batch.width, !batch.silent);
   const std::vector<double> weights(rows.size(), 1.0);
   learners_->learn(inputs.all(), known, weights);
+  if (network_ != nullptr) network_->learn(rows, known, batch.at);
   if (batch.silent) taught_between_ += rows.size();
   learners_dirty_ = true;
 }

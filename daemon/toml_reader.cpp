@@ -155,10 +155,30 @@ bool TomlSection::read(std::string_view key, bool& out) {
 
 bool TomlSection::read(std::string_view key, std::uint64_t& out, Range range) {
   const toml::node* node = find(key);
+  return node != nullptr && count_of(key, *node, range, out);
+}
+
+bool TomlSection::read_counts(std::string_view key, std::vector<std::uint64_t>& out, Range range) {
+  const toml::node* node = find(key);
   if (node == nullptr) return false;
-  const toml::value<std::int64_t>* number = node->as_integer();
+  const toml::array* list = node->as_array();
+  if (list == nullptr) {
+    mistyped(key, *node, "a list of integers");
+    return false;
+  }
+  std::vector<std::uint64_t> counts;
+  for (const toml::node& entry : *list) {
+    if (!count_of(key, entry, range, counts.emplace_back())) return false;
+  }
+  out = std::move(counts);
+  return true;
+}
+
+bool TomlSection::count_of(std::string_view key, const toml::node& node, Range range,
+                           std::uint64_t& out) {
+  const toml::value<std::int64_t>* number = node.as_integer();
   if (number == nullptr) {
-    mistyped(key, *node, "an integer");
+    mistyped(key, node, "an integer");
     return false;
   }
   const std::int64_t value = number->get();

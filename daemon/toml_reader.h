@@ -67,6 +67,8 @@ class TomlSection {
   bool read(std::string_view key, std::string& out);
   bool read(std::string_view key, bool& out);
   bool read(std::string_view key, std::uint64_t& out, Range range);
+  /// A list of integers.
+  bool read_counts(std::string_view key, std::vector<std::uint64_t>& out, Range range);
   /// A size in bytes: an integer or text such as "64 MiB".
   bool read_size(std::string_view key, std::uint64_t& out);
   /// A duration in microseconds: text such as "30 s", or 0.
@@ -104,6 +106,7 @@ class TomlSection {
  private:
   const toml::node* find(std::string_view key);
   void mistyped(std::string_view key, const toml::node& node, std::string_view wanted);
+  bool count_of(std::string_view key, const toml::node& node, Range range, std::uint64_t& out);
   bool time_of(std::string_view key, const toml::node& node, TimeUs& out);
 
   const toml::table* table_;

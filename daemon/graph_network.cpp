@@ -1,0 +1,249 @@
+// Learning and answering; graph_network_state.cpp keeps it.
+#include "daemon/graph_network.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "proto/hash.h"
+
+namespace accrete::daemon {
+namespace {
+
+// Labels that must be there before the first step: they say the unit of numbers.
+constexpr std::uint64_t kFirstLabels = 64;
+// Seeds of one forward pass; bounds the memory of a large population.
+constexpr std::size_t kAnsweredRows = 1024;
+constexpr std::size_t kLabelFanOut = 16;
+constexpr std::size_t kLabelColumns = 2;  // the outcome, and that it is there
+
+models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
+  return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
+                                                      : models::ExpertKind::Sage;
+}
+
+double old_expert_rate(NetworkConfig::OldExperts old) {
+  switch (old) {
+    case NetworkConfig::OldExperts::Freeze:
+      return 0;
+    case NetworkConfig::OldExperts::Slow:
+      return 0.1;
+    case NetworkConfig::OldExperts::All:
+      break;
+  }
+  return 1;
+}
+
+}  // namespace
+
+std::unique_ptr<GraphNetwork> GraphNetwork::make(const TaskPlan& plan, const TaskWorld& world,
+                                                 std::uint64_t seed) {
+  if (world.network == nullptr || plan.column) return nullptr;
+  return std::unique_ptr<GraphNetwork>(new GraphNetwork(plan, world, seed));
+}
+
+GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed)
+    : name_(plan.name),
+      kind_(plan.kind),
+      world_(*world.network),
+      seed_(seed ^ hash64(plan.name)),
+      memory_(world_.config().memory, seed_),
+      plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
+      sampler_(plan_, *world.graph, world_.rows()) {
+  const NetworkConfig& config = world_.config();
+  sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
+  sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;
+  sampling_.seed = seed_;
+  sampling_.labels_max = kLabelFanOut;
+  sampling_.labels = this;
+}
+
+/// Outcomes in the unit of the targets.
+void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k,
+                          std::vector<LabelRow>& out) {
+  const std::size_t first = out.size();
+  memory_.newest(row, at, k, out);
+  for (LabelRow& label : std::span(out).subspan(first))
+    label.value = static_cast<float>(in_units(label.value));
+}
+
+std::vector<std::size_t> GraphNetwork::columns() const {
+  std::vector<std::size_t> out;
+  for (const TableId table : plan_.tables)
+    out.push_back(world_.rows().width(table));
+  out.push_back(kLabelColumns);
+  return out;
+}
+
+models::NetworkOptions GraphNetwork::options() const {
+  const NetworkConfig& config = world_.config();
+  models::NetworkOptions options;
+  options.shape.layers = config.fan_out.size();
+  options.shape.layer.kind = expert_kind(config.experts);
+  options.shape.layer.width = config.width;
+  options.shape.layer.relations = plan_.shapes();
+  options.shape.columns = columns();
+  options.routing.top = config.top;
+  options.routing.force_own_block = true;
+  options.old_expert_rate = old_expert_rate(config.old_experts);
+  options.rate = config.rate;
+  options.seed = seed_;
+  return options;
+}
+
+void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const double> labels,
+                         TimeUs at) {
+  std::size_t known = 0;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    const double label = labels[i];
+    if (std::isnan(label)) continue;
+    ++known;
+    memory_.add(rows[i], label, at, world_.block());
+    ++labels_;
+    const double off = label - mean_;
+    mean_ += off / static_cast<double>(labels_);
+    squares_ += off * (label - mean_);
+    if (kind_ == TaskKind::Multiclass) {
+      classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
+    }
+  }
+  owed_ += known * world_.config().passes;
+  dirty_ = dirty_ || known > 0;
+}
+
+void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const double> labels,
+                        TimeUs known) {
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    memory_.know(rows[i], labels[i], known);
+  dirty_ = true;
+}
+
+/// Neighbourhoods of the drawn examples. A seed is of the block that was open at its time, whatever
+/// block its row first came in: what it is asked is asked of that time.
+void GraphNetwork::sample(std::span<const NetworkExample> examples) {
+  seeds_.clear();
+  for (const NetworkExample& example : examples)
+    seeds_.push_back({example.row, example.at});
+  sampler_.sample(seeds_, sampling_, batch_);
+  for (std::size_t i = 0; i < examples.size(); ++i)
+    batch_.block[i] = examples[i].block;
+}
+
+/// Columns and classes that came since the last call begin at zero.
+void GraphNetwork::grow_inputs() {
+  const std::vector<std::size_t> columns = this->columns();
+  for (std::size_t t = 0; t < columns.size(); ++t)
+    network_->grow_columns(t, columns[t]);
+  if (kind_ == TaskKind::Multiclass) network_->grow_classes(classes_);
+}
+
+void GraphNetwork::begin() {
+  if (kind_ == TaskKind::Regression) {
+    const double variance = squares_ / static_cast<double>(labels_);
+    centre_ = mean_;
+    unit_ = variance > 0 ? std::sqrt(variance) : 1;
+  }
+  network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
+  newest_block_ = world_.block();
+}
+
+models::Target GraphNetwork::target_of(const NetworkExample& example) const {
+  return {kind_ == TaskKind::Regression ? in_units(example.label) : example.label, 1};
+}
+
+void GraphNetwork::train(TimeUs now) {
+  if (network_ == nullptr && labels_ < kFirstLabels) return;
+  const std::size_t batch = world_.config().batch;
+  while (owed_ >= batch && memory_.size() > 0) {
+    if (network_ == nullptr) begin();
+    if (world_.block() > newest_block_ && memory_.size(world_.block()) >= kBirthExamples) {
+      give_birth(now);
+    }
+    step();
+    owed_ -= batch;
+  }
+}
+
+void GraphNetwork::step() {
+  drawn_.clear();
+  memory_.draw(world_.config().batch, Rng(seed_, steps_, Purpose::Training), drawn_);
+  targets_.clear();
+  for (const NetworkExample& example : drawn_)
+    targets_.push_back(target_of(example));
+  sample(drawn_);
+  grow_inputs();
+  network_->accumulate(batch_, targets_);
+  network_->step();
+  ++steps_;
+  dirty_ = true;
+}
+
+void GraphNetwork::give_birth(TimeUs now) {
+  Rng rng(seed_ ^ 1, steps_, Purpose::Training);
+  drawn_.clear();
+  memory_.draw_from(world_.block(), kBirthExamples, rng, drawn_);
+  sample(drawn_);
+  grow_inputs();
+  ExpertEvent event;
+  event.at = now;
+  event.block = world_.block();
+  for (const std::size_t parent : network_->grow(batch_))
+    event.parents.push_back(static_cast<std::uint32_t>(parent));
+  events_.push_back(std::move(event));
+  newest_block_ = world_.block();
+}
+
+void GraphNetwork::answer(std::span<const float> scores, models::Output& out) const {
+  out = models::Output{};
+  switch (kind_) {
+    case TaskKind::Binary:
+      out.value = 1 / (1 + std::exp(-static_cast<double>(scores[0])));
+      return;
+    case TaskKind::Regression:
+      out.value = centre_ + unit_ * scores[0];
+      return;
+    default:
+      break;
+  }
+  double sum = 0;
+  const float most = *std::ranges::max_element(scores);
+  for (const float score : scores) {
+    out.classes.push_back(std::exp(static_cast<double>(score - most)));
+    sum += out.classes.back();
+  }
+  for (double& share : out.classes)
+    share /= sum;
+}
+
+void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
+                           std::span<models::Output> out) {
+  ACCRETE_CHECK(rows.empty() || out.size() > (rows.size() - 1) * stride);
+  if (network_ == nullptr) {
+    models::Output unknown;
+    if (kind_ == TaskKind::Binary) unknown.value = 0.5;
+    if (kind_ == TaskKind::Regression) unknown.value = mean_;
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      out[i * stride] = unknown;
+    return;
+  }
+  models::RowMatrix<float> scores;
+  for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
+    const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
+    drawn_.clear();
+    for (const std::uint32_t row : rows.subspan(first, count))
+      drawn_.push_back({row, 0, at, world_.block()});
+    sample(drawn_);
+    grow_inputs();
+    network_->predict(batch_, scores);
+    const auto width = static_cast<std::size_t>(scores.cols());
+    for (std::size_t i = 0; i < count; ++i) {
+      answer(std::span(scores.data() + i * width, width), out[(first + i) * stride]);
+    }
+  }
+}
+
+std::size_t GraphNetwork::memory_bytes() const {
+  return memory_.memory_bytes() + (network_ == nullptr ? 0 : network_->memory_bytes());
+}
+
+}  // namespace accrete::daemon

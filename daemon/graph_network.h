@@ -1,0 +1,125 @@
+// The graph expert network of one task: when it learns, on what, how it answers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/any_task.h"
+#include "daemon/network_memory.h"
+#include "daemon/network_world.h"
+#include "daemon/subgraph_sampler.h"
+#include "models/candidate.h"
+#include "models/expert_network.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// What happened to the experts, for the report and for who watches.
+struct ExpertEvent {
+  enum class Kind : std::uint8_t { Birth, Merge, Rollback };
+  Kind kind = Kind::Birth;
+  TimeUs at;
+  std::uint32_t block = 0;
+  std::vector<std::uint32_t> parents;  ///< of a birth, by layer
+};
+
+/// Candidate "network" of a task whose target is a window (binary, regression or multiclass).
+///
+/// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
+/// paid in steps of `batch` seeds as soon as a batch is owed, drawn from all that is kept. So the
+/// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
+/// sampled again from the graph as of the seed's time.
+///
+/// Blocks: a seed belongs to the block that is open at its time; any other row to the block it first
+/// came in. A new expert is born in every layer when the block has given kBirthExamples examples.
+///
+/// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
+/// nothing for classes).
+///
+/// Threads: one owner, the fold. Deterministic: same calls, same bits.
+class GraphNetwork final : private LabelRows {
+ public:
+  static constexpr std::size_t kBirthExamples = 256;
+  static constexpr std::string_view kName = "network";
+
+  /// Null where the configuration says no network. `world.network` must outlive it.
+  static std::unique_ptr<GraphNetwork> make(const TaskPlan& plan, const TaskWorld& world,
+                                            std::uint64_t seed);
+
+  /// Labels (0/1, a number, a class index; NaN: not known) of these entities as of `at` teach.
+  void learn(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at);
+  /// These labels of a tick became known at `known`: they are rows around the entity from then on.
+  void know(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs known);
+  /// Take the steps that are owed. Cost: a forward and a backward pass of `batch` seeds each.
+  void train(TimeUs now);
+
+  /// Answers for rows as of `at` into out[i * stride]. Cost: what lies around them, each row once.
+  void predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
+               std::span<models::Output> out);
+
+  std::uint64_t steps() const { return steps_; }
+  const std::vector<ExpertEvent>& events() const { return events_; }
+  std::size_t memory_bytes() const;
+
+  void stage(store::State& state);
+  /// Errors: Corruption, Unavailable.
+  Status load(store::State& state);
+
+ private:
+  GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed);
+
+  void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) override;
+
+  models::NetworkOptions options() const;
+  std::vector<std::size_t> columns() const;
+  double in_units(double label) const { return (label - centre_) / unit_; }
+  void sample(std::span<const NetworkExample> seeds);
+  void grow_inputs();
+  void begin();
+  void step();
+  void give_birth(TimeUs now);
+  models::Target target_of(const NetworkExample& example) const;
+  void answer(std::span<const float> scores, models::Output& out) const;
+  std::string key(std::string_view part) const {
+    return name_ + "/network/" + std::string(part);
+  }
+  std::string part_key(std::uint64_t id) const;
+  void stage_network(store::State& state);
+  Status load_network(std::string_view bytes, store::State& state);
+
+  std::string name_;
+  TaskKind kind_;
+  NetworkWorld& world_;
+  std::uint64_t seed_;
+  NetworkMemory memory_;
+  NetworkPlan plan_;
+  SubgraphSampler sampler_;
+  SampleOptions sampling_;
+  std::unique_ptr<models::ExpertNetwork<float>> network_;  // null before the first step
+
+  std::uint64_t owed_ = 0;  // visits
+  std::uint64_t steps_ = 0;
+  std::uint64_t classes_ = 0;
+  std::uint64_t labels_ = 0;  // moments of the labels so far
+  double mean_ = 0;
+  double squares_ = 0;
+  double centre_ = 0;  // targets are (label - centre) / unit, as of the first step
+  double unit_ = 1;
+  std::uint32_t newest_block_ = 0;  // the newest expert's
+  std::vector<ExpertEvent> events_;
+  std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
+  bool dirty_ = false;
+
+  models::GraphBatch batch_;
+  std::vector<NetworkExample> drawn_;
+  std::vector<Seed> seeds_;
+  std::vector<models::Target> targets_;
+};
+
+}  // namespace accrete::daemon

@@ -1,0 +1,109 @@
+// What a graph network keeps across restarts: the network by its parts, its memory, its place.
+#include "daemon/graph_network.h"
+#include "daemon/saved.h"
+#include "proto/bytes.h"
+
+namespace accrete::daemon {
+
+using store::Section;
+
+std::string GraphNetwork::part_key(std::uint64_t id) const {
+  std::string out = key("part/");
+  for (int shift = 56; shift >= 0; shift -= 8)
+    out.push_back(static_cast<char>((id >> shift) & 0xFF));
+  return out;
+}
+
+/// Only experts that changed are written.
+void GraphNetwork::stage_network(store::State& state) {
+  std::map<std::uint64_t, std::uint64_t> now;
+  for (const auto& part : network_->parts()) {
+    now.emplace(part.id, part.version);
+    const auto stored = stored_parts_.find(part.id);
+    if (stored != stored_parts_.end() && stored->second == part.version) continue;
+    std::string bytes;
+    network_->save_part(part.id, bytes);
+    state.put(Section::Blobs, part_key(part.id), bytes);
+  }
+  for (const auto& [id, version] : stored_parts_) {
+    if (!now.contains(id)) state.erase(Section::Blobs, part_key(id));
+  }
+  stored_parts_ = std::move(now);
+}
+
+void GraphNetwork::stage(store::State& state) {
+  if (!dirty_) return;
+  std::string bytes;
+  ByteWriter writer(bytes);
+  writer.put(owed_);
+  writer.put(steps_);
+  writer.put(classes_);
+  writer.put(labels_);
+  writer.put(mean_);
+  writer.put(squares_);
+  writer.put(centre_);
+  writer.put(unit_);
+  writer.put(newest_block_);
+  writer.put(static_cast<std::uint64_t>(events_.size()));
+  for (const ExpertEvent& event : events_) {
+    writer.put(event.kind);
+    writer.put(event.at.value);
+    writer.put(event.block);
+    writer.put_all(std::span(event.parents));
+  }
+  writer.put(static_cast<std::uint8_t>(network_ != nullptr));
+  if (network_ != nullptr) {
+    put_saved(writer, *network_);
+    stage_network(state);
+  }
+  state.put(Section::Blobs, key("position"), bytes);
+  memory_.stage(key(""), state);
+  dirty_ = false;
+}
+
+Status GraphNetwork::load_network(std::string_view bytes, store::State& state) {
+  network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
+  const auto read_part = [&](std::uint64_t id) -> Result<std::string> {
+    ACCRETE_TRY(auto part, state.get(Section::Blobs, part_key(id)));
+    if (!part) {
+      return Error{Errc::Corruption, "task \"" + name_ + "\": an expert of the network is missing"};
+    }
+    return std::move(*part);
+  };
+  ACCRETE_DO(network_->load(bytes, read_part));
+  for (const auto& part : network_->parts())
+    stored_parts_.emplace(part.id, part.version);
+  return Ok{};
+}
+
+Status GraphNetwork::load(store::State& state) {
+  ACCRETE_TRY(const auto position, state.get(Section::Blobs, key("position")));
+  if (!position) return Ok{};
+  ByteReader reader(*position);
+  owed_ = reader.get<std::uint64_t>();
+  steps_ = reader.get<std::uint64_t>();
+  classes_ = reader.get<std::uint64_t>();
+  labels_ = reader.get<std::uint64_t>();
+  mean_ = reader.get<double>();
+  squares_ = reader.get<double>();
+  centre_ = reader.get<double>();
+  unit_ = reader.get<double>();
+  newest_block_ = reader.get<std::uint32_t>();
+  const auto events = reader.get<std::uint64_t>();
+  for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
+    ExpertEvent& event = events_.emplace_back();
+    event.kind = reader.get<ExpertEvent::Kind>();
+    event.at.value = reader.get<std::int64_t>();
+    event.block = reader.get<std::uint32_t>();
+    event.parents = reader.get_all<std::uint32_t>();
+  }
+  if (reader.get<std::uint8_t>() != 0) {
+    ACCRETE_DO(load_network(reader.get_text(), state));
+  }
+  if (!reader.done()) {
+    return Error{Errc::Corruption, "task \"" + name_ + "\": stored network does not decode"};
+  }
+  return memory_.load(key(""), state);
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,146 @@
+#include "daemon/network_config.h"
+
+#include <algorithm>
+#include <array>
+#include <string_view>
+#include <utility>
+
+#include "proto/time.h"
+
+namespace accrete::daemon {
+namespace {
+
+using Experts = NetworkConfig::Experts;
+using OldExperts = NetworkConfig::OldExperts;
+using models::BlockRule;
+
+template <class Value>
+using Names = std::vector<std::pair<std::string, Value>>;
+
+const Names<Experts>& experts_names() {
+  static const Names<Experts> kNames = {
+      {"off", Experts::Off}, {"sage", Experts::Sage}, {"attention", Experts::Attention}};
+  return kNames;
+}
+
+const Names<OldExperts>& old_experts_names() {
+  static const Names<OldExperts> kNames = {
+      {"freeze", OldExperts::Freeze}, {"slow", OldExperts::Slow}, {"all", OldExperts::All}};
+  return kNames;
+}
+
+const Names<BlockRule>& rule_names() {
+  static const Names<BlockRule> kNames = {{"drift", BlockRule::Drift},
+                                          {"rows", BlockRule::Rows},
+                                          {"time", BlockRule::Time},
+                                          {"marker", BlockRule::Marker},
+                                          {"classes", BlockRule::Classes}};
+  return kNames;
+}
+
+template <class Value>
+void read_name(TomlSection& section, std::string_view key, const Names<Value>& names, Value& out) {
+  std::string text;
+  if (!section.read(key, text)) return;
+  std::vector<std::string> known;
+  std::string list;
+  for (const auto& [name, value] : names) {
+    known.push_back(name);
+    list += (list.empty() ? "" : ", ") + name;
+    if (name == text) {
+      out = value;
+      return;
+    }
+  }
+  section.complain(key, std::string(key) + " = \"" + text + "\" is none of " + list +
+                            suggestion(text, known));
+}
+
+template <class Value>
+std::string name_of(const Names<Value>& names, Value value) {
+  const auto found =
+      std::ranges::find(names, value, [](const auto& entry) { return entry.second; });
+  return found->first;
+}
+
+void read_count(TomlSection& section, std::string_view key, std::size_t& out, Range range) {
+  std::uint64_t count = out;
+  if (section.read(key, count, range)) out = count;
+}
+
+void line(std::string& out, std::string_view key, const std::string& value) {
+  out += std::string(key) + " = " + value + "\n";
+}
+
+std::string list_of(const std::vector<std::uint64_t>& numbers) {
+  std::string out = "[";
+  for (const std::uint64_t number : numbers)
+    out += (out.size() > 1 ? ", " : "") + std::to_string(number);
+  return out + "]";
+}
+
+}  // namespace
+
+void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& blocks,
+                  Complaints& complaints) {
+  if (const toml::table* table = root.read_table("network")) {
+    TomlSection section(*table, "[network]", complaints);
+    read_name(section, "experts", experts_names(), network.experts);
+    read_name(section, "old_experts", old_experts_names(), network.old_experts);
+    read_count(section, "width", network.width, {16, 256});
+    if (network.width % 16 != 0) {
+      section.complain("width", "width must be a multiple of 16");
+    }
+    section.read_counts("fan_out", network.fan_out, {1, 1024});
+    if (network.fan_out.empty() || network.fan_out.size() > 4) {
+      section.complain("fan_out", "fan_out has one number a layer, 1 to 4 of them");
+    }
+    section.read("uniform", network.uniform);
+    read_count(section, "top", network.top, {1, 16});
+    read_count(section, "experts_max", network.experts_max, {1, 256});
+    read_count(section, "batch", network.batch, {16, 65'536});
+    read_count(section, "passes", network.passes, {1, 1000});
+    read_count(section, "memory", network.memory, {256, 1u << 24});
+    section.finish();
+  }
+  const toml::table* table = root.read_table("blocks");
+  if (table == nullptr) return;
+  TomlSection section(*table, "[blocks]", complaints);
+  read_name(section, "by", rule_names(), blocks.by);
+  if (blocks.by == BlockRule::Time) {
+    section.read_duration("every", blocks.every_us);
+    if (blocks.every_us <= 0) section.complain("every", "every must be longer than 0");
+  } else if (blocks.by == BlockRule::Rows) {
+    section.read("every", blocks.every_rows, {1, ~0ull >> 1});
+  }
+  section.finish();
+}
+
+void print_network(std::string& out, const NetworkConfig& network, const BlocksConfig& blocks) {
+  out += "\n[network]\n";
+  line(out, "experts", toml_quoted(name_of(experts_names(), network.experts)));
+  line(out, "old_experts", toml_quoted(name_of(old_experts_names(), network.old_experts)));
+  line(out, "width", std::to_string(network.width));
+  line(out, "fan_out", list_of(network.fan_out));
+  line(out, "uniform", network.uniform ? "true" : "false");
+  line(out, "top", std::to_string(network.top));
+  line(out, "experts_max", std::to_string(network.experts_max));
+  line(out, "batch", std::to_string(network.batch));
+  line(out, "passes", std::to_string(network.passes));
+  line(out, "memory", std::to_string(network.memory));
+  out += "\n[blocks]\n";
+  line(out, "by", toml_quoted(name_of(rule_names(), blocks.by)));
+  if (blocks.by == BlockRule::Rows) line(out, "every", std::to_string(blocks.every_rows));
+  if (blocks.by == BlockRule::Time) {
+    line(out, "every", toml_quoted(std::to_string(blocks.every_us) + " us"));
+  }
+}
+
+std::string network_fingerprint(const NetworkConfig& network, const BlocksConfig& blocks) {
+  if (network.experts == Experts::Off) return {};
+  std::string out;
+  print_network(out, network, blocks);
+  return out;
+}
+
+}  // namespace accrete::daemon

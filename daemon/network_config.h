@@ -1,0 +1,50 @@
+// The sections [network] and [blocks]: the graph expert network and when its experts are born.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "daemon/toml_reader.h"
+#include "models/block_clock.h"
+
+namespace accrete::daemon {
+
+/// [network]: a candidate of every task whose target is a window. Off unless the file says which
+/// experts: it costs a multiple of the other learners. Changing anything here folds the log anew.
+struct NetworkConfig {
+  enum class Experts : std::uint8_t { Off, Sage, Attention };
+  enum class OldExperts : std::uint8_t { Freeze, Slow, All };
+
+  Experts experts = Experts::Off;
+  OldExperts old_experts = OldExperts::Slow;  ///< how they learn once a newer one is born
+  std::size_t width = 64;
+  /// Children read of a row, by step away from the entity; one entry a layer.
+  std::vector<std::uint64_t> fan_out = {32, 16};
+  bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
+  std::size_t top = 2;   ///< experts of a row
+  std::size_t experts_max = 16;
+  std::size_t batch = 256;  ///< seeds of a training step
+  std::size_t passes = 8;   ///< visits of an example, on average
+  std::size_t memory = 65'536;  ///< examples kept, the same number of each block
+};
+
+/// [blocks]: when a data block closes.
+struct BlocksConfig {
+  models::BlockRule by = models::BlockRule::Drift;
+  std::uint64_t every_rows = 100'000;        ///< by = "rows"
+  std::int64_t every_us = 86'400'000'000ll;  ///< by = "time"
+};
+
+/// Both sections of the file whose top is `root`; what is wrong becomes a complaint.
+void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& blocks,
+                  Complaints& complaints);
+
+/// The same as TOML.
+void print_network(std::string& out, const NetworkConfig& network, const BlocksConfig& blocks);
+
+/// What of it decides the fold's output; empty where the network is off.
+std::string network_fingerprint(const NetworkConfig& network, const BlocksConfig& blocks);
+
+}  // namespace accrete::daemon

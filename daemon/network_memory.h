@@ -1,0 +1,87 @@
+// What a graph network keeps of its task: examples by data block, and each entity's own labels.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/subgraph_sampler.h"
+#include "proto/ids.h"
+#include "proto/result.h"
+#include "proto/rng.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// An outcome that is known. What lay around the entity at that time is read from the graph, which
+/// keeps everything, so an example is three numbers.
+struct NetworkExample {
+  std::uint32_t row = 0;
+  float label = 0;
+  TimeUs at;
+  std::uint32_t block = 0;
+};
+
+/// Bounded: of examples, each block keeps the same number, those of smallest hash under the seed;
+/// of an entity's labels, the newest.
+/// Threads: the fold's. Deterministic: same calls, same bits.
+class NetworkMemory {
+ public:
+  static constexpr std::size_t kLabelsMax = 256;  ///< of one entity
+
+  NetworkMemory(std::size_t examples_max, std::uint64_t seed);
+
+  /// An example; they come in the order of their instants. Checks: blocks do not fall.
+  void add(std::uint32_t row, double label, TimeUs at, std::uint32_t block);
+  /// The entity's label became known at `known`: from then on it is a row around the entity.
+  void know(std::uint32_t row, double label, TimeUs known);
+
+  std::size_t size() const { return size_; }
+  std::size_t size(std::uint32_t block) const;
+
+  /// `count` examples, in runs of one instant (their surroundings overlap). The newest block gives
+  /// up to four times its share, at most half; each older block the same of the rest.
+  /// Checks: there is an example.
+  void draw(std::size_t count, Rng rng, std::vector<NetworkExample>& out) const;
+  /// The same from one block. Checks: it has an example.
+  void draw_from(std::uint32_t block, std::size_t count, Rng& rng,
+                 std::vector<NetworkExample>& out) const;
+
+  /// The newest `k` labels of an entity that were known at `at`, newest first, appended to `out`.
+  void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) const;
+
+  std::size_t memory_bytes() const;
+  void stage(const std::string& prefix, store::State& state);
+  /// Errors: Corruption, Unavailable.
+  Status load(const std::string& prefix, store::State& state);
+
+ private:
+  struct Stored {
+    std::uint32_t row = 0;
+    float label = 0;
+    std::int64_t at_us = 0;
+  };
+  struct Known {
+    std::int64_t at_us = 0;
+    double label = 0;
+  };
+  using Labels = std::vector<Known>;  // ascending times
+
+  std::uint64_t hash_of(const Stored& example) const;
+  void shrink();
+  Status load_examples(std::string_view bytes);
+
+  std::size_t examples_max_;
+  std::uint64_t seed_;
+  std::size_t size_ = 0;
+  std::vector<std::vector<Stored>> blocks_;  // each in the order of instants
+  bool dirty_ = false;
+  std::vector<Labels> labels_;       // by entity row
+  std::set<std::uint32_t> touched_;  // pages of labels_
+};
+
+}  // namespace accrete::daemon

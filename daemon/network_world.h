@@ -1,0 +1,55 @@
+// What the graph networks of all tasks share: what rows show, and the data blocks of the stream.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "daemon/network_config.h"
+#include "daemon/network_rows.h"
+#include "models/block_clock.h"
+#include "proto/ids.h"
+#include "proto/schema.h"
+#include "proto/value.h"
+#include "store/graph.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// Scales of what rows show are taken anew when a block begins, and while the stream is young, when
+/// its rows have doubled: a network has learnt little by then.
+///
+/// Threads: the fold's.
+class NetworkWorld {
+ public:
+  NetworkWorld(const NetworkConfig& config, const BlocksConfig& blocks, const Schema& schema,
+               store::Graph& graph, RowReader& rows);
+
+  const NetworkConfig& config() const { return config_; }
+  NetworkRows& rows() { return rows_; }
+  /// The block that is open.
+  std::uint32_t block() const { return rows_.blocks() - 1; }
+
+  /// A row was folded; `cells` are complete.
+  void folded(TableId table, std::span<const Value> cells, TimeUs from);
+  /// A task's loss has risen, or the stream says that a block ends here.
+  void drifted() { clock_.alarm(); }
+  void marked() { clock_.mark(); }
+  void new_class() { clock_.new_class(); }
+  /// No more rows of times up to `at` come in order: the place to close a block.
+  void end_instant(TimeUs at);
+
+  std::size_t memory_bytes() const { return rows_.memory_bytes(); }
+  void stage(store::State& state);
+  /// Errors: Corruption, Unavailable.
+  Status load(store::State& state);
+
+ private:
+  NetworkConfig config_;
+  NetworkRows rows_;
+  models::BlockClock clock_;
+  std::uint64_t seen_ = 0;    // rows
+  std::uint64_t frozen_ = 0;  // of them, when scales were last taken
+};
+
+}  // namespace accrete::daemon
