@@ -194,6 +194,8 @@ FoldOptions fold_options(const Config& config) {
   options.pending_labels_max = config.limits.pending_labels_max;
   options.checkpoint_records_min = config.limits.checkpoint_records_min;
   options.lateness_us = config.limits.lateness_us;
+  options.network = config.network;
+  options.blocks = config.blocks;
   return options;
 }
 

@@ -64,7 +64,8 @@ AnyTask* Fold::find_task(std::string_view name) {
 
 std::size_t Fold::memory_bytes() const {
   std::size_t bytes = graph_->memory_bytes() + rows_->memory_bytes() + timeline_.memory_bytes() +
-                      synthesis_->memory_bytes();
+                      synthesis_->memory_bytes() +
+                      (network_ == nullptr ? 0 : network_->memory_bytes());
   for (const auto& task : tasks_)
     bytes += task->memory_bytes();
   return bytes;
@@ -74,11 +75,17 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
   synthesis_ = std::make_unique<Synthesis>(
       plans, Synthesis::World{&schema_, graph_.get(), rows_.get(), windows_.get(), &state_},
       options_.features_bytes_max);
-  const TaskWorld world{&schema_, graph_.get(), rows_.get(), windows_.get(), synthesis_.get()};
+  if (options_.network.experts != NetworkConfig::Experts::Off) {
+    network_ = std::make_unique<NetworkWorld>(options_.network, options_.blocks, schema_, *graph_,
+                                              *rows_);
+  }
+  const TaskWorld world{&schema_,       graph_.get(),     rows_.get(),
+                        windows_.get(), synthesis_.get(), network_.get()};
   tasks_of_entity_.resize(schema_.tables().size());
   content_matters_.assign(schema_.tables().size(), false);
   for (std::size_t t = 0; t < schema_.tables().size(); ++t) {
-    content_matters_[t] = synthesis_->reads(TableId{static_cast<std::uint16_t>(t)});
+    content_matters_[t] =
+        network_ != nullptr || synthesis_->reads(TableId{static_cast<std::uint16_t>(t)});
   }
   for (TaskPlan& plan : plans) {
     tasks_of_entity_[plan.entity.value].push_back(tasks_.size());
@@ -142,6 +149,7 @@ Status Fold::load(const std::vector<TaskConfig>& task_configs) {
   ACCRETE_TRY(const Ordinal oldest_row, timeline_.load(reader.get_text()));
   if (!reader.done()) return Error{Errc::Corruption, "the stored fold position does not decode"};
   ACCRETE_DO(synthesis_->load(state_));
+  if (network_ != nullptr) ACCRETE_DO(network_->load(state_));
   for (auto& task : tasks_)
     ACCRETE_DO(task->load(state_));
   Ordinal from = oldest_row;
@@ -214,6 +222,7 @@ Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed
   if (record_.mark.kind == MarkKind::SnapshotBegin) timeline_.begin_snapshot();
   if (record_.mark.kind == MarkKind::SnapshotEnd) timeline_.end_snapshot();
   if (record_.mark.kind == MarkKind::Clock) timeline_.saw(record_.mark.time);
+  if (record_.mark.kind == MarkKind::Block && network_ != nullptr) network_->marked();
   return Ok{};
 }
 
@@ -308,6 +317,7 @@ Status Fold::fire_before(TimeUs limit) {
   if (now_ < limit) {
     for (auto& task : tasks_)
       task->end_instant(now_);
+    if (network_ != nullptr) network_->end_instant(now_);
   }
   while (true) {
     TimeUs next = requests_.empty() ? kTimeMax : requests_.begin()->first;
@@ -392,6 +402,7 @@ Status Fold::tell_alarms(AnyTask& task) {
     alarm.ordinal = applied_;
     alarm.seq = predicted_;
     sink_.alarm(alarm, epoch_);
+    if (network_ != nullptr) network_->drifted();
     return Ok{};
   });
 }
@@ -444,6 +455,7 @@ Status Fold::checkpoint() {
   }
   state_.put(Section::Blobs, kLayoutsBlob, layouts);
   synthesis_->stage(state_);
+  if (network_ != nullptr) network_->stage(state_);
   for (auto& task : tasks_)
     task->stage(state_);
   graph_->stage();

@@ -19,6 +19,7 @@
 #include "daemon/config.h"
 #include "daemon/fold_sink.h"
 #include "daemon/lookahead.h"
+#include "daemon/network_world.h"
 #include "daemon/row_reader.h"
 #include "daemon/synthesis.h"
 #include "daemon/timeline.h"
@@ -47,6 +48,8 @@ struct FoldOptions {
   /// Below this the graph lives in the caches of any server: nothing to warm.
   std::size_t lookahead_graph_bytes_min = 32u << 20;
   std::int64_t lateness_us = 0;
+  NetworkConfig network;
+  BlocksConfig blocks;
   TimeUs freeze_after = kTimeMax;  ///< backtest --freeze: rows and labels after are dropped
 };
 
@@ -158,6 +161,7 @@ class Fold {
   std::unique_ptr<RowReader> rows_;
   std::unique_ptr<WindowReader> windows_;
   std::unique_ptr<Synthesis> synthesis_;
+  std::unique_ptr<NetworkWorld> network_;  // null where the configuration has none
   std::vector<std::unique_ptr<AnyTask>> tasks_;
   std::vector<std::vector<std::size_t>> tasks_of_entity_;  // TableId -> tasks on that entity table
   std::vector<std::vector<RelationId>> relations_of_child_;  // TableId -> its foreign keys

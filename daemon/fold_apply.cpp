@@ -55,6 +55,11 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
   synthesis_->changing(node, newest, time);
   graph_->put_version(node, version);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
+  if (network_ != nullptr) {
+    if (const RowContent* row = rows_->content(node, version)) {
+      network_->folded(node.table, row->cells, time);
+    }
+  }
   if (!newest || newest->deleted) {
     link_parents(node, version);
   } else if (newest->from <= time) {
