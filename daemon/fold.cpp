@@ -76,8 +76,8 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
       plans, Synthesis::World{&schema_, graph_.get(), rows_.get(), windows_.get(), &state_},
       options_.features_bytes_max);
   if (options_.network.experts != NetworkConfig::Experts::Off) {
-    network_ = std::make_unique<NetworkWorld>(options_.network, options_.blocks, schema_, *graph_,
-                                              *rows_);
+    network_ =
+        std::make_unique<NetworkWorld>(options_.network, options_.blocks, schema_, *graph_, *rows_);
   }
   const TaskWorld world{&schema_,       graph_.get(),     rows_.get(),
                         windows_.get(), synthesis_.get(), network_.get()};

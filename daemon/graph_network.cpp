@@ -59,8 +59,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
 }
 
 /// Outcomes in the unit of the targets.
-void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k,
-                          std::vector<LabelRow>& out) {
+void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) {
   const std::size_t first = out.size();
   memory_.newest(row, at, k, out);
   for (LabelRow& label : std::span(out).subspan(first))

@@ -36,8 +36,9 @@ struct ExpertEvent {
 /// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
 /// sampled again from the graph as of the seed's time.
 ///
-/// Blocks: a seed belongs to the block that is open at its time; any other row to the block it first
-/// came in. A new expert is born in every layer when the block has given kBirthExamples examples.
+/// Blocks: a seed belongs to the block that is open at its time; any other row to the block it
+/// first came in. A new expert is born in every layer when the block has given kBirthExamples
+/// examples.
 ///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes).
@@ -64,6 +65,8 @@ class GraphNetwork final : private LabelRows {
                std::span<models::Output> out);
 
   std::uint64_t steps() const { return steps_; }
+  /// Of each layer; 0 before the first step.
+  std::size_t experts() const { return network_ == nullptr ? 0 : network_->experts(); }
   const std::vector<ExpertEvent>& events() const { return events_; }
   std::size_t memory_bytes() const;
 
@@ -86,9 +89,7 @@ class GraphNetwork final : private LabelRows {
   void give_birth(TimeUs now);
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, models::Output& out) const;
-  std::string key(std::string_view part) const {
-    return name_ + "/network/" + std::string(part);
-  }
+  std::string key(std::string_view part) const { return name_ + "/network/" + std::string(part); }
   std::string part_key(std::uint64_t id) const;
   void stage_network(store::State& state);
   Status load_network(std::string_view bytes, store::State& state);

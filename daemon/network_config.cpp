@@ -52,8 +52,8 @@ void read_name(TomlSection& section, std::string_view key, const Names<Value>& n
       return;
     }
   }
-  section.complain(key, std::string(key) + " = \"" + text + "\" is none of " + list +
-                            suggestion(text, known));
+  section.complain(
+      key, std::string(key) + " = \"" + text + "\" is none of " + list + suggestion(text, known));
 }
 
 template <class Value>

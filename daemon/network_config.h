@@ -25,8 +25,8 @@ struct NetworkConfig {
   bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
   std::size_t top = 2;   ///< experts of a row
   std::size_t experts_max = 16;
-  std::size_t batch = 256;  ///< seeds of a training step
-  std::size_t passes = 8;   ///< visits of an example, on average
+  std::size_t batch = 256;      ///< seeds of a training step
+  std::size_t passes = 8;       ///< visits of an example, on average
   std::size_t memory = 65'536;  ///< examples kept, the same number of each block
 };
 

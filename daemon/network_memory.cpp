@@ -106,8 +106,8 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
   while (count > 0) {
     const std::size_t first = rng.below(examples.size());
     const std::int64_t at = examples[first].at_us;
-    for (std::size_t i = first, run = 0; i < examples.size() && examples[i].at_us == at &&
-                                         count > 0 && run < kRunRows;
+    for (std::size_t i = first, run = 0;
+         i < examples.size() && examples[i].at_us == at && count > 0 && run < kRunRows;
          ++i, ++run, --count) {
       out.push_back({examples[i].row, examples[i].label, TimeUs{at}, block});
     }

@@ -136,7 +136,8 @@ void Task::predict(TimeUs at, Scored& scored) {
   const std::size_t per_row = candidates + 1;
   scored.outputs.resize(scored.rows.size() * per_row);
   if (network_ != nullptr) {
-    network_->predict(scored.rows, at, per_row, std::span(scored.outputs).subspan(learners_->size()));
+    network_->predict(scored.rows, at, per_row,
+                      std::span(scored.outputs).subspan(learners_->size()));
   }
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;

@@ -1,0 +1,71 @@
+#include "daemon/network_world.h"
+
+#include <algorithm>
+
+#include "daemon/saved.h"
+#include "proto/bytes.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::uint64_t kFirstRows = 64;
+// Beyond so many rows scales stand still within a block.
+constexpr std::uint64_t kYoungRows = 1u << 17;
+constexpr std::size_t kCacheBytes = 64u << 20;
+
+models::BlockClockOptions clock_options(const BlocksConfig& blocks) {
+  models::BlockClockOptions options;
+  options.rule = blocks.by;
+  options.every_rows = blocks.every_rows;
+  options.every_us = blocks.every_us;
+  return options;
+}
+
+}  // namespace
+
+NetworkWorld::NetworkWorld(const NetworkConfig& config, const BlocksConfig& blocks,
+                           const Schema& schema, store::Graph& graph, RowReader& rows)
+    : config_(config), rows_(schema, graph, rows, kCacheBytes), clock_(clock_options(blocks)) {}
+
+void NetworkWorld::folded(TableId table, std::span<const Value> cells, TimeUs from) {
+  rows_.observe(table, cells, from);
+  ++seen_;
+  clock_.rows(1);
+}
+
+void NetworkWorld::end_instant(TimeUs at) {
+  if (clock_.close(at)) {
+    rows_.begin_block(at);
+    rows_.freeze();
+    frozen_ = seen_;
+  } else if (seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows) {
+    rows_.freeze();
+    frozen_ = seen_;
+  }
+}
+
+void NetworkWorld::stage(store::State& state) {
+  rows_.stage(state);
+  std::string bytes;
+  ByteWriter writer(bytes);
+  writer.put(seen_);
+  writer.put(frozen_);
+  put_saved(writer, clock_);
+  state.put(store::Section::Blobs, "/network/clock", bytes);
+}
+
+Status NetworkWorld::load(store::State& state) {
+  ACCRETE_DO(rows_.load(state));
+  ACCRETE_TRY(const auto bytes, state.get(store::Section::Blobs, "/network/clock"));
+  if (!bytes) return Ok{};
+  ByteReader reader(*bytes);
+  seen_ = reader.get<std::uint64_t>();
+  frozen_ = reader.get<std::uint64_t>();
+  ACCRETE_DO(clock_.load(reader.get_text()));
+  if (!reader.done()) {
+    return Error{Errc::Corruption, "the stored block clock does not decode"};
+  }
+  return Ok{};
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,194 @@
+// The graph network inside the fold: the fold's promises hold with it, experts are born where
+// blocks begin, and it learns what only neighbours say.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <stream.pb.h>
+
+#include "daemon/task.h"
+#include "tests/daemon/fold_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+FoldOptions network_options(NetworkConfig::Experts experts = NetworkConfig::Experts::Sage) {
+  FoldOptions options;
+  options.network.experts = experts;
+  options.network.width = 16;
+  options.network.fan_out = {4, 3};
+  options.network.batch = 32;
+  options.network.passes = 2;
+  options.blocks.by = models::BlockRule::Rows;
+  options.blocks.every_rows = 300;
+  options.checkpoint_records_min = 50;
+  return options;
+}
+
+const GraphNetwork& network_of(World& world, std::string_view task) {
+  return *dynamic_cast<Task&>(*world.fold().find_task(task)).network();
+}
+
+constexpr std::size_t kOrders = kSanitized ? 120 : 400;
+
+TEST(GraphNetwork, SameBitsForAnyGroupingCommitsAndThreads) {
+  const Config config = shop_config();
+  const auto stream = shop(1, kOrders);
+  for (const auto experts : {NetworkConfig::Experts::Sage, NetworkConfig::Experts::Attention}) {
+    FoldOptions options = network_options(experts);
+    const std::string expected = digest_of(config, stream, options);
+    options.checkpoint_records_min = 1;  // a commit at every instant
+    options.graph_bytes_max = 1;
+    options.row_cache_rows = 3;
+    EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+    omp_set_num_threads(2);
+    EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
+    omp_set_num_threads(1);
+    options.network.experts = NetworkConfig::Experts::Off;
+    EXPECT_NE(digest_of(config, stream, options), expected) << "the network is in the answers";
+  }
+}
+
+TEST(GraphNetwork, CrashesAnywhereChangeNothing) {
+  const Config config = shop_config();
+  const auto stream = shop(2, kOrders);
+  for (const std::int64_t lateness : {std::int64_t{0}, 2 * kDayUs}) {
+    FoldOptions options = network_options();
+    options.lateness_us = lateness;
+    if (lateness > 0) options.network.memory = 300;  // examples are left out, too
+    const std::string expected = digest_of(config, stream, options);
+    for (std::uint64_t seed = 0; seed < 3; ++seed) {
+      EXPECT_EQ(digest_after_crashes(config, stream, options, seed), expected) << "seed " << seed;
+    }
+  }
+}
+
+TEST(GraphNetwork, RowsAfterATimeDoNotChangePredictionsUpToIt) {
+  const Config config = shop_config();
+  const auto stream = shop(3, kOrders, false);
+  const FoldOptions options = network_options();
+  World whole(config, options);
+  whole.feed(stream);
+  Rng rng(3, 2, Purpose::Test);
+  for (int round = 0; round < 5; ++round) {
+    const auto upto = stream.size() / 4 + rng.below(stream.size() / 2);
+    World cut_off(config, options);
+    cut_off.feed(std::span(stream).first(upto));
+    ASSERT_GT(cut_off.sink->payloads.size(), 100u);
+    for (std::size_t i = 0; i < cut_off.sink->payloads.size(); ++i)
+      ASSERT_EQ(cut_off.sink->payloads[i], whole.sink->payloads[i]) << "round " << round;
+  }
+}
+
+TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
+  const Config config = shop_config();
+  const auto stream = shop(4, kOrders);
+  FoldOptions options = network_options();
+  World world(config, options);
+  world.feed(stream);
+  for (const char* task : {"active", "spend"}) {
+    const GraphNetwork& network = network_of(world, task);
+    EXPECT_GT(network.steps(), 5u);
+    std::uint32_t block = 0;
+    for (const ExpertEvent& event : network.events()) {
+      EXPECT_GT(event.block, block);
+      block = event.block;
+      EXPECT_EQ(event.parents.size(), options.network.fan_out.size());
+    }
+    EXPECT_EQ(network.experts(), network.events().size() + 1);
+  }
+  EXPECT_FALSE(network_of(world, "active").events().empty());
+  // One block, one expert.
+  options.blocks.every_rows = 1'000'000;
+  World single(config, options);
+  single.feed(stream);
+  EXPECT_TRUE(network_of(single, "active").events().empty());
+}
+
+/// Customers whose region decides whether they buy: a thing two steps away from their own rows, so
+/// that features of a customer's own past cannot know it for newcomers.
+std::vector<Transaction> regions(std::uint64_t seed, std::size_t days) {
+  const Layout customers{"customers", {"id", "region", "city"}};
+  const Layout region_rows{"regions", {"id", "wealth"}};
+  Rng rng(seed, 0, Purpose::Test);
+  std::vector<Transaction> stream;
+  Transaction first;
+  first.records = {layout_record(customers), layout_record(region_rows),
+                   layout_record(orders_layout())};
+  std::vector<double> wealth;
+  for (std::int64_t r = 0; r < 40; ++r) {
+    wealth.push_back(rng.uniform() * 2 - 1);
+    first.records.push_back(change_record(region_rows, Op::Insert,
+                                          {Value::of_integer(r), Value::of_real(wealth.back())}));
+  }
+  stream.push_back(std::move(first));
+  std::vector<std::int64_t> region_of;
+  std::int64_t orders = 0;
+  for (std::size_t d = 0; d < days; ++d) {
+    Transaction today;
+    for (int n = 0; n < 8; ++n) {
+      const auto id = static_cast<std::int64_t>(region_of.size());
+      region_of.push_back(static_cast<std::int64_t>(rng.below(40)));
+      today.records.push_back(change_record(
+          customers, Op::Insert,
+          {Value::of_integer(id), Value::of_integer(region_of.back()), Value::of_text("x")}));
+    }
+    const std::size_t oldest = region_of.size() > 80 ? region_of.size() - 80 : 0;
+    for (std::size_t c = oldest; c < region_of.size(); ++c) {
+      const double score = 4 * wealth[static_cast<std::size_t>(region_of[c])];
+      if (rng.uniform() > 1 / (1 + std::exp(-score))) continue;
+      today.records.push_back(order(orders++, static_cast<std::int64_t>(c), 1.0,
+                                    day(static_cast<double>(d) + 0.5 + rng.uniform() * 0.4)));
+    }
+    stream.push_back(std::move(today));
+  }
+  for (std::size_t i = 0; i < stream.size(); ++i)
+    stream[i].position = i + 1;
+  return stream;
+}
+
+constexpr const char* kRegionsConfig = R"(
+[[table]]
+name = "regions"
+key = "id"
+
+[[table]]
+name = "customers"
+key = "id"
+foreign_keys = { region = "regions" }
+
+[[table]]
+name = "orders"
+key = "id"
+time = "at"
+foreign_keys = { customer = "customers" }
+
+[[task]]
+name = "active"
+predict = "PREDICT EXISTS(orders.*, 0, 1, DAYS) FOR EACH customers.id EVERY 1 DAY"
+)";
+
+TEST(GraphNetwork, LearnsWhatIsWrittenTwoStepsAway) {
+  if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; learning is not its matter";
+  auto parsed = parse_config(kRegionsConfig, "regions.toml");
+  ASSERT_TRUE(parsed) << parsed.error().detail;
+  const Config& config = parsed.value();
+  FoldOptions options = network_options();
+  options.network.passes = 4;
+  options.network.batch = 128;
+  options.blocks.every_rows = 4000;
+  World world(config, options);
+  world.feed(regions(5, 60));
+  AnyTask& task = *world.fold().find_task("active");
+  const auto names = task.candidate_names();
+  const auto found = std::ranges::find(names, GraphNetwork::kName);
+  ASSERT_NE(found, names.end());
+  const auto& metrics = task.metrics()[static_cast<std::size_t>(found - names.begin())];
+  EXPECT_GT(metrics.fading().at("auroc"), 0.8);
+}
+
+}  // namespace
+}  // namespace accrete::daemon
