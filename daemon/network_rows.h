@@ -59,12 +59,12 @@ class NetworkRows {
   /// What one version of a row shows.
   struct View {
     std::span<const float> features;         ///< width() of them
-    std::span<const std::uint32_t> parents;  ///< by foreign key; kNoRow: none, or nobody's key
+    std::span<const std::uint32_t> parents;  ///< rows by foreign key; kNoRow: it names none
     TimeUs time;                             ///< its own; kTimeMin: it has none
-    bool readable = true;                    ///< false: the log could not be read (see RowReader)
   };
-  /// Good until the next call. A parent is a row of the graph that may have no version.
-  /// Cost: a read of RAM for a row that is kept; else its content is read and encoded.
+  /// Good until the next call. A parent may have no version. A row that cannot be read shows zeros
+  /// (RowReader::failure() stops the fold). Cost: a read of RAM for a row that is kept, else its
+  /// content is read and encoded.
   View view(NodeId node, const store::Version& version);
 
   /// A new data block begins: rows that the graph does not have yet belong to it.
@@ -91,28 +91,36 @@ class NetworkRows {
   struct TableState {
     models::RowEncoder encoder;
     models::FeatureScale scale;
-    std::vector<Shown> shown;
-    std::vector<std::uint32_t> first;  // column of the table -> its first position, as frozen
-    std::uint32_t positions = 0;       // of the encoder, as frozen
     bool dirty = false;
+    std::vector<std::uint32_t> block_rows;  // first rows of blocks 1, 2, …
 
-    std::vector<std::uint32_t> block_rows;  // first row of block 1, 2, …
+    // As frozen.
+    std::vector<Shown> shown;
+    std::vector<std::uint32_t> column_of;  // position -> column of the table
+    std::vector<std::uint32_t> first;      // column of the table -> its first position
 
-    // The cache: slots of `stride` words, a row's slot is its number modulo their count.
-    std::vector<std::uint32_t> slots;
+    // The cache: a row's slot is its number modulo their count, a power of two.
+    std::vector<std::byte> slots;
     std::size_t slot_count = 0;
-    std::size_t stride = 0;
+  };
+  /// The beginning of a slot; parents and features follow.
+  struct SlotHead {
+    Ordinal ordinal;  // 0: empty
+    TimeUs time;
+    std::uint32_t row = 0;
+    std::uint32_t unused = 0;
   };
 
-  TimeUs own_time(const Table& table, std::span<const Value> cells, TimeUs from) const;
-  void show(TableState& table, const Table& schema_table);
-  void index_positions(TableState& table, const Table& schema_table) const;
-  void reserve_slot(TableState& table, std::uint32_t row);
-  bool read_parents(TableId table, std::span<const Value> cells, std::uint32_t* out);
-  void fill_features(const TableState& table, float* out) const;
-  View view_of(TableId table, const std::uint32_t* slot) const;
-  void save(const TableState& table, std::string& out) const;
-  Status load_table(std::size_t index, std::string_view bytes);
+  static TimeUs own_time(const Table& table, std::span<const Value> cells, TimeUs from);
+  static void index_positions(TableState& table);
+  void freeze(TableState& table);
+  std::size_t stride(TableId id) const;
+  std::byte* slot_of(TableId id, std::uint32_t row);
+  bool read_parents(TableId id, std::span<const Value> cells, std::uint32_t* parents);
+  void write_features(const TableState& table, float* features) const;
+  void drop_cache();
+  static void save(const TableState& table, std::string& out);
+  static Status load(std::string_view bytes, TableState& table);
   Status load_blocks(std::string_view bytes);
 
   const Schema& schema_;
@@ -125,7 +133,7 @@ class NetworkRows {
   bool blocks_dirty_ = false;
 
   std::vector<double> encoded_;
-  std::vector<std::uint32_t> spare_;  // a slot for what is not kept
+  std::vector<std::byte> spare_;  // a slot where none is kept
   std::string key_;
 };
 
