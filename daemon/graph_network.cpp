@@ -49,7 +49,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       seed_(seed ^ hash64(plan.name)),
       memory_(world_.config().memory, seed_),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
-      sampler_(plan_, *world.graph, world_.rows()) {
+      sampler_(*world.schema, plan_, *world.graph, world_.rows()) {
   const NetworkConfig& config = world_.config();
   sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
   sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;

@@ -16,8 +16,10 @@ constexpr std::size_t kCacheBytes = 64u << 20;
 models::BlockClockOptions clock_options(const BlocksConfig& blocks) {
   models::BlockClockOptions options;
   options.rule = blocks.by;
-  options.every_rows = blocks.every_rows;
-  options.every_us = blocks.every_us;
+  options.rows_min = std::min(options.rows_min, blocks.every_rows);
+  options.rows_max = std::max(options.rows_max, blocks.every_rows);
+  options.rows = blocks.every_rows;
+  options.period_us = blocks.every_us;
   return options;
 }
 
@@ -30,11 +32,11 @@ NetworkWorld::NetworkWorld(const NetworkConfig& config, const BlocksConfig& bloc
 void NetworkWorld::folded(TableId table, std::span<const Value> cells, TimeUs from) {
   rows_.observe(table, cells, from);
   ++seen_;
-  clock_.rows(1);
+  clock_.add({from.value, 0});
 }
 
 void NetworkWorld::end_instant(TimeUs at) {
-  if (clock_.close(at)) {
+  if (clock_.block() != block()) {
     rows_.begin_block(at);
     rows_.freeze();
     frozen_ = seen_;

@@ -35,8 +35,7 @@ class NetworkWorld {
   /// A task's loss has risen, or the stream says that a block ends here.
   void drifted() { clock_.alarm(); }
   void marked() { clock_.mark(); }
-  void new_class() { clock_.new_class(); }
-  /// No more rows of times up to `at` come in order: the place to close a block.
+  /// No more rows of times up to `at` come in order: the place to begin a block.
   void end_instant(TimeUs at);
 
   std::size_t memory_bytes() const { return rows_.memory_bytes(); }

@@ -300,6 +300,16 @@ void RowEncoder::plain_positions(std::vector<std::uint32_t>& out) const {
   std::sort(out.begin(), out.end());
 }
 
+void RowEncoder::columns_of_positions(std::vector<std::uint32_t>& out) const {
+  out.assign(width_, 0);
+  for (std::size_t i = 0; i < columns_.size(); ++i) {
+    for (const auto* positions : {&columns_[i].slots, &columns_[i].scalar}) {
+      for (const std::uint32_t position : *positions)
+        out[position] = static_cast<std::uint32_t>(i);
+    }
+  }
+}
+
 void RowEncoder::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);

@@ -49,6 +49,8 @@ class RowEncoder {
   /// Positions that say something on their own (numbers, flags, times, categories), ascending; the
   /// hashed parts of texts, sets and vectors are left out. A position of the past stays.
   void plain_positions(std::vector<std::uint32_t>& out) const;
+  /// The column of the table that each position is of; replaces `out`, size: width().
+  void columns_of_positions(std::vector<std::uint32_t>& out) const;
   /// `column`, `column=value`, `column#3`, `column.length`; for explain. Size: width().
   std::vector<std::string> feature_names(const Table& table) const;
 

@@ -178,9 +178,12 @@ void AdjacencyReader::sample(TimeUs as_of, std::size_t k, Rng rng, std::vector<E
     return;
   }
   std::vector<std::uint64_t> chosen;
-  if (!list_.any_ended()) {
-    draw_distinct(edges_before, k, rng, chosen);
-  } else if (!sample_by_rejection(edges_before, as_of, k, rng, chosen)) {
+  draw_distinct(edges_before, k, rng, chosen);
+  // Edges that end later than as_of change nothing: the first draw stands if all of it is valid.
+  const auto stands = [&](std::uint64_t position) { return valid(at(position), as_of); };
+  const bool redraw = list_.any_ended() && !std::all_of(chosen.begin(), chosen.end(), stands);
+  if (redraw) chosen.clear();
+  if (redraw && !sample_by_rejection(edges_before, as_of, k, rng, chosen)) {
     // Few valid edges among many ended ones: list them, then draw from the list.
     std::vector<Edge> all;
     edges(kTimeMin, as_of, as_of, all);

@@ -276,6 +276,7 @@ class World {
   }
 
   Fold& fold() { return *fold_; }
+  store::State& state() { return *state_; }
   store::PredictionLog& predictions() { return *predictions_; }
 
   std::string stored_digest() {

@@ -1,0 +1,314 @@
+// Encoding, freezing, the cache of encoded rows, blocks, and what is saved of them.
+#include "daemon/network_rows.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "models/state_bytes.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+constexpr double kClip = 4;
+// A column that misses more rarely than this would cost a weight that hardly ever learns.
+constexpr double kOftenMissing = 0.01;
+constexpr std::size_t kSlotsMin = 256;
+constexpr std::uint32_t kNoPosition = 0xFFFF'FFFF;
+constexpr const char* kBlocksKey = "network/blocks";
+
+std::string table_key(std::size_t table) {
+  return "network/rows/" + std::to_string(table);
+}
+
+}  // namespace
+
+NetworkRows::NetworkRows(const Schema& schema, store::Graph& graph, RowReader& rows,
+                         std::size_t cache_bytes_max)
+    : schema_(schema),
+      graph_(graph),
+      rows_(rows),
+      cache_bytes_max_(cache_bytes_max),
+      tables_(schema.tables().size()) {}
+
+TimeUs NetworkRows::own_time(const Table& table, std::span<const Value> cells, TimeUs from) {
+  if (!table.time || table.time->value >= cells.size()) return from;
+  const auto own = value_time(cells[table.time->value], table.time_unit);
+  return own && *own != kTimeMin ? std::min(*own, from) : from;
+}
+
+void NetworkRows::observe(TableId id, std::span<const Value> cells, TimeUs from) {
+  TableState& table = tables_[id.value];
+  const Table& shape = schema_.table(id);
+  table.encoder.observe(shape, cells);
+  const TimeUs own = own_time(shape, cells, from);
+  table.encoder.encode(cells, own == kTimeMin ? TimeUs{0} : own, encoded_);
+  table.scale.grow(table.encoder.width());
+  table.scale.observe(encoded_);
+  table.dirty = true;
+}
+
+void NetworkRows::index_positions(TableState& table) {
+  table.encoder.columns_of_positions(table.column_of);
+  table.first.clear();
+  for (std::size_t p = 0; p < table.column_of.size(); ++p) {
+    const std::uint32_t column = table.column_of[p];
+    if (column >= table.first.size()) table.first.resize(column + 1, kNoPosition);
+    table.first[column] = std::min(table.first[column], static_cast<std::uint32_t>(p));
+  }
+}
+
+void NetworkRows::freeze(TableState& table) {
+  const std::size_t before = table.column_of.size();
+  index_positions(table);
+  table.scale.freeze();
+  for (std::size_t p = before; p < table.column_of.size(); ++p)
+    table.shown.push_back({static_cast<std::uint32_t>(p), false});
+  std::vector<bool> told(table.first.size(), false);
+  for (const Shown& shown : table.shown) {
+    if (shown.missing) told[shown.index] = true;
+  }
+  for (std::size_t c = 0; c < table.first.size(); ++c) {
+    const bool shows = table.first[c] != kNoPosition && !told[c];
+    if (shows && table.scale.missing_share(table.first[c]) >= kOftenMissing)
+      table.shown.push_back({static_cast<std::uint32_t>(c), true});
+  }
+  table.dirty = true;
+}
+
+void NetworkRows::freeze() {
+  for (TableState& table : tables_)
+    freeze(table);
+  drop_cache();
+}
+
+void NetworkRows::columns_of(MaskedColumn masked, std::vector<std::uint32_t>& out) const {
+  out.clear();
+  const TableState& table = tables_[masked.table.value];
+  for (std::size_t i = 0; i < table.shown.size(); ++i) {
+    const Shown& shown = table.shown[i];
+    const std::uint32_t column = shown.missing ? shown.index : table.column_of[shown.index];
+    if (column == masked.column.value) out.push_back(static_cast<std::uint32_t>(i));
+  }
+}
+
+void NetworkRows::drop_cache() {
+  for (TableState& table : tables_) {
+    std::vector<std::byte>().swap(table.slots);
+    table.slot_count = 0;
+  }
+  cache_bytes_ = 0;
+}
+
+std::size_t NetworkRows::stride(TableId id) const {
+  const std::size_t words = schema_.table(id).foreign_keys.size() + width(id);
+  return sizeof(SlotHead) + (4 * words + 7) / 8 * 8;
+}
+
+/// Where a row is kept. The cache of a table doubles until it has a slot for each row or there is
+/// no room; from then on rows take each other's place.
+std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
+  TableState& table = tables_[id.value];
+  const std::size_t bytes = stride(id);
+  while (row >= table.slot_count) {
+    const std::size_t count = table.slot_count == 0 ? kSlotsMin : 2 * table.slot_count;
+    // The old slots are there until the new ones are filled.
+    if (cache_bytes_ + count * bytes > cache_bytes_max_) break;
+    std::vector<std::byte> slots(count * bytes);
+    for (std::size_t i = 0; i < table.slot_count; ++i) {
+      SlotHead head;
+      std::memcpy(&head, table.slots.data() + i * bytes, sizeof head);
+      if (head.ordinal == Ordinal{}) continue;
+      std::memcpy(slots.data() + (head.row & (count - 1)) * bytes, table.slots.data() + i * bytes,
+                  bytes);
+    }
+    cache_bytes_ += (count - table.slot_count) * bytes;
+    table.slots.swap(slots);
+    table.slot_count = count;
+  }
+  if (table.slot_count > 0) return table.slots.data() + (row & (table.slot_count - 1)) * bytes;
+  spare_.assign(bytes, std::byte{});
+  return spare_.data();
+}
+
+/// False: a key that the graph does not know yet, so the answer may change.
+bool NetworkRows::read_parents(TableId id, std::span<const Value> cells, std::uint32_t* parents) {
+  bool known = true;
+  for (const ForeignKey& foreign : schema_.table(id).foreign_keys) {
+    key_.clear();
+    bool whole = !foreign.columns.empty();
+    for (const ColumnId column : foreign.columns) {
+      whole = whole && column.value < cells.size() && !cells[column.value].is_null() &&
+              cells[column.value].kind != ValueKind::Unchanged;
+      if (whole) append_key(key_, cells[column.value]);
+    }
+    const auto parent = whole ? graph_.find(foreign.parent, key_) : std::nullopt;
+    *parents++ = parent ? parent->row : kNoRow;
+    known = known && (parent || !whole);
+  }
+  return known;
+}
+
+void NetworkRows::write_features(const TableState& table, float* features) const {
+  for (const Shown& shown : table.shown) {
+    const double x = encoded_[shown.missing ? table.first[shown.index] : shown.index];
+    if (shown.missing) {
+      *features++ = std::isfinite(x) ? 0.0F : 1.0F;
+    } else {
+      const double value = std::isfinite(x) ? table.scale.standardise(shown.index, x, kClip) : 0;
+      *features++ = static_cast<float>(value);
+    }
+  }
+}
+
+NetworkRows::View NetworkRows::view(NodeId node, const store::Version& version) {
+  const TableState& table = tables_[node.table.value];
+  std::byte* const slot = slot_of(node.table, node.row);
+  auto* const parents = reinterpret_cast<std::uint32_t*>(slot + sizeof(SlotHead));
+  const std::size_t keys = schema_.table(node.table).foreign_keys.size();
+  auto* const features = reinterpret_cast<float*>(parents + keys);
+  SlotHead head;
+  std::memcpy(&head, slot, sizeof head);
+  if (head.ordinal != version.ordinal || head.row != node.row) {
+    head = {version.ordinal, kTimeMin, node.row};
+    const RowContent* row = rows_.content(node, version);
+    if (row != nullptr) {
+      head.time = own_time(schema_.table(node.table), row->cells, version.from);
+      if (!read_parents(node.table, row->cells, parents)) head.ordinal = Ordinal{};
+      const TimeUs at = head.time == kTimeMin ? TimeUs{0} : head.time;
+      table.encoder.encode(row->cells, at, encoded_);
+      write_features(table, features);
+    } else {
+      head.ordinal = Ordinal{};
+      std::fill_n(parents, keys, kNoRow);
+      std::fill_n(features, table.shown.size(), 0.0F);
+    }
+    std::memcpy(slot, &head, sizeof head);
+  }
+  return {{features, table.shown.size()}, {parents, keys}, head.time};
+}
+
+void NetworkRows::begin_block(TimeUs at) {
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const TableId id{static_cast<std::uint16_t>(t)};
+    tables_[t].block_rows.push_back(graph_.node_count(id));
+  }
+  block_times_.push_back(block_times_.empty() ? at : std::max(at, block_times_.back()));
+  blocks_dirty_ = true;
+}
+
+std::uint32_t NetworkRows::block(NodeId node) const {
+  const std::vector<std::uint32_t>& rows = tables_[node.table.value].block_rows;
+  return static_cast<std::uint32_t>(std::upper_bound(rows.begin(), rows.end(), node.row) -
+                                    rows.begin());
+}
+
+std::uint32_t NetworkRows::block_at(TimeUs time) const {
+  const auto next = std::upper_bound(block_times_.begin(), block_times_.end(), time);
+  return static_cast<std::uint32_t>(next - block_times_.begin());
+}
+
+std::size_t NetworkRows::memory_bytes() const {
+  std::size_t bytes = cache_bytes_ + block_times_.size() * sizeof(TimeUs);
+  for (const TableState& table : tables_) {
+    // Moments and their frozen copy, and some 64 bytes for what a position is called.
+    bytes += table.scale.width() * (6 * sizeof(double) + 64) + 4 * table.block_rows.size();
+  }
+  return bytes;
+}
+
+void NetworkRows::save(const TableState& table, std::string& out) {
+  std::string encoder;
+  table.encoder.save(encoder);
+  models::StateWriter writer(out);
+  writer.text(encoder);
+  table.scale.save(writer);
+  writer.u64(table.column_of.size());
+  writer.u64(table.shown.size());
+  for (const Shown& shown : table.shown) {
+    writer.u32(shown.index);
+    writer.u8(shown.missing ? 1 : 0);
+  }
+}
+
+Status NetworkRows::load(std::string_view bytes, TableState& table) {
+  models::StateReader reader(bytes);
+  ACCRETE_DO(table.encoder.load(reader.text()));
+  table.scale.load(reader);
+  index_positions(table);
+  const std::uint64_t positions = reader.u64();
+  reader.require(table.scale.width() == table.encoder.width() &&
+                 positions <= table.encoder.width());
+  if (!reader.failed()) {
+    table.column_of.resize(positions);
+    for (std::uint32_t& position : table.first) {
+      if (position >= positions) position = kNoPosition;
+    }
+  }
+  table.shown.resize(reader.count(5));
+  for (Shown& shown : table.shown) {
+    shown.index = reader.u32();
+    shown.missing = reader.u8() != 0;
+    if (shown.missing) {
+      const bool there = shown.index < table.first.size();
+      reader.require(there && table.first[shown.index] != kNoPosition);
+    } else {
+      reader.require(shown.index < positions);
+    }
+  }
+  table.dirty = false;
+  return reader.finish("network rows");
+}
+
+void NetworkRows::stage(store::State& state) {
+  std::string bytes;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    if (!tables_[t].dirty) continue;
+    bytes.clear();
+    save(tables_[t], bytes);
+    state.put(Section::Blobs, table_key(t), bytes);
+    tables_[t].dirty = false;
+  }
+  if (!blocks_dirty_) return;
+  bytes.clear();
+  models::StateWriter writer(bytes);
+  writer.u64(block_times_.size());
+  for (const TimeUs time : block_times_)
+    writer.u64(static_cast<std::uint64_t>(time.value));
+  for (const TableState& table : tables_) {
+    for (const std::uint32_t row : table.block_rows)
+      writer.u32(row);
+  }
+  state.put(Section::Blobs, kBlocksKey, bytes);
+  blocks_dirty_ = false;
+}
+
+Status NetworkRows::load_blocks(std::string_view bytes) {
+  models::StateReader reader(bytes);
+  block_times_.resize(reader.count(sizeof(std::uint64_t)));
+  for (TimeUs& time : block_times_)
+    time.value = static_cast<std::int64_t>(reader.u64());
+  reader.require(std::is_sorted(block_times_.begin(), block_times_.end()));
+  for (TableState& table : tables_) {
+    table.block_rows.resize(block_times_.size());
+    for (std::uint32_t& row : table.block_rows)
+      row = reader.u32();
+    reader.require(std::is_sorted(table.block_rows.begin(), table.block_rows.end()));
+  }
+  return reader.finish("network blocks");
+}
+
+Status NetworkRows::load(store::State& state) {
+  std::string bytes;
+  drop_cache();
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    ACCRETE_TRY(const bool there, state.get(Section::Blobs, table_key(t), bytes));
+    if (there) ACCRETE_DO(load(bytes, tables_[t]));
+  }
+  ACCRETE_TRY(const bool blocks, state.get(Section::Blobs, kBlocksKey, bytes));
+  return blocks ? load_blocks(bytes) : Status(Ok{});
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,140 @@
+// What rows show to the graph network, shared by all tasks of a fold: standardised numbers that
+// change only when told to, the rows they name, their own time and the data block they came in.
+//
+// A row's own time is what its time column says, but not later than its version began; without a
+// time column (or a null in it) the moment its version began. Features do not depend on when they
+// are read: times among them are told relative to the row's own time.
+//
+// Threads: one owner, the fold. Determinism: what is kept in the cache decides nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/row_reader.h"
+#include "models/encoder.h"
+#include "models/feature_scale.h"
+#include "proto/ids.h"
+#include "proto/schema.h"
+#include "proto/value.h"
+#include "store/graph.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// A column that somebody must not see.
+struct MaskedColumn {
+  TableId table;
+  ColumnId column;
+};
+
+class NetworkRows {
+ public:
+  static constexpr std::uint32_t kNoRow = 0xFFFF'FFFF;
+
+  /// Schema, graph and reader must outlive it. The cache takes at most `cache_bytes_max`.
+  NetworkRows(const Schema& schema, store::Graph& graph, RowReader& rows,
+              std::size_t cache_bytes_max);
+
+  /// Look at a row when it is folded; `cells` are complete (what RowReader says, not `unchanged`),
+  /// `from` is when its version begins. Cost: an encoding, and a few flops a position.
+  void observe(TableId table, std::span<const Value> cells, TimeUs from);
+  /// From now on features are standardised with the moments of now, and all that has shown itself
+  /// until now has a column. Cost: positions; the cache is empty after it.
+  void freeze();
+
+  /// Columns of a table's features as of the last freeze(); 0 before the first. Never shrinks: a
+  /// feature row of the past has the columns of the future, as far as there were any.
+  ///
+  /// A column is a position of the encoder, standardised and clipped to ±4, 0 where it is missing;
+  /// or, behind those that were there first, 1 where a column of the table that often misses does.
+  std::size_t width(TableId table) const { return tables_[table.value].shown.size(); }
+  /// Columns of the features that a column of the table has, ascending; replaces `out`.
+  void columns_of(MaskedColumn masked, std::vector<std::uint32_t>& out) const;
+
+  /// What one version of a row shows.
+  struct View {
+    std::span<const float> features;         ///< width() of them
+    std::span<const std::uint32_t> parents;  ///< rows by foreign key; kNoRow: it names none
+    TimeUs time;                             ///< its own; kTimeMin: it has none
+  };
+  /// Good until the next call. A parent may have no version. A row that cannot be read shows zeros
+  /// (RowReader::failure() stops the fold). Cost: a read of RAM for a row that is kept, else its
+  /// content is read and encoded.
+  View view(NodeId node, const store::Version& version);
+
+  /// A new data block begins: rows that the graph does not have yet belong to it.
+  void begin_block(TimeUs at);
+  std::uint32_t blocks() const { return static_cast<std::uint32_t>(block_times_.size()) + 1; }
+  /// The block in which a row was first mentioned; it never changes. Cost: O(log blocks).
+  std::uint32_t block(NodeId node) const;
+  /// The block of what became known at a time.
+  std::uint32_t block_at(TimeUs time) const;
+
+  std::size_t memory_bytes() const;
+
+  /// Writes the tables that changed since the last call.
+  void stage(store::State& state);
+  /// Errors: Corruption, Unavailable.
+  Status load(store::State& state);
+
+ private:
+  /// A column of the features.
+  struct Shown {
+    std::uint32_t index = 0;  // position of the encoder, or column of the table
+    bool missing = false;     // 1 where that column is missing
+  };
+  struct TableState {
+    models::RowEncoder encoder;
+    models::FeatureScale scale;
+    bool dirty = false;
+    std::vector<std::uint32_t> block_rows;  // first rows of blocks 1, 2, …
+
+    // As frozen.
+    std::vector<Shown> shown;
+    std::vector<std::uint32_t> column_of;  // position -> column of the table
+    std::vector<std::uint32_t> first;      // column of the table -> its first position
+
+    // The cache: a row's slot is its number modulo their count, a power of two.
+    std::vector<std::byte> slots;
+    std::size_t slot_count = 0;
+  };
+  /// The beginning of a slot; parents and features follow.
+  struct SlotHead {
+    Ordinal ordinal;  // 0: empty
+    TimeUs time;
+    std::uint32_t row = 0;
+    std::uint32_t unused = 0;
+  };
+
+  static TimeUs own_time(const Table& table, std::span<const Value> cells, TimeUs from);
+  static void index_positions(TableState& table);
+  void freeze(TableState& table);
+  std::size_t stride(TableId id) const;
+  std::byte* slot_of(TableId id, std::uint32_t row);
+  bool read_parents(TableId id, std::span<const Value> cells, std::uint32_t* parents);
+  void write_features(const TableState& table, float* features) const;
+  void drop_cache();
+  static void save(const TableState& table, std::string& out);
+  static Status load(std::string_view bytes, TableState& table);
+  Status load_blocks(std::string_view bytes);
+
+  const Schema& schema_;
+  store::Graph& graph_;
+  RowReader& rows_;
+  std::size_t cache_bytes_max_;
+  std::size_t cache_bytes_ = 0;
+  std::vector<TableState> tables_;  // by TableId
+  std::vector<TimeUs> block_times_;
+  bool blocks_dirty_ = false;
+
+  std::vector<double> encoded_;
+  std::vector<std::byte> spare_;  // a slot where none is kept
+  std::string key_;
+};
+
+}  // namespace accrete::daemon

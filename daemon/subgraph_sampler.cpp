@@ -1,0 +1,307 @@
+// Breadth first from the seeds: nodes are numbered as they are met, lists are written node by node.
+#include "daemon/subgraph_sampler.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <limits>
+#include <utility>
+
+#include "proto/rng.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kLabelColumns = 2;  // the value, and 1
+
+/// Table and hop of a node in one word.
+std::uint32_t kind_of(std::uint16_t table, std::uint32_t hop) {
+  return table | hop << 16;
+}
+
+/// Time between two moments, as far as it can be told.
+std::int64_t age_of(TimeUs time, TimeUs at) {
+  if (time == kTimeMin) return models::kAgeless;
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (time.value < 0 && at.value > kMost + time.value) return kMost;
+  return at.value - time.value;
+}
+
+}  // namespace
+
+SubgraphSampler::SubgraphSampler(const Schema& schema, NetworkPlan plan, store::Graph& graph,
+                                 NetworkRows& rows)
+    : schema_(schema), plan_(std::move(plan)), graph_(graph), rows_(rows) {
+  make_steps();
+}
+
+void SubgraphSampler::make_steps() {
+  steps_.resize(plan_.table_count());
+  for (std::size_t i = 0; i < plan_.relations.size(); ++i) {
+    const NetworkRelation& relation = plan_.relations[i];
+    Steps& steps = steps_[relation.shape.target];
+    const auto up = [&](RelationId key) {
+      return UpStep{i, key, schema_.relations()[key.value].foreign_key, relation.shape.source};
+    };
+    switch (relation.way) {
+      case Way::Up:
+        steps.up.push_back(up(relation.near));
+        break;
+      case Way::Down:
+        steps.down.push_back({i, relation.near, relation.shape.source, {}});
+        break;
+      case Way::Through: {
+        const auto first = std::find_if(steps.down.begin(), steps.down.end(),
+                                        [&](const DownStep& s) { return s.key == relation.near; });
+        ACCRETE_CHECK(first != steps.down.end());
+        first->through.push_back(up(relation.far));
+        break;
+      }
+      case Way::Labels:
+        steps.labels = true;
+        break;
+    }
+  }
+}
+
+/// Room for a new batch, and what holds for all of it.
+void SubgraphSampler::begin(std::span<const Seed> seeds) {
+  nodes_.clear();
+  shown_.clear();
+  places_.clear();
+  parents_.clear();
+  moments_.clear();
+  for (const Seed& seed : seeds)
+    moments_.push_back(seed.at);
+  std::sort(moments_.begin(), moments_.end());
+  moments_.erase(std::unique(moments_.begin(), moments_.end()), moments_.end());
+  moment_keys_.clear();
+  for (const TimeUs at : moments_) {
+    Rng rng(options_->seed, static_cast<std::uint64_t>(at.value), Purpose::Sample);
+    moment_keys_.push_back(rng.next());
+  }
+  const std::size_t tables = plan_.table_count();
+  features_.resize(tables);
+  for (std::vector<float>& features : features_)
+    features.clear();
+  feature_rows_.assign(tables, 0);
+  out_->reach.clear();
+  out_->table.clear();
+  out_->row.clear();
+  out_->age_us.clear();
+  out_->block.clear();
+  out_->relations.resize(plan_.relations.size());
+  for (models::GraphBatch::Relation& relation : out_->relations) {
+    relation.begin.clear();
+    relation.source.clear();
+  }
+  hide(options_->masked);
+}
+
+void SubgraphSampler::hide(std::span<const MaskedColumn> masked) {
+  const auto& keys = schema_.relations();
+  closed_.assign(keys.size(), false);
+  hidden_.resize(plan_.tables.size());
+  for (std::vector<std::uint32_t>& hidden : hidden_)
+    hidden.clear();
+  std::vector<std::uint32_t> columns;
+  for (const MaskedColumn& column : masked) {
+    for (std::size_t r = 0; r < keys.size(); ++r) {
+      if (keys[r].child != column.table) continue;
+      const auto& named = schema_.table(column.table).foreign_keys[keys[r].foreign_key].columns;
+      if (std::count(named.begin(), named.end(), column.column) > 0) closed_[r] = true;
+    }
+    const auto table = std::find(plan_.tables.begin(), plan_.tables.end(), column.table);
+    if (table == plan_.tables.end()) continue;
+    rows_.columns_of(column, columns);
+    auto& hidden = hidden_[static_cast<std::size_t>(table - plan_.tables.begin())];
+    hidden.insert(hidden.end(), columns.begin(), columns.end());
+  }
+}
+
+std::uint32_t SubgraphSampler::moment_of(TimeUs at) const {
+  const auto place = std::lower_bound(moments_.begin(), moments_.end(), at);
+  return static_cast<std::uint32_t>(place - moments_.begin());
+}
+
+/// The row of a table's features that shows this; `features` are taken if it is new.
+std::uint32_t SubgraphSampler::show(std::uint16_t table, std::uint64_t what,
+                                    std::span<const float> features) {
+  if (const std::uint32_t* row = shown_.find(what, table)) return *row;
+  const std::uint32_t row = feature_rows_[table]++;
+  shown_.add(what, table, row);
+  features_[table].insert(features_[table].end(), features.begin(), features.end());
+  return row;
+}
+
+std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
+                                        std::uint32_t moment,
+                                        const std::optional<store::Version>& version) {
+  ACCRETE_CHECK(places_.size() < std::numeric_limits<std::uint32_t>::max());
+  const auto number = static_cast<std::uint32_t>(places_.size());
+  const NodeId node{plan_.tables[table], row};
+  places_.push_back({row, moment, static_cast<std::uint32_t>(parents_.size())});
+  out_->table.push_back(table);
+  out_->block.push_back(rows_.block(node));
+  if (version) {
+    const NetworkRows::View view = rows_.view(node, *version);
+    parents_.insert(parents_.end(), view.parents.begin(), view.parents.end());
+    out_->row.push_back(show(table, version->ordinal.value, view.features));
+    out_->age_us.push_back(age_of(view.time, moments_[moment]));
+  } else {
+    const std::vector<float> nothing(rows_.width(node.table), 0.0F);
+    parents_.resize(parents_.size() + schema_.table(node.table).foreign_keys.size(),
+                    NetworkRows::kNoRow);
+    out_->row.push_back(show(table, 0, nothing));
+    out_->age_us.push_back(models::kAgeless);
+  }
+  return number;
+}
+
+void SubgraphSampler::add_seed(const Seed& seed) {
+  const std::uint32_t moment = moment_of(seed.at);
+  const auto version = graph_.version({plan_.tables[plan_.entity], seed.row}, seed.at);
+  const std::uint32_t number = add_node(plan_.entity, seed.row, moment, version);
+  const std::uint64_t pair = std::uint64_t{seed.row} << 32 | moment;
+  const std::uint32_t kind = kind_of(plan_.entity, 0);
+  // As somebody's neighbour it must be a row of the time.
+  if (version && nodes_.find(pair, kind) == nullptr) nodes_.add(pair, kind, number);
+}
+
+/// The node of a row at a moment; nullopt when there is no such row then.
+std::optional<std::uint32_t> SubgraphSampler::node(std::uint16_t table, std::uint32_t row,
+                                                   std::uint32_t moment) {
+  const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
+  const std::uint32_t kind = kind_of(table, by_hop_ ? hop_ : 0);
+  if (const std::uint32_t* number = nodes_.find(pair, kind)) return *number;
+  const auto version = graph_.version({plan_.tables[table], row}, moments_[moment]);
+  if (!version) return std::nullopt;
+  const std::uint32_t number = add_node(table, row, moment, version);
+  nodes_.add(pair, kind, number);
+  return number;
+}
+
+/// The list that is being written, with the beginnings of all nodes up to this one.
+std::vector<std::uint32_t>& SubgraphSampler::sources_of(std::size_t relation, std::uint32_t node) {
+  models::GraphBatch::Relation& lists = out_->relations[relation];
+  lists.begin.resize(std::size_t{node} + 1, static_cast<std::uint32_t>(lists.source.size()));
+  return lists.source;
+}
+
+void SubgraphSampler::read_up(std::uint32_t reader, const UpStep& step) {
+  if (closed_[step.key.value]) return;
+  const Place& place = places_[reader];
+  const std::uint32_t parent = parents_[place.parents + step.foreign_key];
+  if (parent == NetworkRows::kNoRow) return;
+  const auto found = node(step.source, parent, place.moment);
+  if (found) sources_of(step.relation, reader).push_back(*found);
+}
+
+void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out) {
+  if (closed_[step.key.value]) return;
+  const Place place = places_[reader];
+  const NodeId parent{plan_.tables[out_->table[reader]], place.row};
+  edges_.clear();
+  if (options_->choice == Choice::Newest) {
+    graph_.newest(step.key, parent, moments_[place.moment], fan_out, edges_);
+  } else {
+    const Rng rng(moment_keys_[place.moment], std::uint64_t{place.row} << 16 | step.key.value,
+                  Purpose::Sample);
+    graph_.sample(step.key, parent, moments_[place.moment], fan_out, rng, edges_);
+  }
+  if (edges_.empty()) return;
+  std::vector<std::uint32_t>& children = sources_of(step.relation, reader);
+  const std::size_t first = children.size();
+  for (const store::Edge& edge : edges_) {
+    if (const auto child = node(step.source, edge.child, place.moment)) children.push_back(*child);
+  }
+  for (const UpStep& second : step.through) {
+    if (closed_[second.key.value]) continue;
+    std::vector<std::uint32_t>& ends = sources_of(second.relation, reader);
+    for (std::size_t i = first; i < children.size(); ++i) {
+      const std::uint32_t end = parents_[places_[children[i]].parents + second.foreign_key];
+      if (end == NetworkRows::kNoRow) continue;
+      if (const auto found = node(second.source, end, place.moment)) ends.push_back(*found);
+    }
+  }
+}
+
+void SubgraphSampler::read_labels(std::uint32_t reader) {
+  if (options_->labels == nullptr) return;
+  const Place place = places_[reader];
+  const TimeUs at = moments_[place.moment];
+  outcomes_.clear();
+  options_->labels->newest(place.row, at, options_->labels_max, outcomes_);
+  std::vector<std::uint32_t>& list = sources_of(plan_.relations.size() - 1, reader);
+  for (const LabelRow& outcome : outcomes_) {
+    ACCRETE_CHECK(outcome.known <= at);
+    const std::array<float, kLabelColumns> features{outcome.value, 1};
+    list.push_back(static_cast<std::uint32_t>(places_.size()));
+    places_.push_back({place.row, place.moment, 0});
+    out_->table.push_back(plan_.labels());
+    out_->row.push_back(
+        show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features));
+    out_->age_us.push_back(age_of(outcome.known, at));
+    out_->block.push_back(rows_.block_at(outcome.known));
+  }
+}
+
+void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
+  const Steps& steps = steps_[out_->table[reader]];
+  for (const UpStep& step : steps.up)
+    read_up(reader, step);
+  for (const DownStep& step : steps.down)
+    read_down(reader, step, fan_out);
+  if (steps.labels) read_labels(reader);
+}
+
+void SubgraphSampler::finish() {
+  const std::size_t expanded = out_->reach[out_->reach.size() - 2];
+  for (models::GraphBatch::Relation& lists : out_->relations)
+    lists.begin.resize(expanded + 1, static_cast<std::uint32_t>(lists.source.size()));
+  out_->features.resize(plan_.table_count());
+  for (std::size_t t = 0; t < plan_.table_count(); ++t) {
+    const std::size_t width =
+        t < plan_.tables.size() ? rows_.width(plan_.tables[t]) : kLabelColumns;
+    models::RowMatrix<float>& features = out_->features[t];
+    features.resize(static_cast<Eigen::Index>(feature_rows_[t]), static_cast<Eigen::Index>(width));
+    std::copy(features_[t].begin(), features_[t].end(), features.data());
+    if (t >= hidden_.size()) continue;
+    for (const std::uint32_t column : hidden_[t])
+      features.col(static_cast<Eigen::Index>(column)).setZero();
+  }
+}
+
+void SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& options,
+                             models::GraphBatch& out) {
+  const std::vector<std::size_t>& fan_out = options.fan_out;
+  ACCRETE_CHECK(!fan_out.empty() && fan_out.size() <= plan_.hops && fan_out.size() < 0xFFFF);
+  options_ = &options;
+  out_ = &out;
+  by_hop_ = std::any_of(fan_out.begin(), fan_out.end(),
+                        [&](std::size_t size) { return size != fan_out.front(); });
+  begin(seeds);
+  for (const Seed& seed : seeds)
+    add_seed(seed);
+  out.reach.push_back(places_.size());
+  std::size_t next = 0;
+  for (std::size_t hop = 0; hop < fan_out.size(); ++hop) {
+    hop_ = static_cast<std::uint32_t>(hop) + 1;
+    for (const std::size_t end = out.reach.back(); next < end; ++next)
+      expand(static_cast<std::uint32_t>(next), fan_out[hop]);
+    out.reach.push_back(places_.size());
+  }
+  finish();
+}
+
+std::size_t SubgraphSampler::memory_bytes() const {
+  std::size_t bytes = nodes_.memory_bytes() + shown_.memory_bytes() +
+                      places_.capacity() * sizeof(Place) + 4 * parents_.capacity() +
+                      edges_.capacity() * sizeof(store::Edge);
+  for (const std::vector<float>& features : features_)
+    bytes += 4 * features.capacity();
+  return bytes;
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,146 @@
+// The neighbourhoods of many (row, time) pairs as one batch for the graph network.
+//
+// Every read is as of the seed's time, at every step: an edge counts if it is valid then, a row if
+// it has a version then. A node is a row at a time, and what it reads depends on the row, the time
+// and the options alone, never on the batch around it: so a seed has the same neighbourhood alone
+// and among others. Where the fan-out is the same at every step, a node that is met at different
+// distances is one node; where it is not, it is one node for each distance.
+//
+// Source: Robinson et al. 2024, arXiv:2407.20060 (sampling); Chen et al. 2025, RelGNN (Through).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "daemon/network_plan.h"
+#include "daemon/network_rows.h"
+#include "daemon/pair_numbering.h"
+#include "models/graph_batch.h"
+#include "proto/ids.h"
+#include "store/graph.h"
+
+namespace accrete::daemon {
+
+struct Seed {
+  std::uint32_t row = 0;  ///< of the entity table
+  TimeUs at;
+};
+
+/// An outcome of an entity.
+struct LabelRow {
+  float value = 0;  ///< in units in which deviations are about 1
+  TimeUs known;     ///< when it became known
+};
+
+/// Where the outcomes are, for the pseudo-table of a plan.
+class LabelRows {
+ public:
+  virtual ~LabelRows() = default;
+  /// The newest `k` outcomes of an entity that were known at `at` (known <= at), newest first,
+  /// appended to `out`.
+  virtual void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) = 0;
+};
+
+enum class Choice : std::uint8_t { Newest, Uniform };
+
+struct SampleOptions {
+  std::vector<std::size_t> fan_out{128, 64};  ///< children a node reads through a relation, by hop
+  Choice choice = Choice::Newest;
+  std::uint64_t seed = 1;            ///< of uniform choices
+  std::size_t labels_max = 16;       ///< outcomes an entity reads
+  LabelRows* labels = nullptr;       ///< null: no outcomes
+  std::vector<MaskedColumn> masked;  ///< show nothing; relations over them lead nowhere
+};
+
+class SubgraphSampler {
+ public:
+  /// Schema, graph and rows must outlive the sampler.
+  SubgraphSampler(const Schema& schema, NetworkPlan plan, store::Graph& graph, NetworkRows& rows);
+
+  /// Seeds are nodes 0 … n - 1, each its own even if it repeats another or is no valid row at its
+  /// time (it shows zeros then). Neighbours of a node:
+  ///   Up       the row named by its version as of the time, if that is valid
+  ///   Down     of the newest or drawn children those that are valid, in the graph's order
+  ///   Through  of the same children in the same order whom they name, one for each child
+  ///   Labels   the newest outcomes, which show their value and 1
+  /// Over a masked foreign key nothing is read, neither way.
+  ///
+  /// Checks: 1 <= fan_out.size() <= plan.hops; outcomes were known at the time.
+  /// Cost: a few reads of RAM an edge while rows are kept; O(seeds × fan-outs) memory.
+  void sample(std::span<const Seed> seeds, const SampleOptions& options, models::GraphBatch& out);
+
+  const NetworkPlan& plan() const { return plan_; }
+  std::size_t memory_bytes() const;
+
+ private:
+  /// A half step or a whole one up to a parent.
+  struct UpStep {
+    std::size_t relation = 0;  // of the plan
+    RelationId key;
+    std::uint16_t foreign_key = 0;
+    std::uint16_t source = 0;
+  };
+  struct DownStep {
+    std::size_t relation = 0;
+    RelationId key;
+    std::uint16_t source = 0;
+    std::vector<UpStep> through;
+  };
+  /// What the nodes of a table read.
+  struct Steps {
+    std::vector<UpStep> up;
+    std::vector<DownStep> down;
+    bool labels = false;
+  };
+  /// Of each node: where it is in the graph, and where its parents are in parents_.
+  struct Place {
+    std::uint32_t row = 0;
+    std::uint32_t moment = 0;
+    std::uint32_t parents = 0;
+  };
+
+  void make_steps();
+  void begin(std::span<const Seed> seeds);
+  void hide(std::span<const MaskedColumn> masked);
+  std::uint32_t moment_of(TimeUs at) const;
+  void add_seed(const Seed& seed);
+  std::optional<std::uint32_t> node(std::uint16_t table, std::uint32_t row, std::uint32_t moment);
+  std::uint32_t add_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
+                         const std::optional<store::Version>& version);
+  std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features);
+  void expand(std::uint32_t reader, std::size_t fan_out);
+  void read_up(std::uint32_t reader, const UpStep& step);
+  void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);
+  void read_labels(std::uint32_t reader);
+  std::vector<std::uint32_t>& sources_of(std::size_t relation, std::uint32_t node);
+  void finish();
+
+  const Schema& schema_;
+  NetworkPlan plan_;
+  store::Graph& graph_;
+  NetworkRows& rows_;
+  std::vector<Steps> steps_;  // by table of the plan
+
+  // Of the call at hand.
+  const SampleOptions* options_ = nullptr;
+  models::GraphBatch* out_ = nullptr;
+  bool by_hop_ = false;
+  std::uint32_t hop_ = 0;                   // of the nodes that are being made
+  std::vector<TimeUs> moments_;             // the seeds' times, ascending
+  std::vector<std::uint64_t> moment_keys_;  // of uniform choices
+  PairNumbering nodes_;                     // (row, moment), (table, hop) -> node
+  PairNumbering shown_;                     // ordinal, table -> row of the features
+  std::vector<Place> places_;
+  std::vector<std::uint32_t> parents_;
+  std::vector<std::vector<float>> features_;        // by table
+  std::vector<std::uint32_t> feature_rows_;         // by table
+  std::vector<std::vector<std::uint32_t>> hidden_;  // by table: columns of features
+  std::vector<bool> closed_;                        // by RelationId
+  std::vector<store::Edge> edges_;
+  std::vector<LabelRow> outcomes_;
+};
+
+}  // namespace accrete::daemon

@@ -1,0 +1,250 @@
+// What rows show: columns stay where they are, numbers change only with freeze(), the cache decides
+// nothing, blocks are those of first mention; all of it survives a restart.
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/daemon/sampler_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+NetworkRows rows_of(World& world, std::size_t cache_bytes) {
+  return {world.fold().schema(), world.fold().graph(), world.fold().rows(), cache_bytes};
+}
+
+/// What all rows show as they are now, or one table's.
+std::vector<std::vector<float>> shown(World& world, NetworkRows& rows) {
+  std::vector<std::vector<float>> out;
+  store::Graph& graph = world.fold().graph();
+  for (std::size_t t = 0; t < world.fold().schema().tables().size(); ++t) {
+    const TableId id{static_cast<std::uint16_t>(t)};
+    for (std::uint32_t row = 0; row < graph.node_count(id); ++row) {
+      const auto version = graph.newest_version({id, row});
+      if (!version || version->deleted) continue;
+      const NetworkRows::View view = rows.view({id, row}, *version);
+      out.emplace_back(view.features.begin(), view.features.end());
+      for (const std::uint32_t parent : view.parents)
+        out.back().push_back(static_cast<float>(parent));
+      out.back().push_back(static_cast<float>(view.time.value));
+    }
+  }
+  return out;
+}
+
+TEST(NetworkRows, StandardiseWhatTheySawAndClipIt) {
+  const RandomStream stream(3, 400, false);
+  const Config config = stream.config();
+  World world(config);
+  world.feed(stream.stream, 5);
+  NetworkRows rows = rows_of(world, 1u << 20);
+  const TableId last{static_cast<std::uint16_t>(stream.shapes.size() - 1)};
+  EXPECT_EQ(rows.width(last), 0U) << "nothing is told before the first freeze";
+  observe_all(world, rows);
+  rows.freeze();
+  const auto column = *world.fold().schema().table(last).find("x");
+  std::vector<std::uint32_t> columns;
+  rows.columns_of({last, column}, columns);
+  ASSERT_EQ(columns.size(), 2U) << "the number, and that it is missing";
+  std::vector<double> xs;
+  double mean = 0;
+  for (std::uint32_t row = 0; row < world.fold().graph().node_count(last); ++row) {
+    const RowContent* content = world.fold().rows().row({last, row}, kTimeMax);
+    if (content == nullptr || content->at(column).is_null()) continue;
+    xs.push_back(content->at(column).as_number());
+    mean += xs.back();
+  }
+  ASSERT_GT(xs.size(), 100U);
+  mean /= static_cast<double>(xs.size());
+  double variance = 0;
+  for (const double x : xs)
+    variance += (x - mean) * (x - mean) / static_cast<double>(xs.size());
+  std::size_t missing = 0;
+  for (std::uint32_t row = 0; row < world.fold().graph().node_count(last); ++row) {
+    const auto version = world.fold().graph().version({last, row}, kTimeMax);
+    if (!version) continue;
+    const Value cell = world.fold().rows().content({last, row}, *version)->at(column);
+    const NetworkRows::View view = rows.view({last, row}, *version);
+    const double expected = cell.is_null() ? 0 : (cell.as_number() - mean) / std::sqrt(variance);
+    EXPECT_NEAR(view.features[columns[0]], std::clamp(expected, -4.0, 4.0), 1e-5);
+    EXPECT_EQ(view.features[columns[1]], cell.is_null() ? 1 : 0);
+    missing += cell.is_null() ? 1U : 0U;
+    for (const float value : view.features)
+      EXPECT_LE(std::abs(value), 4);
+  }
+  EXPECT_GT(missing, 5U);
+}
+
+TEST(NetworkRows, ChangeOnlyWhenFrozenAndOnlyGrowAtTheEnd) {
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    const RandomStream stream(seed, 300, true);
+    const Config config = stream.config();
+    World world(config);
+    const std::span all(stream.stream);
+    world.feed(all.first(40), 5);
+    NetworkRows rows = rows_of(world, 1u << 20);
+    observe_all(world, rows);
+    rows.freeze();
+    const auto before = shown(world, rows);
+    std::vector<std::vector<std::uint32_t>> places;
+    const auto& tables = world.fold().schema().tables();
+    std::vector<std::uint32_t> columns;
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+      for (std::size_t c = 0; c < tables[t].columns.size(); ++c) {
+        rows.columns_of(
+            {TableId{static_cast<std::uint16_t>(t)}, ColumnId{static_cast<std::uint16_t>(c)}},
+            columns);
+        places.push_back(columns);
+      }
+    }
+    std::vector<std::pair<NodeId, store::Version>> versions;
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+      const TableId id{static_cast<std::uint16_t>(t)};
+      for (std::uint32_t row = 0; row < world.fold().graph().node_count(id); ++row) {
+        const auto version = world.fold().graph().newest_version({id, row});
+        if (version && !version->deleted) versions.emplace_back(NodeId{id, row}, *version);
+      }
+    }
+    world.feed(all.subspan(40), 5);
+    observe_all(world, rows);
+    ASSERT_EQ(before.size(), versions.size());
+    for (std::size_t i = 0; i < versions.size(); ++i) {
+      const auto view = rows.view(versions[i].first, versions[i].second);
+      EXPECT_TRUE(std::equal(view.features.begin(), view.features.end(), before[i].begin()));
+    }
+    rows.freeze();
+    std::size_t place = 0;
+    for (std::size_t t = 0; t < tables.size(); ++t) {
+      for (std::size_t c = 0; c < tables[t].columns.size(); ++c, ++place) {
+        rows.columns_of(
+            {TableId{static_cast<std::uint16_t>(t)}, ColumnId{static_cast<std::uint16_t>(c)}},
+            columns);
+        ASSERT_GE(columns.size(), places[place].size());
+        for (const std::uint32_t old : places[place])
+          EXPECT_EQ(std::count(columns.begin(), columns.end(), old), 1);
+      }
+    }
+  }
+}
+
+TEST(NetworkRows, WhatIsKeptDecidesNothing) {
+  const RandomStream stream(5, 800, true);
+  const Config config = stream.config();
+  World world(config);
+  world.feed(stream.stream, 5);
+  NetworkRows large = rows_of(world, 64u << 20);
+  observe_all(world, large);
+  large.freeze();
+  NetworkRows small = rows_of(world, 40u << 10);
+  observe_all(world, small);
+  small.freeze();
+  NetworkRows none = rows_of(world, 0);
+  observe_all(world, none);
+  none.freeze();
+  const auto expected = shown(world, large);
+  const std::size_t unkept = none.memory_bytes();
+  for (int round = 0; round < 2; ++round) {
+    EXPECT_EQ(shown(world, large), expected);
+    EXPECT_EQ(shown(world, small), expected);
+    EXPECT_EQ(shown(world, none), expected);
+  }
+  EXPECT_LE(small.memory_bytes(), unkept + (40u << 10));
+  EXPECT_GT(small.memory_bytes(), unkept) << "it must have kept something";
+  EXPECT_GT(large.memory_bytes(), unkept + (40u << 10)) << "the bound must matter";
+}
+
+TEST(NetworkRows, BlocksAreThoseOfFirstMention) {
+  const RandomStream stream(6, 400, true);
+  const Config config = stream.config();
+  World world(config);
+  NetworkRows rows = rows_of(world, 1u << 20);
+  store::Graph& graph = world.fold().graph();
+  std::map<NodeId, std::uint32_t> block;
+  const auto note = [&](std::uint32_t number) {
+    for (std::size_t t = 0; t < stream.shapes.size(); ++t) {
+      const TableId id{static_cast<std::uint16_t>(t)};
+      for (std::uint32_t row = 0; row < graph.node_count(id); ++row)
+        block.try_emplace(NodeId{id, row}, number);
+    }
+  };
+  const std::span all(stream.stream);
+  for (std::uint32_t number = 0; number < 5; ++number) {
+    if (number > 0) rows.begin_block(day(10.0 * number));
+    const std::size_t first = number == 3 ? 0 : all.size() / 5 * number;
+    if (number != 3) world.feed(all.subspan(first, all.size() / 5), 1);  // block 3 has no rows
+    note(number);
+  }
+  EXPECT_EQ(rows.blocks(), 5U);
+  ASSERT_GT(block.size(), 100U);
+  for (const auto& [node, number] : block)
+    EXPECT_EQ(rows.block(node), number);
+  EXPECT_EQ(rows.block_at(day(9.9)), 0U);
+  EXPECT_EQ(rows.block_at(day(10)), 1U);
+  EXPECT_EQ(rows.block_at(day(1000)), 4U);
+}
+
+TEST(NetworkRows, ContinueBitForBitFromWhatWasSaved) {
+  for (std::uint64_t seed = 0; seed < 6; ++seed) {
+    const RandomStream stream(seed, 300, true);
+    const Config config = stream.config();
+    World world(config);
+    const std::span all(stream.stream);
+    world.feed(all.first(150), 5);
+    NetworkRows kept = rows_of(world, 1u << 20);
+    observe_all(world, kept);
+    kept.freeze();
+    kept.begin_block(day(3));
+    kept.stage(world.state());
+    ASSERT_TRUE(world.fold().checkpoint());
+    observe_all(world, kept);  // beyond the frozen moments
+    kept.begin_block(day(5));
+    kept.stage(world.state());
+    ASSERT_TRUE(world.fold().checkpoint());
+    NetworkRows loaded = rows_of(world, 1u << 20);
+    const Status status = loaded.load(world.state());
+    ASSERT_TRUE(status) << status.error().detail;
+    EXPECT_EQ(shown(world, loaded), shown(world, kept));
+    EXPECT_EQ(loaded.blocks(), 3U);
+    world.feed(all.subspan(150), 5);
+    for (NetworkRows* rows : {&kept, &loaded}) {
+      observe_all(world, *rows);
+      rows->freeze();
+    }
+    EXPECT_EQ(shown(world, loaded), shown(world, kept));
+    for (std::uint32_t row = 0; row < world.fold().graph().node_count(TableId{0}); ++row)
+      EXPECT_EQ(loaded.block({TableId{0}, row}), kept.block({TableId{0}, row}));
+  }
+}
+
+TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
+  const RandomStream stream(2, 100, true);
+  const Config config = stream.config();
+  World world(config);
+  world.feed(stream.stream, 5);
+  NetworkRows rows = rows_of(world, 1u << 20);
+  observe_all(world, rows);
+  rows.freeze();
+  rows.begin_block(day(1));
+  rows.stage(world.state());
+  ASSERT_TRUE(world.fold().checkpoint());
+  for (const char* key : {"network/rows/0", "network/blocks"}) {
+    std::string bytes;
+    ASSERT_TRUE(world.state().get(store::Section::Blobs, key, bytes));
+    ASSERT_GT(bytes.size(), 8U);
+    for (std::size_t size = 0; size < bytes.size(); ++size) {
+      world.state().put(store::Section::Blobs, key, std::string_view(bytes).substr(0, size));
+      ASSERT_TRUE(world.fold().checkpoint());
+      NetworkRows loaded = rows_of(world, 1u << 20);
+      const Status status = loaded.load(world.state());
+      ASSERT_FALSE(status) << key << " cut to " << size << " bytes";
+      EXPECT_EQ(status.error().code, Errc::Corruption);
+    }
+    world.state().put(store::Section::Blobs, key, bytes);
+    ASSERT_TRUE(world.fold().checkpoint());
+  }
+}
+
+}  // namespace
+}  // namespace accrete::daemon

@@ -1,0 +1,501 @@
+// The sampler against its definition, written out: which rows, in which order, as of which time.
+#include <cmath>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "tests/daemon/sampler_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kCacheBytes = 8u << 20;
+
+/// A folded stream, its rows, and a sampler around one of its tables.
+struct Sampled {
+  Sampled(const RandomStream& stream, std::uint64_t seed, std::size_t hops)
+      : config(stream.config()),
+        world(config),
+        rows(world.fold().schema(), world.fold().graph(), world.fold().rows(), kCacheBytes),
+        entity(static_cast<std::uint16_t>(seed % stream.shapes.size())),
+        sampler(world.fold().schema(), plan_network(world.fold().schema(), entity, hops),
+                world.fold().graph(), rows) {}
+
+  void feed(std::span<const Transaction> part) { world.feed(part, 5); }
+  void feed_all(const RandomStream& stream) {
+    const std::span all(stream.stream);
+    feed(all.first(all.size() / 2));
+    rows.begin_block(day(stream.now() / 2));
+    feed(all.subspan(all.size() / 2));
+    observe_all(world, rows);
+    rows.freeze();
+  }
+  std::vector<Seed> seeds(Rng& rng, std::size_t count, double now) {
+    std::vector<Seed> out;
+    const std::uint32_t there = world.fold().graph().node_count(entity);
+    for (std::size_t i = 0; i < count && there > 0; ++i) {
+      const double at = now * static_cast<double>(1 + rng.below(6)) / 5;
+      out.push_back({static_cast<std::uint32_t>(rng.below(there)), day(at)});
+    }
+    return out;
+  }
+
+  Config config;
+  World world;
+  NetworkRows rows;
+  TableId entity;
+  SubgraphSampler sampler;
+};
+
+SampleOptions some_options(std::uint64_t seed, LabelRows* labels) {
+  SampleOptions options;
+  options.choice = seed % 2 == 0 ? Choice::Newest : Choice::Uniform;
+  options.seed = seed;
+  options.fan_out = seed % 3 == 0 ? std::vector<std::size_t>{3, 3} : std::vector<std::size_t>{4, 2};
+  if (seed % 5 == 0) options.fan_out = {3, 2, 2};
+  options.labels_max = 3;
+  options.labels = labels;
+  return options;
+}
+
+std::string written(const Sampled& sampled, const models::GraphBatch& batch, std::size_t seed) {
+  Writing out;
+  write_batch(batch, sampled.sampler.plan(), static_cast<std::uint32_t>(seed),
+              batch.reach.size() - 1, out);
+  return out.text;
+}
+
+/// Everything in a batch, as bytes.
+std::string bytes_of(const models::GraphBatch& batch) {
+  std::string out;
+  const auto put = [&](const auto& numbers) {
+    using Number = std::remove_cvref_t<decltype(numbers[0])>;
+    out.append(reinterpret_cast<const char*>(numbers.data()), numbers.size() * sizeof(Number));
+    out += '|';
+  };
+  put(batch.reach);
+  put(batch.table);
+  put(batch.row);
+  put(batch.age_us);
+  put(batch.block);
+  for (const auto& relation : batch.relations) {
+    put(relation.begin);
+    put(relation.source);
+  }
+  for (const auto& features : batch.features)
+    put(std::span<const float>(features.data(), static_cast<std::size_t>(features.size())));
+  return out;
+}
+
+/// Every node of a batch is a node of one of the naive neighbourhoods, and the other way round.
+void expect_each_once(const NaiveSampler& naive, const models::GraphBatch& batch,
+                      const SampleOptions& options, std::size_t repeats) {
+  const bool by_hop = options.fan_out.front() != options.fan_out.back();
+  for (std::size_t hop = 0; hop < batch.reach.size(); ++hop) {
+    std::size_t count = repeats;
+    for (const auto& [who, distance] : naive.met)
+      count += !by_hop && distance <= hop ? 1 : 0;
+    for (const auto& [at, who] : naive.met_by_hop)
+      count += by_hop && at <= hop ? 1 : 0;
+    EXPECT_EQ(batch.reach[hop], count) << "within " << hop << " steps";
+  }
+  std::size_t shown = 0;
+  for (const auto& features : batch.features)
+    shown += static_cast<std::size_t>(features.rows());
+  EXPECT_EQ(shown, naive.shown.size()) << "each version of a row shows itself once";
+}
+
+TEST(SubgraphSampler, IsItsDefinition) {
+  std::size_t nodes = 0;
+  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 150, true);
+    DailyLabels labels;
+    Sampled sampled(stream, seed, 3);
+    sampled.feed_all(stream);
+    SampleOptions options = some_options(seed, &labels);
+    const Table& entity = sampled.world.fold().schema().table(sampled.entity);
+    if (seed % 4 == 3) options.masked = {{sampled.entity, *entity.find("x")}};
+    Rng rng(seed, 1, Purpose::Test);
+    const std::vector<Seed> seeds = sampled.seeds(rng, 12, stream.now());
+    models::GraphBatch batch;
+    sampled.sampler.sample(seeds, options, batch);
+    ASSERT_EQ(batch.seeds(), seeds.size());
+    ASSERT_EQ(batch.reach.size(), options.fan_out.size() + 1);
+    NaiveSampler naive(sampled.world, sampled.sampler.plan(), sampled.rows, options);
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      Writing expected;
+      naive.write(sampled.sampler.plan().entity, seeds[i].row, seeds[i].at, 0, expected);
+      ASSERT_EQ(written(sampled, batch, i), expected.text) << "seed " << i;
+      models::GraphBatch alone;
+      sampled.sampler.sample({&seeds[i], 1}, options, alone);
+      EXPECT_EQ(written(sampled, alone, 0), expected.text) << "alone";
+    }
+    nodes += batch.nodes();
+  }
+  EXPECT_GT(nodes, 10'000U) << "the streams must be worth sampling";
+}
+
+TEST(SubgraphSampler, HoldsEachRowOfATimeOnceAndEachContentOnce) {
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 150, true);
+    Sampled sampled(stream, seed, 3);
+    sampled.feed_all(stream);
+    const SampleOptions options = some_options(seed, nullptr);
+    Rng rng(seed, 2, Purpose::Test);
+    const std::vector<Seed> seeds = sampled.seeds(rng, 12, stream.now());
+    std::set<std::pair<std::uint32_t, std::int64_t>> distinct;
+    for (const Seed& one : seeds)
+      distinct.emplace(one.row, one.at.value);
+    const std::size_t repeats = seeds.size() - distinct.size();
+    models::GraphBatch batch;
+    sampled.sampler.sample(seeds, options, batch);
+    NaiveSampler naive(sampled.world, sampled.sampler.plan(), sampled.rows, options);
+    Writing unused;
+    for (const Seed& one : seeds)
+      naive.write(sampled.sampler.plan().entity, one.row, one.at, 0, unused);
+    expect_each_once(naive, batch, options, repeats);
+    EXPECT_TRUE(std::is_sorted(batch.reach.begin(), batch.reach.end()));
+  }
+}
+
+/// Reads out of a table's features what its rows say they were written for: the inverse of the
+/// standardisation, found from the rows themselves.
+class Stamps {
+ public:
+  Stamps(Sampled& sampled, TableId table) {
+    store::Graph& graph = sampled.world.fold().graph();
+    const auto column = *sampled.world.fold().schema().table(table).find("stamp");
+    std::vector<std::uint32_t> columns;
+    sampled.rows.columns_of({table, column}, columns);
+    if (columns.empty()) return;
+    column_ = columns[0];
+    double low = 4;
+    double high = -4;
+    for (std::uint32_t row = 0; row < graph.node_count(table); ++row) {
+      const auto version = graph.version({table, row}, kTimeMax);
+      if (!version) continue;
+      const auto shows =
+          static_cast<double>(sampled.rows.view({table, row}, *version).features[column_]);
+      const RowContent* content = sampled.world.fold().rows().content({table, row}, *version);
+      const Value& stamp = content->at(column);
+      if (stamp.is_null() || std::abs(shows) >= 4) continue;
+      if (shows < low) low_stamp_ = stamp.as_number();
+      if (shows > high) high_stamp_ = stamp.as_number();
+      low = std::min(low, shows);
+      high = std::max(high, shows);
+    }
+    low_ = low;
+    slope_ = high > low ? (high_stamp_ - low_stamp_) / (high - low) : 0;
+  }
+  bool any() const { return slope_ > 0; }
+  double of(const models::RowMatrix<float>& features, Eigen::Index row) const {
+    const double shows = features(row, static_cast<Eigen::Index>(column_));
+    return low_stamp_ + slope_ * (shows - low_);
+  }
+  bool missing(const models::RowMatrix<float>& features, Eigen::Index row) const {
+    return features(row, static_cast<Eigen::Index>(column_)) == 0;
+  }
+  double tolerance() const { return 1e-5 * (high_stamp_ - low_stamp_); }
+
+ private:
+  std::uint32_t column_ = 0;
+  double low_ = 0;
+  double low_stamp_ = 0;
+  double high_stamp_ = 0;
+  double slope_ = 0;
+};
+
+TEST(SubgraphSampler, ShowsNothingOfTheFutureInAMillionEdges) {
+  std::size_t edges = 0;
+  std::size_t stamps_read = 0;
+  for (std::uint64_t seed = 100; edges < 1'000'000; ++seed) {
+    const RandomStream stream(seed, 2000, true);
+    Sampled sampled(stream, seed, 2);
+    sampled.feed_all(stream);
+    std::vector<Stamps> stamps;
+    for (const TableId table : sampled.sampler.plan().tables)
+      stamps.emplace_back(sampled, table);
+    SampleOptions options;
+    options.fan_out = {16, 16};
+    models::GraphBatch batch;
+    Rng rng(seed, 3, Purpose::Test);
+    for (std::size_t round = 0; round < 40; ++round) {
+      options.choice = round % 2 == 0 ? Choice::Newest : Choice::Uniform;
+      options.seed = round;
+      const double now = stream.now() * rng.uniform();
+      std::vector<Seed> seeds = sampled.seeds(rng, 64, now);
+      for (Seed& one : seeds)
+        one.at = day(now);
+      std::erase_if(seeds, [&](const Seed& one) {
+        return !sampled.world.fold().graph().version({sampled.entity, one.row}, one.at);
+      });
+      sampled.sampler.sample(seeds, options, batch);
+      for (std::size_t v = 0; v < batch.nodes(); ++v)
+        ASSERT_TRUE(batch.age_us[v] >= 0 || batch.age_us[v] == models::kAgeless);
+      for (std::size_t t = 0; t < stamps.size(); ++t) {
+        const auto& features = batch.features[t];
+        for (Eigen::Index row = 0; stamps[t].any() && row < features.rows(); ++row) {
+          if (stamps[t].missing(features, row)) continue;
+          ASSERT_LE(stamps[t].of(features, row), now + stamps[t].tolerance());
+          ++stamps_read;
+        }
+      }
+      for (const auto& relation : batch.relations)
+        edges += relation.source.size();
+    }
+  }
+  EXPECT_GT(stamps_read, 100'000U);
+}
+
+TEST(SubgraphSampler, IsTheSameWithoutTheRowsOfTheFuture) {
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 400, false);
+    const std::size_t cut = stream.stream.size() / 2;
+    std::vector<Transaction> past(stream.stream.begin(),
+                                  stream.stream.begin() + static_cast<std::ptrdiff_t>(cut));
+    TimeUs at = day(0);
+    for (std::size_t i = 0; i < cut; ++i)
+      at = std::max(at, stream.times[i]);
+    encode_mark({MarkKind::Clock, at}, past.emplace_back().records.emplace_back());
+    past.back().position = cut + 1;
+    std::vector<Transaction> future;
+    for (std::size_t i = cut; i < stream.stream.size(); ++i) {
+      if (i + 1 < stream.stream.size() && stream.times[i] <= at) continue;
+      future.push_back(stream.stream[i]);
+      future.back().position = i + 2;
+    }
+    std::string batches[2];
+    for (const bool with_future : {false, true}) {
+      Sampled sampled(stream, seed, 2);
+      sampled.feed(std::span(past).first(cut / 2));
+      sampled.rows.begin_block(at);
+      sampled.feed(std::span(past).subspan(cut / 2));
+      observe_all(sampled.world, sampled.rows);
+      sampled.rows.freeze();
+      const std::uint32_t there = sampled.world.fold().graph().node_count(sampled.entity);
+      if (with_future) {
+        sampled.rows.begin_block(TimeUs{at.value + 1});
+        sampled.feed(future);
+        observe_all(sampled.world, sampled.rows);
+      }
+      std::vector<Seed> seeds;
+      for (std::uint32_t row = 0; row < there; row += 3)
+        seeds.push_back({row, row % 2 == 0 ? at : TimeUs{at.value - 2 * kDayUs}});
+      SampleOptions options = some_options(seed, nullptr);
+      options.fan_out.resize(2);
+      models::GraphBatch batch;
+      sampled.sampler.sample(seeds, options, batch);
+      batches[with_future ? 1 : 0] = bytes_of(batch);
+    }
+    EXPECT_GT(future.size(), 50U);
+    EXPECT_EQ(batches[0], batches[1]);
+  }
+}
+
+TEST(SubgraphSampler, ShowsNothingOfAMaskedColumn) {
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    std::string masked[2];
+    std::string open[2];
+    for (const bool changed : {false, true}) {
+      const RandomStream stream(seed, 200, true, changed ? 0.7 : 0);
+      Sampled sampled(stream, seed, 2);
+      sampled.feed_all(stream);
+      SampleOptions options = some_options(seed, nullptr);
+      options.fan_out.resize(2);
+      Rng rng(seed, 4, Purpose::Test);
+      const std::vector<Seed> seeds = sampled.seeds(rng, 10, stream.now());
+      models::GraphBatch batch;
+      sampled.sampler.sample(seeds, options, batch);
+      open[changed ? 1 : 0] = bytes_of(batch);
+      const Schema& schema = sampled.world.fold().schema();
+      for (std::size_t t = 0; t < schema.tables().size(); ++t) {
+        const TableId table{static_cast<std::uint16_t>(t)};
+        for (const char* column : {"x", "kind"})
+          options.masked.push_back({table, *schema.table(table).find(column)});
+      }
+      sampled.sampler.sample(seeds, options, batch);
+      masked[changed ? 1 : 0] = bytes_of(batch);
+    }
+    EXPECT_EQ(masked[0], masked[1]) << "other values of masked columns";
+    EXPECT_NE(open[0], open[1]) << "the values must differ for this to say anything";
+  }
+}
+
+TEST(SubgraphSampler, DoesNotWalkOverAMaskedForeignKey) {
+  std::size_t walked = 0;
+  for (std::uint64_t seed = 0; seed < 12; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 200, true);
+    Sampled sampled(stream, seed, 2);
+    sampled.feed_all(stream);
+    const Schema& schema = sampled.world.fold().schema();
+    const NetworkPlan& plan = sampled.sampler.plan();
+    SampleOptions options = some_options(seed, nullptr);
+    options.fan_out.resize(2);
+    const TableId last{static_cast<std::uint16_t>(stream.shapes.size() - 1)};
+    options.masked = {{last, *schema.table(last).find("f0")}};
+    Rng rng(seed, 5, Purpose::Test);
+    const std::vector<Seed> seeds = sampled.seeds(rng, 10, stream.now());
+    models::GraphBatch batch;
+    sampled.sampler.sample(seeds, options, batch);
+    for (std::size_t r = 0; r + 1 < plan.relations.size(); ++r) {
+      const NetworkRelation& relation = plan.relations[r];
+      const auto over = [&](RelationId key) {
+        const Relation& found = schema.relations()[key.value];
+        return found.child == last && found.foreign_key == 0;
+      };
+      const bool closed =
+          over(relation.near) || (relation.way == Way::Through && over(relation.far));
+      const std::size_t edges = batch.relations[r].source.size();
+      if (closed) {
+        EXPECT_EQ(edges, 0U);
+      } else {
+        walked += edges;
+      }
+    }
+    NaiveSampler naive(sampled.world, plan, sampled.rows, options);
+    for (std::size_t i = 0; i < seeds.size(); ++i) {
+      Writing expected;
+      naive.write(plan.entity, seeds[i].row, seeds[i].at, 0, expected);
+      EXPECT_EQ(written(sampled, batch, i), expected.text);
+    }
+  }
+  EXPECT_GT(walked, 1000U);
+}
+
+TEST(SubgraphSampler, ReadsThroughABridgeWhatTwoStepsRead) {
+  std::size_t compared = 0;
+  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+    const RandomStream stream(seed, 300, true);
+    Sampled sampled(stream, seed, 2);
+    sampled.feed_all(stream);
+    const auto& relations = sampled.sampler.plan().relations;
+    SampleOptions options = some_options(seed, nullptr);
+    options.fan_out = {5, 5};
+    Rng rng(seed, 6, Purpose::Test);
+    models::GraphBatch batch;
+    sampled.sampler.sample(sampled.seeds(rng, 12, stream.now()), options, batch);
+    const auto list = [&](std::size_t relation, std::uint32_t node) {
+      const auto& lists = batch.relations[relation];
+      return std::span(lists.source)
+          .subspan(lists.begin[node], lists.begin[node + 1] - lists.begin[node]);
+    };
+    const auto find = [&](Way way, RelationId key) {
+      std::size_t found = 0;
+      while (relations[found].way != way || relations[found].near != key)
+        ++found;
+      return found;
+    };
+    for (std::size_t r = 0; r < relations.size(); ++r) {
+      if (relations[r].way != Way::Through) continue;
+      const std::size_t down = find(Way::Down, relations[r].near);
+      if (relations[r].shape.target != sampled.sampler.plan().entity) continue;
+      const std::size_t up = find(Way::Up, relations[r].far);
+      for (std::uint32_t v = 0; v < batch.seeds(); ++v) {
+        std::vector<std::uint32_t> ends;
+        for (const std::uint32_t child : list(down, v)) {
+          const auto parents = list(up, child);
+          ends.insert(ends.end(), parents.begin(), parents.end());
+        }
+        const auto through = list(r, v);
+        EXPECT_EQ(ends, std::vector<std::uint32_t>(through.begin(), through.end()));
+        compared += ends.size();
+      }
+    }
+  }
+  EXPECT_GT(compared, 500U);
+}
+
+// ---- by hand ------------------------------------------------------------------------------
+
+struct Shop {
+  explicit Shop(const char* entity_name)
+      : config(shop_config()),
+        world(config),
+        rows(world.fold().schema(), world.fold().graph(), world.fold().rows(), kCacheBytes),
+        entity(*world.fold().schema().find(entity_name)),
+        sampler(world.fold().schema(), plan_network(world.fold().schema(), entity, 1),
+                world.fold().graph(), rows) {
+    Transaction all;
+    all.position = 1;
+    all.records = {layout_record(customers_layout()), layout_record(orders_layout())};
+    for (std::int64_t c = 0; c < 2; ++c) {
+      all.records.push_back(change_record(customers_layout(), Op::Insert,
+                                          {Value::of_integer(c), Value::of_text("Bonn")}));
+    }
+    all.records.push_back(order(1, 0, 10, day(1)));
+    all.records.push_back(order(2, 0, 20, day(2)));
+    all.records.push_back(order(3, 77, 30, day(3)));  // nobody knows this customer
+    all.records.push_back(
+        change_record(orders_layout(), Op::Delete,
+                      {Value::of_integer(2), Value::null(), Value::null(), Value::null()}, day(5)));
+    encode_mark({MarkKind::Clock, day(20)}, all.records.emplace_back());
+    world.feed({&all, 1});
+    observe_all(world, rows);
+    rows.freeze();
+  }
+  std::uint32_t row(std::int64_t id) {
+    std::string key;
+    append_key(key, Value::of_integer(id));
+    const auto found = world.fold().graph().find(entity, key);
+    EXPECT_TRUE(found);
+    return found ? found->row : 0;
+  }
+  /// Nodes besides the seed.
+  std::size_t around(std::int64_t id, double at) {
+    const Seed seed{row(id), day(at)};
+    SampleOptions options;
+    options.fan_out = {10};
+    sampler.sample({&seed, 1}, options, batch);
+    return batch.nodes() - 1;
+  }
+
+  Config config;
+  World world;
+  NetworkRows rows;
+  TableId entity;
+  SubgraphSampler sampler;
+  models::GraphBatch batch;
+};
+
+TEST(SubgraphSampler, RowsThatAreNotThereYetOrNoLongerAreNoNeighbours) {
+  Shop shop("customers");
+  EXPECT_EQ(shop.around(0, 0.5), 0U);
+  EXPECT_EQ(shop.around(0, 1), 1U) << "the order of this very moment";
+  EXPECT_EQ(shop.around(0, 4), 2U);
+  EXPECT_EQ(shop.batch.age_us[1], 2 * kDayUs) << "the newest first";
+  EXPECT_EQ(shop.around(0, 5), 1U) << "deleted";
+  EXPECT_EQ(shop.batch.age_us[0], models::kAgeless) << "customers have no time";
+  Shop orders("orders");
+  EXPECT_EQ(orders.around(1, 4), 1U);
+  EXPECT_EQ(orders.around(3, 4), 0U) << "a customer that is only named is no row";
+}
+
+TEST(SubgraphSampler, ASeedThatIsNoRowShowsNothingButReadsItsChildren) {
+  Shop shop("customers");
+  EXPECT_EQ(shop.around(77, 4), 1U);
+  EXPECT_EQ(shop.batch.age_us[0], models::kAgeless);
+  EXPECT_TRUE(shop.batch.features[shop.batch.table[0]].isZero());
+}
+
+TEST(SubgraphSampler, SeedsThatRepeatAreNodesOfTheirOwn) {
+  Shop shop("customers");
+  const Seed seeds[] = {{shop.row(0), day(4)}, {shop.row(0), day(4)}, {shop.row(0), day(1)}};
+  SampleOptions options;
+  options.fan_out = {10};
+  shop.sampler.sample(seeds, options, shop.batch);
+  EXPECT_EQ(shop.batch.reach, (std::vector<std::size_t>{3, 6}));
+  const auto& orders = shop.batch.relations[0];
+  EXPECT_EQ(orders.begin, (std::vector<std::uint32_t>{0, 2, 4, 5}));
+  EXPECT_EQ(orders.source, (std::vector<std::uint32_t>{3, 4, 3, 4, 5}));
+  EXPECT_EQ(shop.batch.features[shop.sampler.plan().entity].rows(), 1) << "one row, three nodes";
+}
+
+}  // namespace
+}  // namespace accrete::daemon
