@@ -36,7 +36,8 @@ void NetworkWorld::folded(TableId table, std::span<const Value> cells, TimeUs fr
 }
 
 void NetworkWorld::end_instant(TimeUs at) {
-  if (clock_.block() != block()) {
+  if (clock_.block() != clocked_) {
+    clocked_ = clock_.block();
     rows_.begin_block(at);
     rows_.freeze();
     frozen_ = seen_;
@@ -50,6 +51,7 @@ void NetworkWorld::stage(store::State& state) {
   rows_.stage(state);
   std::string bytes;
   ByteWriter writer(bytes);
+  writer.put(clocked_);
   writer.put(seen_);
   writer.put(frozen_);
   put_saved(writer, clock_);
@@ -61,6 +63,7 @@ Status NetworkWorld::load(store::State& state) {
   ACCRETE_TRY(const auto bytes, state.get(store::Section::Blobs, "/network/clock"));
   if (!bytes) return Ok{};
   ByteReader reader(*bytes);
+  clocked_ = reader.get<std::uint32_t>();
   seen_ = reader.get<std::uint64_t>();
   frozen_ = reader.get<std::uint64_t>();
   ACCRETE_DO(clock_.load(reader.get_text()));

@@ -47,8 +47,9 @@ class NetworkWorld {
   NetworkConfig config_;
   NetworkRows rows_;
   models::BlockClock clock_;
-  std::uint64_t seen_ = 0;    // rows
-  std::uint64_t frozen_ = 0;  // of them, when scales were last taken
+  std::uint32_t clocked_ = 0;  // the clock's block when ours began
+  std::uint64_t seen_ = 0;     // rows
+  std::uint64_t frozen_ = 0;   // of them, when scales were last taken
 };
 
 }  // namespace accrete::daemon
