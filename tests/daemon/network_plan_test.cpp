@@ -55,7 +55,6 @@ TEST(NetworkPlan, TwoStepsAroundTheEntityInTheOrderOfTheSchema) {
   const NetworkPlan plan = plan_network(schema, *schema.find("drivers"), 2);
   EXPECT_EQ(text_of(plan, schema),
             "races up circuits\n"  // one step by Through, one more up
-            "circuits down races\n"
             "results up races\n"
             "races down results\n"
             "results up drivers\n"

@@ -109,7 +109,7 @@ void expect_each_once(const NaiveSampler& naive, const models::GraphBatch& batch
 
 TEST(SubgraphSampler, IsItsDefinition) {
   std::size_t nodes = 0;
-  for (std::uint64_t seed = 0; seed < 60; ++seed) {
+  for (std::uint64_t seed = 0; seed < 40; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomStream stream(seed, 150, true);
     DailyLabels labels;
@@ -135,11 +135,11 @@ TEST(SubgraphSampler, IsItsDefinition) {
     }
     nodes += batch.nodes();
   }
-  EXPECT_GT(nodes, 10'000U) << "the streams must be worth sampling";
+  EXPECT_GT(nodes, 5'000U) << "the streams must be worth sampling";
 }
 
 TEST(SubgraphSampler, HoldsEachRowOfATimeOnceAndEachContentOnce) {
-  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+  for (std::uint64_t seed = 0; seed < 18; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomStream stream(seed, 150, true);
     Sampled sampled(stream, seed, 3);
@@ -252,7 +252,7 @@ TEST(SubgraphSampler, ShowsNothingOfTheFutureInAMillionEdges) {
 }
 
 TEST(SubgraphSampler, IsTheSameWithoutTheRowsOfTheFuture) {
-  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+  for (std::uint64_t seed = 0; seed < 14; ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     const RandomStream stream(seed, 400, false);
     const std::size_t cut = stream.stream.size() / 2;
@@ -371,7 +371,7 @@ TEST(SubgraphSampler, DoesNotWalkOverAMaskedForeignKey) {
 
 TEST(SubgraphSampler, ReadsThroughABridgeWhatTwoStepsRead) {
   std::size_t compared = 0;
-  for (std::uint64_t seed = 0; seed < 30; ++seed) {
+  for (std::uint64_t seed = 0; seed < 18; ++seed) {
     const RandomStream stream(seed, 300, true);
     Sampled sampled(stream, seed, 2);
     sampled.feed_all(stream);
@@ -409,7 +409,7 @@ TEST(SubgraphSampler, ReadsThroughABridgeWhatTwoStepsRead) {
       }
     }
   }
-  EXPECT_GT(compared, 500U);
+  EXPECT_GT(compared, 200U);
 }
 
 // ---- by hand ------------------------------------------------------------------------------
