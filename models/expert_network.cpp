@@ -119,7 +119,7 @@ void ExpertNetwork<Real>::grow_columns(std::size_t table, std::size_t columns) {
 template <class Real>
 std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   // Where every node must go to its own block's expert, nodes of the new block have none yet.
-  Routing routing = parts_->options.routing;
+  Routing routing = parts_->serving();
   routing.own_block_only = false;
   typename Parts::Pass pass;
   parts_->forward(sample, routing, {}, false, pass);
@@ -153,7 +153,7 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
                                   RowMatrix<Real>* embedding,
                                   std::vector<RoutingStats>* stats) const {
   typename Parts::Pass pass;
-  parts_->forward(batch, parts_->options.routing, {}, false, pass);
+  parts_->forward(batch, parts_->serving(), {}, false, pass);
   scores = std::move(pass.scores);
   if (embedding != nullptr) *embedding = std::move(pass.embedding);
   if (stats != nullptr) *stats = std::move(pass.stats);

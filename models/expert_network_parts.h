@@ -36,6 +36,11 @@ struct ExpertNetwork<Real>::Parts {
   Parts(TaskKind task, NetworkOptions chosen);
   void add_experts(std::size_t experts);
   std::size_t experts() const { return layers.front().experts(); }
+  Routing serving() const {
+    Routing routing = options.routing;
+    routing.force_own_block = false;  // a help for what is not yet trained
+    return routing;
+  }
   Rng rng(std::size_t layer, std::size_t expert) const;
 
   void forward(const GraphBatch& batch, const Routing& routing, const GateLosses& losses, bool keep,

@@ -5,7 +5,9 @@
 //
 // Each ends with the hash of its bytes: a changed bit in a weight would otherwise be one more
 // weight.
-#include <map>
+#include <algorithm>
+#include <cmath>
+#include <cstring>
 #include <optional>
 
 #include "models/expert_network_parts.h"
@@ -91,6 +93,8 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
   frame.experts = reader.u64();
   frame.growths = reader.u64();
   frame.rates = reader.doubles();
+  for (const double rate : frame.rates)
+    reader.require(rate >= 0 && std::isfinite(rate));
   frame.parts.resize(reader.count(2 * sizeof(std::uint64_t)));
   for (CandidateGroup::Part& part : frame.parts) {
     part.id = reader.u64();

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "models/graph_batch.h"
-#include "models/layer_norm.h"
 #include "models/parameter.h"
+#include "models/row_norm.h"
 
 namespace accrete::models {
 

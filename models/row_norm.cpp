@@ -1,4 +1,4 @@
-#include "models/layer_norm.h"
+#include "models/row_norm.h"
 
 #include <cmath>
 
