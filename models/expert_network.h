@@ -15,8 +15,10 @@
 #include <string_view>
 #include <vector>
 
+#include "models/candidate.h"
 #include "models/dymoe_layer.h"
 #include "models/graph_batch.h"
+#include "models/network_head.h"
 #include "proto/prediction.h"
 #include "proto/result.h"
 
@@ -38,37 +40,38 @@ struct NetworkOptions {
   std::uint64_t seed = 1;
 };
 
-/// A seed's target: 0/1 (binary), a number (regression, told in units in which deviations are about
-/// 1), a class index (multiclass).
-struct Target {
-  double value = 0;
-  double weight = 1;
-};
-
 template <class Real>
 class ExpertNetwork {
  public:
   /// One expert a layer. `kind`: the loss is log loss, smoothed absolute error or cross entropy.
+  /// Checks: at least one layer.
   ExpertNetwork(TaskKind kind, NetworkOptions options);
   ExpertNetwork(ExpertNetwork&&) noexcept;
   ExpertNetwork& operator=(ExpertNetwork&&) noexcept;
   ~ExpertNetwork();
 
   std::size_t experts() const;
-  std::size_t classes() const;
-  /// New classes and feature columns begin at zero. Never shrink.
+  std::size_t classes() const;  ///< outputs of the head: 1 unless the task is multiclass
+  /// New classes and feature columns begin at zero. Never shrink. Checks: grow_classes() is for
+  /// multiclass tasks.
   void grow_classes(std::size_t classes);
   void grow_columns(std::size_t table, std::size_t columns);
 
-  /// A new expert in every layer, a copy of the one used most by `sample` (nodes of the new block);
-  /// older experts get old_expert_rate. Returns the parent by layer.
+  /// A new expert in every layer, a copy of the one used most by `sample` (nodes of the new block)
+  /// in a free choice; older experts get old_expert_rate. Its gate row is the mean of the layer's
+  /// input over those of the sample's nodes that are of the new block; of all its nodes where none
+  /// is. Returns the parent by layer.
   std::vector<std::size_t> grow(const GraphBatch& sample);
 
-  /// Scores of the seeds (seeds, outputs): logits, or the number. Threads: const.
+  /// Scores of the seeds (seeds, outputs): logits, or the number. Without a bound on the batch's
+  /// experts (Routing::experts_max) a seed's bits do not depend on the other seeds. Threads: const.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores) const;
-  /// The same with last-layer vectors (seeds, d) and what routing did, by layer.
+  /// The same with last-layer vectors (seeds, d), those the head is linear in, and what routing
+  /// did, by layer.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores, RowMatrix<Real>* embedding,
                std::vector<RoutingStats>* stats) const;
+  /// Mean of the task's loss over the seeds as they are predicted. Checks: a target a seed.
+  double loss(const GraphBatch& batch, std::span<const Target> targets) const;
 
   struct StepReport {
     double loss = 0;  ///< mean of the task's loss over the seeds, before the step
@@ -76,14 +79,28 @@ class ExpertNetwork {
   };
   /// Loss of the batch and its gradients (added to the parameters'). Checks: a target a seed.
   StepReport accumulate(const GraphBatch& batch, std::span<const Target> targets);
-  /// One step of Adam with the gradients, which become zero. `rate` is a factor on options.rate.
-  void step(double rate = 1);
+  /// One step of Adam with the gradients, which become zero; see adam.h for the bound on their
+  /// length (1). `rate` is a factor on options.rate. Returns their length before the bound.
+  double step(double rate = 1);
 
   void visit(const VisitParameter<Real>& visit);
 
-  /// Byte-exact state with moments; load(save()) continues bit for bit. Errors: Corruption.
+  /// Parts of the state, as those of a CandidateGroup: one for each layer and expert, and one with
+  /// all else. A frozen expert's version stands still, so that a commit writes what was learnt
+  /// since the last. Versions tell apart the states of one history: who puts an older state in the
+  /// place of a newer one by load() writes all parts anew.
+  using Part = CandidateGroup::Part;
+  using ReadPart = CandidateGroup::ReadPart;
+  std::vector<Part> parts() const;
+  /// Checks: `id` is one of parts().
+  void save_part(std::uint64_t id, std::string& out) const;
+  /// Byte-exact state with moments, but for the parts; load(save()) continues bit for bit. Not
+  /// part of it: gradients that await a step, and the options but for their shape.
   void save(std::string& out) const;
-  Status load(std::string_view bytes);
+  /// Into a network of the same task and shape; experts, columns and classes may differ.
+  /// Errors: Corruption, also when a part is not of the version that was saved with it; those of
+  /// read_part. Nothing has changed then.
+  Status load(std::string_view bytes, const ReadPart& read_part);
   std::size_t memory_bytes() const;
 
  private:

@@ -1,0 +1,79 @@
+#include "models/adam.h"
+
+#include <cmath>
+
+namespace accrete::models {
+namespace {
+
+constexpr double kBeta1 = 0.9;
+constexpr double kBeta2 = 0.999;
+constexpr double kEpsilon = 1e-8;
+
+template <class Real>
+bool moves(const Parameter<Real>& parameter) {
+  return parameter.rate > 0 && parameter.gradient.size() > 0;
+}
+
+template <class Real>
+void move(Parameter<Real>& parameter, const AdamOptions& options, Real scale) {
+  RowMatrix<Real>& value = parameter.value;
+  if (parameter.first.size() == 0) {
+    parameter.first.setZero(value.rows(), value.cols());
+    parameter.second.setZero(value.rows(), value.cols());
+  }
+  ++parameter.steps;
+  ++parameter.version;
+  const auto steps = static_cast<double>(parameter.steps);
+  const double base = options.rate * parameter.rate;
+  const auto rate = static_cast<Real>(base / (1 - std::pow(kBeta1, steps)));
+  const auto correction = static_cast<Real>(1 / (1 - std::pow(kBeta2, steps)));
+  const auto shrink = static_cast<Real>(value.rows() > 1 ? base * options.decay : 0);
+  const auto beta1 = static_cast<Real>(kBeta1);
+  const auto beta2 = static_cast<Real>(kBeta2);
+  const auto rest1 = static_cast<Real>(1 - kBeta1);
+  const auto rest2 = static_cast<Real>(1 - kBeta2);
+  const auto epsilon = static_cast<Real>(kEpsilon);
+  Real* const w = value.data();
+  Real* const m = parameter.first.data();
+  Real* const v = parameter.second.data();
+  const Real* const told = parameter.gradient.data();
+  for (Eigen::Index i = 0; i < value.size(); ++i) {
+    const Real g = told[i] * scale;
+    m[i] = beta1 * m[i] + rest1 * g;
+    v[i] = beta2 * v[i] + rest2 * g * g;
+    w[i] -= shrink * w[i] + rate * m[i] / (std::sqrt(v[i] * correction) + epsilon);
+  }
+}
+
+}  // namespace
+
+template <class Real>
+double gradient_norm(std::span<Parameter<Real>* const> parameters) {
+  double squares = 0;
+  for (const Parameter<Real>* parameter : parameters) {
+    if (!moves(*parameter)) continue;
+    const Real* const g = parameter->gradient.data();
+    for (Eigen::Index i = 0; i < parameter->gradient.size(); ++i)
+      squares += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+  }
+  return std::sqrt(squares);
+}
+
+template <class Real>
+double adam_step(std::span<Parameter<Real>* const> parameters, const AdamOptions& options) {
+  const double norm = gradient_norm(parameters);
+  const double scale = norm > options.norm_max ? options.norm_max / norm : 1;
+  for (Parameter<Real>* parameter : parameters) {
+    if (std::isfinite(norm) && moves(*parameter))
+      move(*parameter, options, static_cast<Real>(scale));
+    parameter->gradient.resize(0, 0);
+  }
+  return norm;
+}
+
+template double gradient_norm(std::span<Parameter<float>* const>);
+template double gradient_norm(std::span<Parameter<double>* const>);
+template double adam_step(std::span<Parameter<float>* const>, const AdamOptions&);
+template double adam_step(std::span<Parameter<double>* const>, const AdamOptions&);
+
+}  // namespace accrete::models

@@ -1,0 +1,217 @@
+#include "models/expert_network.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "models/adam.h"
+#include "models/expert_network_parts.h"
+#include "models/parameter_state.h"
+
+namespace accrete::models {
+namespace {
+
+/// The mean of the layer's input (1, d) over the first `outputs` nodes that came in a block without
+/// an expert; over all of them if there is none.
+template <class Real>
+RowMatrix<Real> mean_of_new(const GraphBatch& batch, std::size_t outputs, std::size_t experts,
+                            const RowMatrix<Real>& input) {
+  RowMatrix<Real> mean = RowMatrix<Real>::Zero(1, input.cols());
+  const auto is_new = [&](std::size_t v) { return batch.block[v] >= experts; };
+  std::size_t count = 0;
+  for (std::size_t v = 0; v < outputs; ++v)
+    if (is_new(v)) ++count;
+  const bool all = count == 0;
+  if (all) count = outputs;
+  for (std::size_t v = 0; v < outputs; ++v)
+    if (all || is_new(v)) mean += input.row(static_cast<Eigen::Index>(v));
+  if (count > 0) mean /= static_cast<Real>(count);
+  return mean;
+}
+
+}  // namespace
+
+template <class Real>
+ExpertNetwork<Real>::Parts::Parts(TaskKind task, NetworkOptions chosen)
+    : kind(task),
+      options(std::move(chosen)),
+      rows(options.shape.columns, options.shape.layer.width, options.seed),
+      head(kind, options.shape.layer.width) {
+  ACCRETE_CHECK(options.shape.layers > 0);
+  for (std::size_t l = 0; l < options.shape.layers; ++l)
+    layers.emplace_back(options.shape.layer, rng(l, 0xffff'ffff));
+}
+
+/// Experts that will be loaded, or the first: fresh, without parents.
+template <class Real>
+void ExpertNetwork<Real>::Parts::add_experts(std::size_t experts) {
+  for (std::size_t l = 0; l < layers.size(); ++l)
+    for (std::size_t t = layers[l].experts(); t < experts; ++t)
+      layers[l].add_expert(0, nullptr, rng(l, t));
+}
+
+template <class Real>
+Rng ExpertNetwork<Real>::Parts::rng(std::size_t layer, std::size_t expert) const {
+  return {options.seed, static_cast<std::uint64_t>(layer) << 32 | expert, Purpose::Training};
+}
+
+template <class Real>
+void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing& routing,
+                                         const GateLosses& losses, bool keep, Pass& pass) const {
+  const std::size_t depth = layers.size();
+  ACCRETE_CHECK(batch.reach.size() == depth + 1);
+  pass.hidden.resize(depth + 1);
+  pass.stats.assign(depth, {});
+  if (keep) {
+    while (pass.layers.size() < depth)
+      pass.layers.push_back(DymoeLayer<Real>::make_tape());
+  }
+  rows.forward(batch, pass.hidden[0], keep ? &pass.rows : nullptr);
+  for (std::size_t l = 0; l < depth; ++l) {
+    const std::size_t outputs = batch.reach[depth - l - 1];
+    layers[l].forward(batch, outputs, pass.hidden[l], routing, losses, pass.hidden[l + 1],
+                      pass.stats[l], keep ? pass.layers[l].get() : nullptr);
+    pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
+  }
+  head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::Parts::visit(const VisitParameter<Real>& visit) {
+  rows.visit(visit);
+  for (std::size_t l = 0; l < layers.size(); ++l)
+    layers[l].visit("layer" + std::to_string(l), visit);
+  head.visit(visit);
+}
+
+template <class Real>
+ExpertNetwork<Real>::ExpertNetwork(TaskKind kind, NetworkOptions options)
+    : parts_(std::make_unique<Parts>(kind, std::move(options))) {
+  parts_->add_experts(1);
+}
+
+template <class Real>
+ExpertNetwork<Real>::ExpertNetwork(ExpertNetwork&&) noexcept = default;
+template <class Real>
+ExpertNetwork<Real>& ExpertNetwork<Real>::operator=(ExpertNetwork&&) noexcept = default;
+template <class Real>
+ExpertNetwork<Real>::~ExpertNetwork() = default;
+
+template <class Real>
+std::size_t ExpertNetwork<Real>::experts() const {
+  return parts_->experts();
+}
+
+template <class Real>
+std::size_t ExpertNetwork<Real>::classes() const {
+  return parts_->head.outputs();
+}
+
+template <class Real>
+void ExpertNetwork<Real>::grow_classes(std::size_t classes) {
+  parts_->head.grow(classes);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::grow_columns(std::size_t table, std::size_t columns) {
+  parts_->rows.grow_columns(table, columns);
+}
+
+template <class Real>
+std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
+  // Where every node must go to its own block's expert, nodes of the new block have none yet.
+  Routing routing = parts_->serving();
+  routing.own_block_only = false;
+  typename Parts::Pass pass;
+  parts_->forward(sample, routing, {}, false, pass);
+  const std::size_t before = experts();
+  const std::size_t depth = parts_->layers.size();
+  std::vector<std::size_t> parents(depth, 0);
+  for (std::size_t l = 0; l < depth; ++l) {
+    const auto& load = pass.stats[l].load;
+    const auto blocks_end = load.begin() + static_cast<std::ptrdiff_t>(before);
+    parents[l] =
+        static_cast<std::size_t>(std::max_element(load.begin(), blocks_end) - load.begin());
+    const RowMatrix<Real> mean =
+        mean_of_new(sample, sample.reach[depth - l - 1], before, pass.hidden[l]);
+    DymoeLayer<Real>& layer = parts_->layers[l];
+    layer.add_expert(parents[l], &mean, parts_->rng(l, before));
+    for (std::size_t t = 0; t < before; ++t)
+      layer.set_rate(t, parts_->options.old_expert_rate);
+    layer.set_rate(before, 1);
+  }
+  ++parts_->growths;
+  return parents;
+}
+
+template <class Real>
+void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scores) const {
+  predict(batch, scores, nullptr, nullptr);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scores,
+                                  RowMatrix<Real>* embedding,
+                                  std::vector<RoutingStats>* stats) const {
+  typename Parts::Pass pass;
+  parts_->forward(batch, parts_->serving(), {}, false, pass);
+  scores = std::move(pass.scores);
+  if (embedding != nullptr) *embedding = std::move(pass.embedding);
+  if (stats != nullptr) *stats = std::move(pass.stats);
+}
+
+template <class Real>
+double ExpertNetwork<Real>::loss(const GraphBatch& batch, std::span<const Target> targets) const {
+  RowMatrix<Real> scores;
+  predict(batch, scores);
+  return task_loss<Real>(parts_->kind, scores, targets, nullptr);
+}
+
+template <class Real>
+typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
+    const GraphBatch& batch, std::span<const Target> targets) {
+  typename Parts::Pass& pass = parts_->training;
+  parts_->forward(batch, parts_->options.routing, parts_->options.losses, true, pass);
+  StepReport report;
+  RowMatrix<Real> d_scores;
+  report.loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);
+  RowMatrix<Real> d_output;
+  RowMatrix<Real> d_input;
+  parts_->head.backward(pass.head, pass.embedding, d_scores, d_output);
+  const std::size_t depth = parts_->layers.size();
+  for (std::size_t l = depth; l-- > 0;) {
+    const std::size_t outputs = batch.reach[depth - l - 1];
+    parts_->layers[l].backward(batch, outputs, pass.hidden[l], *pass.layers[l], d_output, d_input);
+    d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
+    std::swap(d_input, d_output);
+  }
+  parts_->rows.backward(batch, pass.rows, d_output);
+  report.layers = pass.stats;
+  return report;
+}
+
+template <class Real>
+double ExpertNetwork<Real>::step(double rate) {
+  std::vector<Parameter<Real>*> all;
+  parts_->visit([&](std::string_view, Parameter<Real>& parameter) { all.push_back(&parameter); });
+  const AdamOptions options{parts_->options.rate * rate, parts_->options.decay};
+  return adam_step<Real>(all, options);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::visit(const VisitParameter<Real>& visit) {
+  parts_->visit(visit);
+}
+
+template <class Real>
+std::size_t ExpertNetwork<Real>::memory_bytes() const {
+  std::size_t bytes = 0;
+  parts_->visit([&](std::string_view, Parameter<Real>& parameter) {
+    bytes += models::memory_bytes(parameter);
+  });
+  return bytes;
+}
+
+template class ExpertNetwork<float>;
+template class ExpertNetwork<double>;
+
+}  // namespace accrete::models

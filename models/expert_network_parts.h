@@ -1,0 +1,61 @@
+// What an ExpertNetwork is made of; for expert_network*.cpp alone.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/expert_network.h"
+#include "models/network_head.h"
+#include "models/row_projection.h"
+
+namespace accrete::models {
+
+template <class Real>
+struct ExpertNetwork<Real>::Parts {
+  /// All that one forward pass computes; what only backward needs is there when training.
+  struct Pass {
+    std::vector<RowMatrix<Real>> hidden;  ///< h⁰ … h^L
+    std::vector<RoutingStats> stats;
+    RowMatrix<Real> embedding;
+    RowMatrix<Real> scores;
+    typename RowProjection<Real>::Tape rows;
+    std::vector<typename DymoeLayer<Real>::TapePtr> layers;
+    typename NetworkHead<Real>::Tape head;
+  };
+
+  TaskKind kind;
+  NetworkOptions options;
+  RowProjection<Real> rows;
+  std::vector<DymoeLayer<Real>> layers;
+  NetworkHead<Real> head;
+  std::uint64_t growths = 0;  ///< how often the shape changed: part of the rest's version
+  Pass training;              ///< kept for its room
+
+  Parts(TaskKind task, NetworkOptions chosen);
+  void add_experts(std::size_t experts);
+  std::size_t experts() const { return layers.front().experts(); }
+  Routing serving() const {
+    Routing routing = options.routing;
+    routing.force_own_block = false;  // a help for what is not yet trained
+    return routing;
+  }
+  Rng rng(std::size_t layer, std::size_t expert) const;
+
+  void forward(const GraphBatch& batch, const Routing& routing, const GateLosses& losses, bool keep,
+               Pass& pass) const;
+  void visit(const VisitParameter<Real>& visit);
+
+  /// Visits with the part that a parameter belongs to.
+  using VisitPart =
+      std::function<void(std::uint64_t part, std::string_view name, Parameter<Real>& parameter)>;
+  void visit_parts(const VisitPart& visit);
+  static constexpr std::uint64_t rest_id = 0;
+  std::uint64_t part_id(std::size_t layer, std::size_t expert) const {
+    return 1 + expert * layers.size() + layer;
+  }
+  std::size_t part_count() const { return 1 + layers.size() * experts(); }
+};
+
+}  // namespace accrete::models

@@ -1,0 +1,260 @@
+// How an ExpertNetwork is written: a small frame, and parts that follow what is learnt.
+//
+//   frame   format, task, shape, columns, classes, experts, rates, (id, version) of the parts
+//   part    its version, then its parameters in the order of visit()
+//
+// Each ends with the hash of its bytes: a changed bit in a weight would otherwise be one more
+// weight.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
+
+#include "models/expert_network_parts.h"
+#include "models/parameter_state.h"
+#include "models/state_bytes.h"
+#include "proto/hash.h"
+
+namespace accrete::models {
+namespace {
+
+constexpr std::uint8_t kFormat = 1;
+constexpr std::string_view kWhat = "a graph expert network";
+
+/// Hash what `out` has from `begin` on.
+void seal(std::string& out, std::size_t begin) {
+  const std::uint64_t hash = hash64(std::string_view(out).substr(begin));
+  StateWriter(out).u64(hash);
+}
+
+/// Take the hash off the end. Errors: Corruption.
+Result<std::string_view> unsealed(std::string_view bytes) {
+  std::uint64_t hash = 0;
+  const bool long_enough = bytes.size() >= sizeof hash;
+  if (long_enough) {
+    std::memcpy(&hash, bytes.data() + bytes.size() - sizeof hash, sizeof hash);
+    bytes.remove_suffix(sizeof hash);
+  }
+  if (long_enough && hash64(bytes) == hash) return bytes;
+  return Error{Errc::Corruption, "state of " + std::string(kWhat) +
+                                     " is not what was written; delete the derived state and "
+                                     "fold the log again"};
+}
+
+void save_shape(StateWriter& writer, TaskKind kind, const NetworkShape& shape) {
+  writer.u8(static_cast<std::uint8_t>(kind));
+  writer.u64(shape.layers);
+  writer.u8(static_cast<std::uint8_t>(shape.layer.kind));
+  writer.u64(shape.layer.width);
+  writer.u64(shape.layer.heads);
+  writer.u8(shape.layer.extras ? 1 : 0);
+  writer.u64(shape.layer.relations.size());
+  for (const RelationShape& relation : shape.layer.relations) {
+    writer.u32(relation.target);
+    writer.u32(relation.source);
+  }
+  writer.u64(shape.columns.size());
+}
+
+void check_shape(StateReader& reader, TaskKind kind, const NetworkShape& shape) {
+  reader.require(reader.u8() == static_cast<std::uint8_t>(kind));
+  reader.require(reader.u64() == shape.layers);
+  reader.require(reader.u8() == static_cast<std::uint8_t>(shape.layer.kind));
+  reader.require(reader.u64() == shape.layer.width);
+  reader.require(reader.u64() == shape.layer.heads);
+  reader.require(reader.u8() == (shape.layer.extras ? 1 : 0));
+  reader.require(reader.u64() == shape.layer.relations.size());
+  for (const RelationShape& relation : shape.layer.relations) {
+    reader.require(reader.u32() == relation.target);
+    reader.require(reader.u32() == relation.source);
+  }
+  reader.require(reader.u64() == shape.columns.size());
+}
+
+/// What a frame says beyond the shape that its reader knows.
+struct Frame {
+  std::vector<std::size_t> columns;
+  std::uint64_t classes = 0;
+  std::uint64_t experts = 0;
+  std::uint64_t growths = 0;
+  std::vector<double> rates;
+  std::vector<CandidateGroup::Part> parts;
+};
+
+Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkShape& shape) {
+  ACCRETE_TRY(const std::string_view told, unsealed(bytes));
+  StateReader reader(told);
+  reader.require(reader.u8() == kFormat);
+  check_shape(reader, kind, shape);
+  Frame frame;
+  for (std::size_t t = 0; t < shape.columns.size() && !reader.failed(); ++t)
+    frame.columns.push_back(reader.u64());
+  frame.classes = reader.u64();
+  frame.experts = reader.u64();
+  frame.growths = reader.u64();
+  frame.rates = reader.doubles();
+  for (const double rate : frame.rates)
+    reader.require(rate >= 0 && std::isfinite(rate));
+  frame.parts.resize(reader.count(2 * sizeof(std::uint64_t)));
+  for (CandidateGroup::Part& part : frame.parts) {
+    part.id = reader.u64();
+    part.version = reader.u64();
+  }
+  // Experts are bounded by the parts that must be there.
+  reader.require(frame.experts > 0 && frame.experts < frame.parts.size());
+  reader.require(frame.parts.size() == 1 + frame.experts * shape.layers);
+  reader.require(kind == TaskKind::Multiclass ? frame.classes <= classes_max : frame.classes == 1);
+  ACCRETE_DO(reader.finish(kWhat));
+  return frame;
+}
+
+/// The part's parameters, behind its version. Errors: Corruption, those of read_part.
+Result<std::string> read_checked(const CandidateGroup::Part& part,
+                                 const CandidateGroup::ReadPart& read_part) {
+  ACCRETE_TRY(const std::string bytes, read_part(part.id));
+  ACCRETE_TRY(const std::string_view told, unsealed(bytes));
+  StateReader reader(told);
+  if (reader.u64() == part.version && !reader.failed())
+    return std::string(told.substr(sizeof(std::uint64_t)));
+  return Error{Errc::Corruption, "part " + std::to_string(part.id) + " of " + std::string(kWhat) +
+                                     " is not of the version saved with it; delete the derived "
+                                     "state and fold the log again"};
+}
+
+/// No more numbers are made room for than the bytes hold.
+bool fits(const Frame& frame, std::size_t width, std::size_t number_bytes, std::size_t bytes) {
+  const std::size_t rows_max = bytes / number_bytes / std::max<std::size_t>(width, 1);
+  std::size_t rows = frame.classes;
+  for (const std::size_t columns : frame.columns) {
+    if (columns > rows_max) return false;
+    rows += columns;
+  }
+  return rows <= rows_max;
+}
+
+/// The expert in "expert12.…"; nothing if the name is another's.
+std::optional<std::size_t> expert_in(std::string_view name) {
+  constexpr std::string_view kPrefix = "expert";
+  if (!name.starts_with(kPrefix)) return std::nullopt;
+  name.remove_prefix(kPrefix.size());
+  std::size_t expert = 0;
+  std::size_t digits = 0;
+  for (; digits < name.size() && name[digits] >= '0' && name[digits] <= '9'; ++digits)
+    expert = expert * 10 + static_cast<std::size_t>(name[digits] - '0');
+  if (digits == 0) return std::nullopt;
+  return expert;
+}
+
+}  // namespace
+
+template <class Real>
+void ExpertNetwork<Real>::Parts::visit_parts(const VisitPart& visit) {
+  const auto rest = [&](std::string_view name, Parameter<Real>& parameter) {
+    visit(rest_id, name, parameter);
+  };
+  rows.visit(rest);
+  for (std::size_t l = 0; l < layers.size(); ++l) {
+    const std::string prefix = "layer" + std::to_string(l);
+    layers[l].visit(prefix, [&](std::string_view name, Parameter<Real>& parameter) {
+      const auto expert = expert_in(name.substr(prefix.size() + 1));
+      visit(expert ? part_id(l, *expert) : rest_id, name, parameter);
+    });
+  }
+  head.visit(rest);
+}
+
+template <class Real>
+std::vector<typename ExpertNetwork<Real>::Part> ExpertNetwork<Real>::parts() const {
+  std::vector<Part> parts(parts_->part_count());
+  for (std::size_t id = 0; id < parts.size(); ++id)
+    parts[id].id = id;
+  // Each change makes a parameter's version greater, so the sum never comes back.
+  parts_->visit_parts([&](std::uint64_t id, std::string_view, Parameter<Real>& parameter) {
+    parts[id].version += parameter.version;
+  });
+  parts[Parts::rest_id].version += parts_->growths;
+  return parts;
+}
+
+template <class Real>
+void ExpertNetwork<Real>::save_part(std::uint64_t id, std::string& out) const {
+  const std::vector<Part> all = parts();
+  ACCRETE_CHECK(id < all.size());
+  const std::size_t begin = out.size();
+  StateWriter writer(out);
+  writer.u64(all[id].version);
+  parts_->visit_parts([&](std::uint64_t part, std::string_view, Parameter<Real>& parameter) {
+    if (part == id) save_parameter(writer, parameter);
+  });
+  seal(out, begin);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::save(std::string& out) const {
+  const std::size_t begin = out.size();
+  StateWriter writer(out);
+  writer.u8(kFormat);
+  save_shape(writer, parts_->kind, parts_->options.shape);
+  for (std::size_t t = 0; t < parts_->rows.tables(); ++t)
+    writer.u64(parts_->rows.columns(t));
+  writer.u64(classes());
+  writer.u64(experts());
+  writer.u64(parts_->growths);
+  std::vector<double> rates;
+  parts_->visit(
+      [&](std::string_view, Parameter<Real>& parameter) { rates.push_back(parameter.rate); });
+  writer.doubles(rates);
+  const std::vector<Part> all = parts();
+  writer.u64(all.size());
+  for (const Part& part : all) {
+    writer.u64(part.id);
+    writer.u64(part.version);
+  }
+  seal(out, begin);
+}
+
+template <class Real>
+Status ExpertNetwork<Real>::load(std::string_view bytes, const ReadPart& read_part) {
+  NetworkOptions options = parts_->options;
+  ACCRETE_TRY(const Frame frame, read_frame(bytes, parts_->kind, options.shape));
+  std::vector<std::string> told;
+  for (std::size_t id = 0; id < frame.parts.size(); ++id) {
+    if (frame.parts[id].id != id) return Error{Errc::Corruption, "parts are out of order"};
+    ACCRETE_TRY(std::string part, read_checked(frame.parts[id], read_part));
+    told.push_back(std::move(part));
+  }
+  StateReader sizes("");
+  sizes.require(fits(frame, options.shape.layer.width, sizeof(Real), told.front().size()));
+  ACCRETE_DO(sizes.finish(kWhat));
+  options.shape.columns = frame.columns;
+  auto fresh = std::make_unique<Parts>(parts_->kind, options);
+  fresh->add_experts(frame.experts);
+  if (parts_->kind == TaskKind::Multiclass) fresh->head.grow(frame.classes);
+  fresh->growths = frame.growths;
+  std::vector<StateReader> readers(told.begin(), told.end());
+  std::size_t count = 0;
+  fresh->visit_parts([&](std::uint64_t part, std::string_view, Parameter<Real>& parameter) {
+    load_parameter(readers[part], parameter);
+    if (count < frame.rates.size()) parameter.rate = frame.rates[count];
+    ++count;
+  });
+  readers.front().require(count == frame.rates.size());
+  for (const StateReader& reader : readers)
+    ACCRETE_DO(reader.finish(kWhat));
+  parts_ = std::move(fresh);
+  return Ok{};
+}
+
+// The whole class is instantiated in expert_network.cpp; these are the members defined here.
+template void ExpertNetwork<float>::Parts::visit_parts(const VisitPart&);
+template void ExpertNetwork<double>::Parts::visit_parts(const VisitPart&);
+template std::vector<ExpertNetwork<float>::Part> ExpertNetwork<float>::parts() const;
+template std::vector<ExpertNetwork<double>::Part> ExpertNetwork<double>::parts() const;
+template void ExpertNetwork<float>::save_part(std::uint64_t, std::string&) const;
+template void ExpertNetwork<double>::save_part(std::uint64_t, std::string&) const;
+template void ExpertNetwork<float>::save(std::string&) const;
+template void ExpertNetwork<double>::save(std::string&) const;
+template Status ExpertNetwork<float>::load(std::string_view, const ReadPart&);
+template Status ExpertNetwork<double>::load(std::string_view, const ReadPart&);
+
+}  // namespace accrete::models

@@ -1,0 +1,72 @@
+#include "models/flatness.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+namespace accrete::models {
+namespace {
+
+/// Box and Muller 1958; 1 − u is never zero.
+double normal(Rng& rng) {
+  const double length = std::sqrt(-2 * std::log(1 - rng.uniform()));
+  return length * std::cos(2 * std::numbers::pi * rng.uniform());
+}
+
+template <class Real>
+void push(const RowMatrix<Real>& from, double radius, Rng& rng, RowMatrix<Real>& value) {
+  std::vector<double> direction(static_cast<std::size_t>(from.cols()));
+  for (Eigen::Index r = 0; r < from.rows(); ++r) {
+    double row_squares = 0;
+    double squares = 0;
+    for (Eigen::Index c = 0; c < from.cols(); ++c) {
+      double& along = direction[static_cast<std::size_t>(c)];
+      along = normal(rng);
+      squares += along * along;
+      row_squares += static_cast<double>(from(r, c)) * static_cast<double>(from(r, c));
+    }
+    if (!(squares > 0)) continue;
+    const double scale = radius * std::sqrt(row_squares / squares);
+    for (Eigen::Index c = 0; c < from.cols(); ++c)
+      value(r, c) = static_cast<Real>(static_cast<double>(from(r, c)) +
+                                      scale * direction[static_cast<std::size_t>(c)]);
+  }
+}
+
+}  // namespace
+
+template <class Real>
+double flatness_rise(const std::function<void(const VisitParameter<Real>&)>& visit_all,
+                     const std::function<double()>& loss, const FlatnessOptions& options, Rng rng) {
+  std::vector<RowMatrix<Real>> before;
+  visit_all(
+      [&](std::string_view, Parameter<Real>& parameter) { before.push_back(parameter.value); });
+  const double here = loss();
+  double rise = 0;
+  for (std::size_t m = 0; m < options.directions; ++m) {
+    std::size_t p = 0;
+    visit_all([&](std::string_view, Parameter<Real>& parameter) {
+      push(before[p++], options.radius, rng, parameter.value);
+    });
+    rise = std::max(rise, loss() - here);
+  }
+  std::size_t p = 0;
+  visit_all([&](std::string_view, Parameter<Real>& parameter) { parameter.value = before[p++]; });
+  return rise;
+}
+
+double flatness_rise(ExpertNetwork<float>& network, const GraphBatch& batch,
+                     std::span<const Target> targets, std::size_t directions, double radius,
+                     Rng rng) {
+  return flatness_rise<float>([&](const VisitParameter<float>& visit) { network.visit(visit); },
+                              [&] { return network.loss(batch, targets); }, {directions, radius},
+                              rng);
+}
+
+template double flatness_rise(const std::function<void(const VisitParameter<double>&)>&,
+                              const std::function<double()>&, const FlatnessOptions&, Rng);
+template double flatness_rise(const std::function<void(const VisitParameter<float>&)>&,
+                              const std::function<double()>&, const FlatnessOptions&, Rng);
+
+}  // namespace accrete::models

@@ -1,0 +1,179 @@
+#include "models/row_projection.h"
+
+#include <cmath>
+#include <numbers>
+#include <string>
+#include <type_traits>
+
+#include "models/matrix_product.h"
+#include "models/parameter_state.h"
+#include "proto/result.h"
+#include "proto/rng.h"
+
+namespace accrete::models {
+namespace {
+
+constexpr double kDayUs = 86'400e6;
+constexpr double kShortestDays = 0.25;
+constexpr double kLongestDays = kShortestDays * 59049;  // 3^10
+
+/// Features are floats; a network in doubles (the gradient checks) reads a copy.
+template <class Real>
+decltype(auto) as_real(const RowMatrix<float>& features) {
+  if constexpr (std::is_same_v<Real, float>) {
+    return static_cast<const RowMatrix<float>&>(features);
+  } else {
+    return RowMatrix<Real>(features.template cast<Real>());
+  }
+}
+
+template <class Real>
+RowMatrix<Real> uniform(std::size_t rows, std::size_t cols, Rng& rng) {
+  RowMatrix<Real> out(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(cols));
+  const double bound = std::sqrt(6.0 / static_cast<double>(rows + cols));
+  for (Eigen::Index i = 0; i < out.size(); ++i)
+    out.data()[i] = static_cast<Real>(bound * (2 * rng.uniform() - 1));
+  return out;
+}
+
+template <class Real>
+void nodes_by_table(const GraphBatch& batch, std::size_t tables,
+                    std::vector<typename RowProjection<Real>::Tape::Table>& out) {
+  out.assign(tables, {});
+  for (std::size_t v = 0; v < batch.nodes(); ++v) {
+    ACCRETE_CHECK(batch.table[v] < tables);
+    out[batch.table[v]].nodes.push_back(static_cast<std::uint32_t>(v));
+  }
+  for (auto& table : out) {
+    table.ages.resize(static_cast<Eigen::Index>(table.nodes.size()), age_numbers);
+    for (std::size_t i = 0; i < table.nodes.size(); ++i) {
+      const auto phi = encode_age(batch.age_us[table.nodes[i]]);
+      for (std::size_t k = 0; k < age_numbers; ++k)
+        table.ages(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) =
+            static_cast<Real>(phi[k]);
+    }
+  }
+}
+
+}  // namespace
+
+std::array<double, age_numbers> encode_age(std::int64_t age_us) {
+  ACCRETE_CHECK(age_us >= 0 || age_us == kAgeless);
+  std::array<double, age_numbers> out{};
+  if (age_us == kAgeless) {
+    out.back() = 1;
+    return out;
+  }
+  const double days = static_cast<double>(age_us) / kDayUs;
+  // One sine and cosine at the longest period; each shorter one by the formulas of triple angles.
+  const double angle = 2 * std::numbers::pi * days / kLongestDays;
+  double s = std::sin(angle);
+  double c = std::cos(angle);
+  for (std::size_t i = age_periods; i-- > 0;) {
+    out[2 * i] = s;
+    out[2 * i + 1] = c;
+    s = s * (3 - 4 * s * s);
+    c = c * (4 * c * c - 3);
+  }
+  out[2 * age_periods] = std::log1p(days) / std::log1p(kLongestDays);
+  return out;
+}
+
+template <class Real>
+RowProjection<Real>::RowProjection(std::span<const std::size_t> columns, std::size_t width,
+                                   std::uint64_t seed)
+    : tables_(columns.size()), norm_(width) {
+  for (std::size_t t = 0; t < columns.size(); ++t) {
+    Rng rng(seed, t, Purpose::Projection);
+    Table& table = tables_[t];
+    table.weights.value = uniform<Real>(columns[t], width, rng);
+    table.bias.value.setZero(1, static_cast<Eigen::Index>(width));
+    table.ages.value = uniform<Real>(age_numbers, width, rng);
+  }
+}
+
+template <class Real>
+std::size_t RowProjection<Real>::columns(std::size_t table) const {
+  return static_cast<std::size_t>(tables_[table].weights.value.rows());
+}
+
+template <class Real>
+void RowProjection<Real>::grow_columns(std::size_t table, std::size_t columns) {
+  ACCRETE_CHECK(table < tables_.size());
+  Parameter<Real>& weights = tables_[table].weights;
+  grow_parameter(weights, columns, static_cast<std::size_t>(weights.value.cols()));
+}
+
+template <class Real>
+void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidden,
+                                  Tape* tape) const {
+  Tape own;
+  Tape& kept = tape != nullptr ? *tape : own;
+  nodes_by_table<Real>(batch, tables_.size(), kept.tables);
+  const Eigen::Index d = norm_.gain.value.cols();
+  hidden.resize(static_cast<Eigen::Index>(batch.nodes()), d);
+  RowMatrix<Real> told;
+  RowMatrix<Real> aged;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const Table& table = tables_[t];
+    const auto& shown = kept.tables[t];
+    if (shown.nodes.empty()) continue;
+    const bool any = table.weights.value.rows() > 0;
+    if (any) {
+      ACCRETE_CHECK(batch.features[t].cols() == table.weights.value.rows());
+      multiply<Real>(as_real<Real>(batch.features[t]), table.weights.value, told);
+    }
+    multiply<Real>(shown.ages, table.ages.value, aged);
+    for (std::size_t i = 0; i < shown.nodes.size(); ++i) {
+      const std::uint32_t v = shown.nodes[i];
+      auto x = hidden.row(v);
+      x = aged.row(static_cast<Eigen::Index>(i)) + table.bias.value;
+      if (any) x += told.row(batch.row[v]);
+    }
+  }
+  norm_.forward(hidden, hidden, tape != nullptr ? &kept.norm : nullptr);
+  if (tape != nullptr) kept.scaled = hidden;
+  apply_silu(hidden);
+}
+
+template <class Real>
+void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
+                                   RowMatrix<Real>& d_hidden) {
+  silu_backward(tape.scaled, d_hidden);
+  norm_.backward(tape.norm, d_hidden, d_hidden);
+  RowMatrix<Real> by_node;
+  RowMatrix<Real> by_row;
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    Table& table = tables_[t];
+    const auto& shown = tape.tables[t];
+    if (shown.nodes.empty()) continue;
+    const bool any = table.weights.value.rows() > 0;
+    by_node.resize(static_cast<Eigen::Index>(shown.nodes.size()), d_hidden.cols());
+    if (any) by_row.setZero(batch.features[t].rows(), d_hidden.cols());
+    RowMatrix<Real>& d_bias = table.bias.grad();
+    for (std::size_t i = 0; i < shown.nodes.size(); ++i) {
+      const std::uint32_t v = shown.nodes[i];
+      by_node.row(static_cast<Eigen::Index>(i)) = d_hidden.row(v);
+      d_bias += d_hidden.row(v);
+      if (any) by_row.row(batch.row[v]) += d_hidden.row(v);
+    }
+    add_outer<Real>(shown.ages, by_node, table.ages.grad());
+    if (any) add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
+  }
+}
+
+template <class Real>
+void RowProjection<Real>::visit(const VisitParameter<Real>& visit) {
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const std::string name = "rows.table" + std::to_string(t);
+    visit(name + ".weights", tables_[t].weights);
+    visit(name + ".bias", tables_[t].bias);
+    visit(name + ".ages", tables_[t].ages);
+  }
+  norm_.visit("rows.norm", visit);
+}
+
+template class RowProjection<float>;
+template class RowProjection<double>;
+
+}  // namespace accrete::models

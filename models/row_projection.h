@@ -1,0 +1,73 @@
+// Rows of tables to vectors of one width, with how long ago the rows were.
+//
+//   x_v = W_t f_v + b_t + T_t phi(age_v)      h_v = silu(LayerNorm(x_v))      t the table of node v
+//
+// The product with W_t is made once per row of the batch, however many nodes show it.
+// Source: Robinson et al. 2024 (RDL), arXiv:2407.20060, for encoders per table and an encoding of
+// the age that is added; the periods are ours.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "models/graph_batch.h"
+#include "models/parameter.h"
+#include "models/row_norm.h"
+
+namespace accrete::models {
+
+/// Sine and cosine at 11 periods of ¼ day · 3^i (up to 40 years), the logarithm of 1 + days over
+/// that of the longest period, and last 1 for an ageless row.
+inline constexpr std::size_t age_periods = 11;
+inline constexpr std::size_t age_numbers = 2 * age_periods + 2;
+
+/// phi(age). A row without a time of its own: zeros and the last number 1, so that the last row of
+/// T is what its table's ageless rows add. Checks: age_us >= 0 or kAgeless.
+std::array<double, age_numbers> encode_age(std::int64_t age_us);
+
+template <class Real>
+class RowProjection {
+ public:
+  struct Tape {
+    struct Table {
+      std::vector<std::uint32_t> nodes;  ///< of this table, ascending
+      RowMatrix<Real> ages;              ///< phi of each (nodes, age_numbers)
+    };
+    std::vector<Table> tables;
+    typename LayerNorm<Real>::Tape norm;
+    RowMatrix<Real> scaled;  ///< LayerNorm(x) (N, d)
+  };
+
+  /// `columns` of each table. W and T begin uniform as Glorot and Bengio 2010, b at zero.
+  RowProjection(std::span<const std::size_t> columns, std::size_t width, std::uint64_t seed);
+
+  std::size_t tables() const { return tables_.size(); }
+  std::size_t columns(std::size_t table) const;
+  /// New columns have zero weights. Never shrinks. Checks: table < tables().
+  void grow_columns(std::size_t table, std::size_t columns);
+
+  /// hidden (N, d) of all nodes of the batch. `tape` null: nothing is kept.
+  /// Checks: features of every table that has nodes are as wide as columns().
+  void forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape) const;
+  /// Adds to the gradients. `d_hidden` is used up.
+  void backward(const GraphBatch& batch, const Tape& tape, RowMatrix<Real>& d_hidden);
+
+  void visit(const VisitParameter<Real>& visit);
+
+ private:
+  struct Table {
+    Parameter<Real> weights;  // (columns, d)
+    Parameter<Real> bias;     // (1, d)
+    Parameter<Real> ages;     // (age_numbers, d)
+  };
+  std::vector<Table> tables_;
+  LayerNorm<Real> norm_;
+};
+
+extern template class RowProjection<float>;
+extern template class RowProjection<double>;
+
+}  // namespace accrete::models

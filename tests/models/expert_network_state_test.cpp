@@ -1,0 +1,366 @@
+// What outlives a step of the graph network: growth by experts, and the state on disk.
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "models/expert_network.h"
+#include "proto/hash.h"
+#include "tests/models/graph_world.h"
+
+namespace accrete::models {
+namespace {
+
+template <class Real>
+using Values = std::map<std::string, RowMatrix<Real>>;
+
+template <class Real>
+Values<Real> values_of(ExpertNetwork<Real>& network) {
+  Values<Real> out;
+  network.visit([&](std::string_view name, Parameter<Real>& parameter) {
+    out[std::string(name)] = parameter.value;
+    out[std::string(name) + " first"] = parameter.first;
+    out[std::string(name) + " second"] = parameter.second;
+  });
+  return out;
+}
+
+bool of_expert(std::string_view name, std::size_t expert) {
+  return name.find(".expert" + std::to_string(expert) + ".") != std::string_view::npos;
+}
+
+std::vector<Seed> all_entities(const GraphWorld& world) {
+  std::vector<Seed> seeds;
+  for (std::uint32_t i = 0; i < world.tables[0].block.size(); ++i)
+    seeds.push_back({i});
+  return seeds;
+}
+
+template <class Real>
+void train(ExpertNetwork<Real>& network, const GraphBatch& batch,
+           const std::vector<Target>& targets, int steps) {
+  for (int step = 0; step < steps; ++step) {
+    network.accumulate(batch, targets);
+    network.step();
+  }
+}
+
+struct Case {
+  GraphWorld world = make_graph_world(11, {24, 80, 4, 2});
+  GraphBatch batch = make_batch(world, all_entities(world));
+  std::vector<Target> targets = random_targets(TaskKind::Binary, 24, 0, 11);
+};
+
+TEST(Growth, TakesNothingFromOldBlocksUnderOracleRoutingAndTheHardMask) {
+  for (const ExpertKind kind : {ExpertKind::Sage, ExpertKind::Attention}) {
+    const Case given;
+    NetworkOptions options = network_options(given.world, 8, kind);
+    options.routing.own_block_only = true;
+    options.routing.mask_later_blocks = true;
+    ExpertNetwork<float> network(TaskKind::Binary, options);
+    train(network, given.batch, given.targets, 5);
+    RowMatrix<float> before;
+    RowMatrix<float> after;
+    network.predict(given.batch, before);
+    const std::vector<std::size_t> parents = network.grow(given.batch);
+    EXPECT_EQ(parents, (std::vector<std::size_t>{0, 0}));
+    EXPECT_EQ(network.experts(), 2u);
+    network.predict(given.batch, after);
+    std::size_t changed = 0;
+    for (std::size_t v = 0; v < given.batch.seeds(); ++v) {
+      const auto i = static_cast<Eigen::Index>(v);
+      if (given.batch.block[v] == 0)
+        EXPECT_EQ(before(i, 0), after(i, 0)) << v;
+      else
+        changed += before(i, 0) != after(i, 0) ? 1 : 0;
+    }
+    EXPECT_GT(changed, 0u);  // the new expert is a copy with noise
+  }
+}
+
+TEST(Growth, FrozenExpertsKeepTheirBitsAndTheNewOneLearns) {
+  const Case given;
+  ExpertNetwork<float> network(TaskKind::Binary, network_options(given.world, 8));
+  train(network, given.batch, given.targets, 5);
+  network.grow(given.batch);
+  auto before = values_of(network);
+  train(network, given.batch, given.targets, 50);
+  auto after = values_of(network);
+  std::size_t old = 0;
+  std::size_t moved = 0;
+  for (const auto& [name, value] : before) {
+    if (of_expert(name, 0)) {
+      ++old;
+      EXPECT_TRUE(value == after[name]) << name;
+    } else if (name.find(' ') == std::string::npos) {
+      moved += value != after[name] ? 1 : 0;
+    }
+  }
+  EXPECT_GT(old, 10u);
+  EXPECT_GT(moved, 20u);
+}
+
+TEST(Growth, OldExpertsFollowTheChosenRate) {
+  const Case given;
+  std::map<double, double> length;
+  for (const double rate : {0.0, 0.1, 1.0}) {
+    NetworkOptions options = network_options(given.world, 8);
+    options.old_expert_rate = rate;
+    options.routing.top = 5;  // everybody is heard, so both experts have gradients
+    ExpertNetwork<double> network(TaskKind::Binary, options);
+    train(network, given.batch, given.targets, 5);
+    network.grow(given.batch);
+    auto before = values_of(network);
+    // No bound on the gradient's length here: it would also count the frozen experts' shares.
+    network.accumulate(given.batch, given.targets);
+    network.visit([](std::string_view, Parameter<double>& parameter) {
+      if (parameter.gradient.size() > 0) parameter.gradient *= 1e-3;
+    });
+    network.step();
+    const auto after = values_of(network);
+    for (const auto& [name, value] : after) {
+      if (of_expert(name, 0) && name.find(' ') == std::string::npos)
+        length[rate] += (value - before[name]).squaredNorm();
+    }
+    length[rate] = std::sqrt(length[rate]);
+  }
+  EXPECT_EQ(length[0.0], 0);
+  EXPECT_GT(length[1.0], 0);
+  EXPECT_NEAR(length[0.1] / length[1.0], 0.1, 1e-9);
+}
+
+TEST(Growth, ParentIsTheExpertThatTheSampleUsesMost) {
+  const Case given;
+  NetworkOptions options = network_options(given.world, 8);
+  options.old_expert_rate = 1;
+  ExpertNetwork<double> network(TaskKind::Binary, options);
+  for (int block = 0; block < 3; ++block) {
+    network.grow(given.batch);
+    shake(network, 12 + static_cast<std::uint64_t>(block));
+  }
+  RowMatrix<double> scores;
+  std::vector<RoutingStats> stats;
+  network.predict(given.batch, scores, nullptr, &stats);
+  auto before = values_of(network);
+  const std::vector<std::size_t> parents = network.grow(given.batch);
+  auto after = values_of(network);
+  for (std::size_t l = 0; l < 2; ++l) {
+    for (std::size_t t = 0; t < 4; ++t)
+      EXPECT_LE(stats[l].load[t], stats[l].load[parents[l]]);
+    // The new expert lies by its parent, not by the others.
+    std::vector<double> away(4, 0.0);
+    const std::string layer = "layer" + std::to_string(l) + ".expert";
+    for (const auto& [name, value] : after) {
+      if (!name.starts_with(layer + "4.") || name.find(' ') != std::string::npos) continue;
+      for (std::size_t t = 0; t < 4; ++t)
+        away[t] += (value - before[layer + std::to_string(t) + name.substr(layer.size() + 1)])
+                       .squaredNorm();
+    }
+    for (std::size_t t = 0; t < 4; ++t)
+      if (t != parents[l]) EXPECT_LT(4 * away[parents[l]], away[t]);
+  }
+}
+
+/// A commit: the frame and every part.
+struct Saved {
+  std::string frame;
+  std::map<std::uint64_t, std::string> parts;
+  friend bool operator==(const Saved&, const Saved&) = default;
+};
+
+template <class Real>
+Saved saved(const ExpertNetwork<Real>& network) {
+  Saved out;
+  network.save(out.frame);
+  for (const auto& part : network.parts())
+    network.save_part(part.id, out.parts[part.id]);
+  return out;
+}
+
+template <class Real>
+Status load(ExpertNetwork<Real>& network, const Saved& from) {
+  return network.load(from.frame, [&](std::uint64_t id) -> Result<std::string> {
+    const auto found = from.parts.find(id);
+    if (found == from.parts.end()) return Error{Errc::NotFound, "no such part"};
+    return found->second;
+  });
+}
+
+/// A network with a past: two experts, five classes, columns that came later, moments.
+struct Past {
+  GraphWorld world = make_graph_world(13, {16, 50, 4, 2});
+  NetworkOptions options = network_options(world, 6);
+  GraphBatch batch = make_batch(world, all_entities(world));
+  std::vector<Target> targets = random_targets(TaskKind::Multiclass, 16, 5, 13);
+  ExpertNetwork<float> network{TaskKind::Multiclass, options};
+  ExpertNetwork<float> fresh{TaskKind::Multiclass, options};
+
+  Past() {
+    network.grow_classes(3);
+    std::vector<Target> early = targets;
+    for (Target& target : early)
+      target.value = std::min(target.value, 2.0);
+    train(network, batch, early, 4);
+    network.grow(batch);
+    network.grow_classes(5);
+    network.grow_columns(0, 4);
+    batch.features[0].conservativeResize(Eigen::NoChange, 4);
+    batch.features[0].rightCols(1).setConstant(.5F);
+    train(network, batch, targets, 4);
+  }
+};
+
+TEST(NetworkState, ContinuesBitForBit) {
+  Past past;
+  const Saved bytes = saved(past.network);
+  ASSERT_TRUE(load(past.fresh, bytes));
+  EXPECT_TRUE(saved(past.fresh) == bytes);
+  EXPECT_EQ(past.fresh.memory_bytes(), past.network.memory_bytes());
+  for (ExpertNetwork<float>* network : {&past.network, &past.fresh}) {
+    train(*network, past.batch, past.targets, 5);
+    network->grow(past.batch);
+    train(*network, past.batch, past.targets, 5);
+  }
+  EXPECT_TRUE(saved(past.fresh) == saved(past.network));
+  RowMatrix<float> a;
+  RowMatrix<float> b;
+  past.network.predict(past.batch, a);
+  past.fresh.predict(past.batch, b);
+  EXPECT_TRUE(a == b);
+}
+
+TEST(NetworkState, OnlyWhatWasLearntHasANewVersion) {
+  Past past;  // old experts are frozen
+  const auto before = past.network.parts();
+  const Saved old = saved(past.network);
+  ASSERT_EQ(before.size(), 1u + 2 * 2);
+  train(past.network, past.batch, past.targets, 3);
+  const auto after = past.network.parts();
+  const Saved now = saved(past.network);
+  std::size_t same = 0;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    EXPECT_EQ(before[i].id, after[i].id);
+    const bool equal = before[i].version == after[i].version;
+    EXPECT_EQ(equal, old.parts.at(before[i].id) == now.parts.at(after[i].id));
+    same += equal ? 1 : 0;
+  }
+  EXPECT_EQ(same, 2u);  // the first expert of both layers
+  // A commit that wrote only what is new reads back.
+  Saved commit{now.frame, old.parts};
+  for (std::size_t i = 0; i < before.size(); ++i)
+    if (before[i].version != after[i].version)
+      commit.parts[after[i].id] = now.parts.at(after[i].id);
+  ASSERT_TRUE(load(past.fresh, commit));
+  EXPECT_TRUE(saved(past.fresh) == now);
+}
+
+TEST(NetworkState, GrowthAndNewClassesAreNewVersionsOfTheRest) {
+  Past past;
+  auto before = past.network.parts();
+  past.network.grow(past.batch);
+  auto after = past.network.parts();
+  ASSERT_EQ(after.size(), before.size() + 2);
+  EXPECT_NE(after[0].version, before[0].version);
+  for (std::size_t i = 1; i < before.size(); ++i) {
+    EXPECT_EQ(after[i].id, before[i].id);
+    EXPECT_EQ(after[i].version, before[i].version);
+  }
+  past.network.grow_classes(6);
+  EXPECT_NE(past.network.parts()[0].version, after[0].version);
+}
+
+TEST(NetworkState, DamagedBytesAreRefusedAndChangeNothing) {
+  Past past;
+  const Saved bytes = saved(past.network);
+  const Saved untouched = saved(past.fresh);
+  const auto refused = [&](const Saved& damaged) {
+    const Status status = load(past.fresh, damaged);
+    return !status && status.error().code == Errc::Corruption;
+  };
+  const auto damage = [&](const auto& choose) {
+    const std::size_t size = choose(const_cast<Saved&>(bytes)).size();
+    for (std::size_t at = 0; at < size; at += 1 + size / 61) {
+      Saved flipped = bytes;
+      choose(flipped)[at] = static_cast<char>(choose(flipped)[at] ^ (1 << (at % 8)));
+      EXPECT_TRUE(refused(flipped)) << at;
+      Saved cut = bytes;
+      choose(cut).resize(at);
+      EXPECT_TRUE(refused(cut)) << at;
+    }
+    Saved longer = bytes;
+    choose(longer) += 'x';
+    EXPECT_TRUE(refused(longer));
+  };
+  damage([](Saved& saved) -> std::string& { return saved.frame; });
+  for (const auto& [id, part] : bytes.parts)
+    damage([id](Saved& saved) -> std::string& { return saved.parts[id]; });
+  Saved swapped = bytes;
+  std::swap(swapped.parts[1], swapped.parts[2]);
+  EXPECT_TRUE(refused(swapped) || bytes.parts.at(1).substr(0, 8) == bytes.parts.at(2).substr(0, 8));
+  Saved missing = bytes;
+  missing.parts.erase(3);
+  const Status status = load(past.fresh, missing);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Errc::NotFound);
+}
+
+TEST(NetworkState, AnOlderPartIsRefused) {
+  Past past;
+  const Saved old = saved(past.network);
+  train(past.network, past.batch, past.targets, 1);
+  Saved mixed = saved(past.network);
+  mixed.parts[0] = old.parts.at(0);
+  const Saved untouched = saved(past.fresh);
+  const Status status = load(past.fresh, mixed);
+  ASSERT_FALSE(status);
+  EXPECT_EQ(status.error().code, Errc::Corruption);
+  EXPECT_TRUE(saved(past.fresh) == untouched);
+}
+
+void reseal(std::string& bytes) {
+  bytes.resize(bytes.size() - sizeof(std::uint64_t));
+  const std::uint64_t hash = hash64(bytes);
+  StateWriter(bytes).u64(hash);
+}
+
+TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
+  Past past;
+  const Saved bytes = saved(past.network);
+  std::size_t refused = 0;
+  std::size_t tried = 0;
+  for (std::size_t at = 0; at + 8 < bytes.frame.size(); ++at, ++tried) {
+    Saved forged = bytes;
+    forged.frame[at] = static_cast<char>(forged.frame[at] ^ (1 << (at % 8)));
+    reseal(forged.frame);
+    refused += load(past.fresh, forged) ? 0 : 1;
+  }
+  EXPECT_GT(refused * 4, tried);  // most of the rest are learning rates
+  for (std::size_t at = 0; at < 200; ++at) {
+    Saved forged = bytes;
+    std::string& part = forged.parts[at % 5];
+    part[at] = static_cast<char>(part[at] ^ 0x10);
+    part.resize(part.size() - at % 3 * 7);
+    reseal(part);
+    if (!load(past.fresh, forged)) continue;
+    RowMatrix<float> scores;
+    past.fresh.predict(past.batch, scores);
+  }
+}
+
+TEST(NetworkState, OfAnotherShapeOrTaskIsRefused) {
+  Past past;
+  const Saved bytes = saved(past.network);
+  NetworkOptions wider = past.options;
+  wider.shape.layer.width = 8;
+  ExpertNetwork<float> other_width(TaskKind::Multiclass, wider);
+  EXPECT_FALSE(load(other_width, bytes));
+  ExpertNetwork<float> other_task(TaskKind::Binary, past.options);
+  EXPECT_FALSE(load(other_task, bytes));
+  ExpertNetwork<double> other_numbers(TaskKind::Multiclass, past.options);
+  EXPECT_FALSE(load(other_numbers, bytes));
+}
+
+}  // namespace
+}  // namespace accrete::models
