@@ -85,7 +85,6 @@ models::NetworkOptions GraphNetwork::options() const {
   options.routing.top = config.top;
   options.routing.force_own_block = true;
   options.old_expert_rate = old_expert_rate(config.old_experts);
-  options.rate = config.rate;
   options.seed = seed_;
   return options;
 }

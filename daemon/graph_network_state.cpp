@@ -77,9 +77,10 @@ Status GraphNetwork::load_network(std::string_view bytes, store::State& state) {
 }
 
 Status GraphNetwork::load(store::State& state) {
-  ACCRETE_TRY(const auto position, state.get(Section::Blobs, key("position")));
-  if (!position) return Ok{};
-  ByteReader reader(*position);
+  std::string position;
+  ACCRETE_TRY(const bool stored, state.get(Section::Blobs, key("position"), position));
+  if (!stored) return Ok{};
+  ByteReader reader(position);
   owed_ = reader.get<std::uint64_t>();
   steps_ = reader.get<std::uint64_t>();
   classes_ = reader.get<std::uint64_t>();

@@ -60,9 +60,10 @@ void NetworkWorld::stage(store::State& state) {
 
 Status NetworkWorld::load(store::State& state) {
   ACCRETE_DO(rows_.load(state));
-  ACCRETE_TRY(const auto bytes, state.get(store::Section::Blobs, "/network/clock"));
-  if (!bytes) return Ok{};
-  ByteReader reader(*bytes);
+  std::string bytes;
+  ACCRETE_TRY(const bool stored, state.get(store::Section::Blobs, "/network/clock", bytes));
+  if (!stored) return Ok{};
+  ByteReader reader(bytes);
   clocked_ = reader.get<std::uint32_t>();
   seen_ = reader.get<std::uint64_t>();
   frozen_ = reader.get<std::uint64_t>();
