@@ -53,30 +53,46 @@ struct Case {
   std::vector<Target> targets = random_targets(TaskKind::Binary, 24, 0, 11);
 };
 
+/// Scores before and after a third expert is added to two, under oracle routing and the hard mask.
+std::pair<RowMatrix<float>, RowMatrix<float>> scores_around_growth(ExpertKind kind,
+                                                                   const GraphWorld& world,
+                                                                   const GraphBatch& batch) {
+  NetworkOptions options = network_options(world, 8, kind);
+  options.routing.own_block_only = true;
+  options.routing.mask_later_blocks = true;
+  ExpertNetwork<float> network(TaskKind::Binary, options);
+  network.grow(batch);
+  train(network, batch, random_targets(TaskKind::Binary, batch.seeds(), 0, 11), 5);
+  std::pair<RowMatrix<float>, RowMatrix<float>> scores;
+  network.predict(batch, scores.first);
+  network.grow(batch);
+  EXPECT_EQ(network.experts(), 3u);
+  network.predict(batch, scores.second);
+  return scores;
+}
+
 TEST(Growth, TakesNothingFromOldBlocksUnderOracleRoutingAndTheHardMask) {
   for (const ExpertKind kind : {ExpertKind::Sage, ExpertKind::Attention}) {
-    const Case given;
-    NetworkOptions options = network_options(given.world, 8, kind);
-    options.routing.own_block_only = true;
-    options.routing.mask_later_blocks = true;
-    ExpertNetwork<float> network(TaskKind::Binary, options);
-    train(network, given.batch, given.targets, 5);
-    RowMatrix<float> before;
-    RowMatrix<float> after;
-    network.predict(given.batch, before);
-    const std::vector<std::size_t> parents = network.grow(given.batch);
-    EXPECT_EQ(parents, (std::vector<std::size_t>{0, 0}));
-    EXPECT_EQ(network.experts(), 2u);
-    network.predict(given.batch, after);
+    // Where nothing of the new block is there yet, not a bit changes.
+    const GraphWorld old = make_graph_world(11, {24, 80, 4, 2});
+    const auto same = scores_around_growth(kind, old, make_batch(old, all_entities(old)));
+    EXPECT_TRUE(same.first == same.second);
+    // Where it is all around, nodes of the first block do not notice; those of the new one do.
+    const GraphWorld world = make_graph_world(11, {24, 80, 4, 3});
+    const GraphBatch batch = make_batch(world, all_entities(world));
+    const auto [before, after] = scores_around_growth(kind, world, batch);
+    std::size_t old_seeds = 0;
     std::size_t changed = 0;
-    for (std::size_t v = 0; v < given.batch.seeds(); ++v) {
+    for (std::size_t v = 0; v < batch.seeds(); ++v) {
       const auto i = static_cast<Eigen::Index>(v);
-      if (given.batch.block[v] == 0)
+      if (batch.block[v] == 0) {
+        ++old_seeds;
         EXPECT_EQ(before(i, 0), after(i, 0)) << v;
-      else
-        changed += before(i, 0) != after(i, 0) ? 1 : 0;
+      }
+      if (batch.block[v] == 2 && before(i, 0) != after(i, 0)) ++changed;
     }
-    EXPECT_GT(changed, 0u);  // the new expert is a copy with noise
+    EXPECT_GT(old_seeds, 3u);
+    EXPECT_GT(changed, 3u);
   }
 }
 
@@ -95,7 +111,7 @@ TEST(Growth, FrozenExpertsKeepTheirBitsAndTheNewOneLearns) {
       ++old;
       EXPECT_TRUE(value == after[name]) << name;
     } else if (name.find(' ') == std::string::npos) {
-      moved += value != after[name] ? 1 : 0;
+      if (value != after[name]) ++moved;
     }
   }
   EXPECT_GT(old, 10u);
@@ -158,8 +174,11 @@ TEST(Growth, ParentIsTheExpertThatTheSampleUsesMost) {
         away[t] += (value - before[layer + std::to_string(t) + name.substr(layer.size() + 1)])
                        .squaredNorm();
     }
-    for (std::size_t t = 0; t < 4; ++t)
-      if (t != parents[l]) EXPECT_LT(4 * away[parents[l]], away[t]);
+    for (std::size_t t = 0; t < 4; ++t) {
+      if (t != parents[l]) {
+        EXPECT_LT(4 * away[parents[l]], away[t]);
+      }
+    }
   }
 }
 
@@ -244,7 +263,7 @@ TEST(NetworkState, OnlyWhatWasLearntHasANewVersion) {
     EXPECT_EQ(before[i].id, after[i].id);
     const bool equal = before[i].version == after[i].version;
     EXPECT_EQ(equal, old.parts.at(before[i].id) == now.parts.at(after[i].id));
-    same += equal ? 1 : 0;
+    if (equal) ++same;
   }
   EXPECT_EQ(same, 2u);  // the first expert of both layers
   // A commit that wrote only what is new reads back.
@@ -334,7 +353,7 @@ TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
     Saved forged = bytes;
     forged.frame[at] = static_cast<char>(forged.frame[at] ^ (1 << (at % 8)));
     reseal(forged.frame);
-    refused += load(past.fresh, forged) ? 0 : 1;
+    if (!load(past.fresh, forged)) ++refused;
   }
   EXPECT_GT(refused * 4, tried);  // most of the rest are learning rates
   for (std::size_t at = 0; at < 200; ++at) {

@@ -78,7 +78,7 @@ void expect_gradient(TaskKind kind, const NetworkOptions& options, const GraphBa
       length += std::abs(expected);
     }
     EXPECT_LT(worst, 1e-6) << name;
-    moved += length > 1e-4 ? 1 : 0;
+    if (length > 1e-4) ++moved;
   });
   // Nearly every group must have had something to say.
   EXPECT_GT(moved * 10, told.size() * 8);
