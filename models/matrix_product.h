@@ -10,6 +10,8 @@
 namespace accrete::models {
 
 /// out (N, M) = or += a (N, K) b (K, M). `add`: keep what is in `out`; else it is resized.
+/// Checks, of all three: sizes agree; `out` is neither a nor b. Cost: 2 N K M flop and a copy of b
+/// in memory that the thread keeps, at most 128 × M numbers. Threads: any, none of its own.
 template <class Real>
 void multiply(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Real>& out,
               bool add = false);
@@ -19,7 +21,7 @@ template <class Real>
 void multiply_transposed(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Real>& out,
                          bool add = false);
 
-/// out (K, M) += aᵀ b over the rows of a (N, K) and b (N, M). Checks: sizes agree.
+/// out (K, M) += aᵀ b over the rows of a (N, K) and b (N, M).
 template <class Real>
 void add_outer(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Real>& out);
 

@@ -1,0 +1,122 @@
+// Inner kernels of matrix products and gathers, one set a vector width; for matrix_product.cpp,
+// gather.cpp and their tests.
+//
+// Dimensions, here and in matrix_kernels*.cpp, matrix_tile.h:
+//   N rows of the result   K inner   M columns of the result
+//
+// A kernel keeps a tile of the result (rows × vectors of columns) in registers while it walks the
+// inner index. Every number of the tile has a lane of its own, so its chain of fused multiply-adds
+// is the same whatever the width: all sets give the same bits (which NaN a NaN is, aside).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace accrete::models {
+
+/// out[r, c] = fma chain over k of a[r * a_row + k * a_inner] * b[k * b_inner + c], for a whole
+/// tile of columns. `fresh`: the chain begins at 0, else at what is in `out`.
+template <class Real>
+struct Tile {
+  const Real* a;
+  std::size_t a_row, a_inner;
+  const Real* b;
+  std::size_t b_inner;
+  Real* out;
+  std::size_t out_row;
+  std::size_t inner;
+  bool fresh;
+};
+
+/// One gathered row: out[c] = scale * (fma chain over e of weight[e] * rows[source[e] * width + c],
+/// from 0). `weight` null: all 1.
+template <class Real>
+struct GatherRow {
+  const Real* rows;
+  std::size_t width;
+  const std::uint32_t* source;
+  const Real* weight;
+  std::size_t count;
+  Real scale;
+  Real* out;
+};
+
+/// Its transpose: rows[source[e] * width + c] = fma(weight[e], from[c] * scale, itself), e
+/// ascending.
+template <class Real>
+struct ScatterRow {
+  Real* rows;
+  std::size_t width;
+  const std::uint32_t* source;
+  const Real* weight;
+  std::size_t count;
+  Real scale;
+  const Real* from;
+};
+
+inline constexpr std::size_t kTileRowsMax = 6;
+inline constexpr std::size_t kTileVectorsMax = 4;
+
+template <class Real>
+struct Kernels {
+  const char* name;
+  std::size_t lanes;                                               ///< numbers of a vector
+  std::size_t rows;                                                ///< of the largest tile
+  std::size_t vectors;                                             ///< of the widest tile
+  void (*tile[kTileRowsMax][kTileVectorsMax])(const Tile<Real>&);  ///< [rows - 1][vectors - 1]
+  void (*gather)(const GatherRow<Real>&);
+  void (*scatter)(const ScatterRow<Real>&);
+};
+
+/// The sets. The wide ones need a processor that has them.
+template <class Real>
+const Kernels<Real>& plain_kernels();
+template <class Real>
+const Kernels<Real>& avx2_kernels();
+template <class Real>
+const Kernels<Real>& avx512_kernels();
+template <>
+const Kernels<float>& avx2_kernels();
+template <>
+const Kernels<double>& avx2_kernels();
+template <>
+const Kernels<float>& avx512_kernels();
+template <>
+const Kernels<double>& avx512_kernels();
+
+/// The sets that this processor can run, the fastest first.
+template <class Real>
+std::vector<const Kernels<Real>*> runnable_kernels();
+/// The first of them, chosen once. Threads: any.
+template <class Real>
+const Kernels<Real>& fastest_kernels();
+
+/// out (N, M; rows together) = or, if `add`, += A B with A[n, k] = a[n * a_row + k * a_inner] and
+/// B[k, m] = b[k * b_inner + m * b_column].
+template <class Real>
+struct Product {
+  const Real* a;
+  std::size_t a_row, a_inner;
+  const Real* b;
+  std::size_t b_inner, b_column;
+  Real* out;
+  std::size_t rows, inner, columns;  // N, K, M
+  bool add;
+};
+
+/// Cost: 2 N K M flop, and a copy of B; memory of at most 128 × M numbers that the thread keeps.
+/// Threads: any.
+template <class Real>
+void run_product(const Kernels<Real>& kernels, const Product<Real>& product);
+
+extern template const Kernels<float>& plain_kernels();
+extern template const Kernels<double>& plain_kernels();
+extern template std::vector<const Kernels<float>*> runnable_kernels();
+extern template std::vector<const Kernels<double>*> runnable_kernels();
+extern template const Kernels<float>& fastest_kernels();
+extern template const Kernels<double>& fastest_kernels();
+extern template void run_product(const Kernels<float>&, const Product<float>&);
+extern template void run_product(const Kernels<double>&, const Product<double>&);
+
+}  // namespace accrete::models
