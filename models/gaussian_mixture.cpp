@@ -323,12 +323,12 @@ std::vector<std::uint32_t> BlockMixtures::likeliest(const RowMatrix<float>& rows
   std::vector<std::uint32_t> out;
   out.reserve(static_cast<std::size_t>(rows.rows()));
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows.rows()); ++i) {
-    const Entry* best = nullptr;
-    double highest = 0;
-    for (const Entry& entry : entries_) {
-      const double density = entry.mixture.log_density(rows, i);
-      if (best != nullptr && density <= highest) continue;
-      best = &entry;
+    const Entry* best = &entries_.front();
+    double highest = best->mixture.log_density(rows, i);
+    for (std::size_t b = 1; b < entries_.size(); ++b) {
+      const double density = entries_[b].mixture.log_density(rows, i);
+      if (density <= highest) continue;
+      best = &entries_[b];
       highest = density;
     }
     out.push_back(best->block);

@@ -240,7 +240,7 @@ double LabelSignals::prior() const {
 std::size_t LabelSignals::memory_bytes() const {
   std::size_t bytes = sizeof *this;
   for (const Path& path : paths_)
-    bytes += sizeof path + path.capacity() * sizeof(Pair);
+    bytes += sizeof(Path) + path.capacity() * sizeof(Pair);
   for (const Lag& lag : lags_)
     bytes += (lag.earlier.capacity() + lag.later.capacity()) * sizeof(std::uint64_t);
   return bytes;

@@ -154,11 +154,15 @@ TEST(GaussianMixture, SamplesHaveItsMoments) {
     Rng rng(204, seed, Purpose::Test);
     Rows rows(300, 4);
     for (Index i = 0; i < rows.rows(); ++i) {
-      for (Index c = 0; c < rows.cols(); ++c)
+      for (Index c = 0; c < rows.cols(); ++c) {
         rows(i, c) = static_cast<float>((i % 3 == 0 ? 2 : -1) * static_cast<double>(c) +
                                         (1 + static_cast<double>(c)) * normal(rng));
+      }
     }
-    const auto mixture = GaussianMixture::fit(rows, {}, Rng(seed, 0, Purpose::Training));
+    MixtureOptions options;
+    options.components = 1 + seed;
+    const auto mixture = GaussianMixture::fit(rows, options, Rng(seed, 0, Purpose::Training));
+    ASSERT_EQ(mixture.components(), options.components);
     const std::size_t n = 100000;
     const Rows sample = mixture.sample(n, rng);
     ASSERT_EQ(sample.rows(), static_cast<Index>(n));
@@ -247,7 +251,7 @@ std::vector<std::uint32_t> nearest_mean(const Labelled& train, const Rows& rows)
   Eigen::MatrixXf means = Eigen::MatrixXf::Zero(4, World::width);
   for (Index i = 0; i < train.rows.rows(); ++i)
     means.row(train.blocks[static_cast<std::size_t>(i)]) += train.rows.row(i);
-  means /= static_cast<float>(train.rows.rows() / 4);
+  means /= static_cast<float>(train.rows.rows()) / 4;
   std::vector<std::uint32_t> out;
   for (Index i = 0; i < rows.rows(); ++i) {
     Index best = 0;
@@ -441,6 +445,7 @@ TEST(BlockMixtures, DamagedBytesAreRefusedOrStillAMixture) {
     for (const char damage : {'\xFF', '\x80', '\x00'}) {
       std::string damaged = bytes;
       damaged[i] = damage;
+      if (i > 0) damaged[i - 1] = damage;  // two bytes make NaN and infinity of a number
       BlockMixtures loaded;
       if (!loaded.load(damaged)) {
         ++refused;
@@ -449,6 +454,8 @@ TEST(BlockMixtures, DamagedBytesAreRefusedOrStillAMixture) {
       }
       ASSERT_EQ(loaded.size(), 2u);
       EXPECT_TRUE(loaded.posterior(rows).allFinite());
+      for (const std::uint32_t block : loaded.blocks())
+        EXPECT_TRUE(std::isfinite(loaded.mixture(block).novelty_threshold()));
     }
   }
   EXPECT_GT(refused, 200u);

@@ -38,8 +38,9 @@ double normal(Rng& rng) {
   return sum;
 }
 
-/// Shapes of labels: even 0/1, rare 1, classes, normal, skewed, counts that are mostly 0, far away.
-constexpr std::size_t kShapes = 7;
+/// Shapes of labels: even 0/1, rare 1, classes, normal, skewed, counts mostly 0, grades mostly the
+/// highest, far from 0.
+constexpr std::size_t kShapes = 8;
 TaskKind kind_of(std::size_t shape) {
   return shape < 2 ? TaskKind::Binary : shape == 2 ? TaskKind::Multiclass : TaskKind::Regression;
 }
@@ -57,6 +58,8 @@ double label_of(std::size_t shape, Rng& rng) {
       return std::exp(3 * normal(rng));
     case 5:
       return rng.uniform() < 0.9 ? 0 : 1 + std::floor(50 * rng.uniform());
+    case 6:
+      return rng.uniform() < 0.8 ? 9 : std::floor(9 * rng.uniform());
     default:
       return 1e6 + 1e-3 * normal(rng);
   }
@@ -337,7 +340,7 @@ TEST(Autocorrelation, OfClassesIsThatOfTheirIndicators) {
     double covariance = 0;
     double variance_x = 0;
     double variance_y = 0;
-    for (double c = 0; c < 5; ++c) {
+    for (const double c : {0.0, 1.0, 2.0, 3.0, 4.0}) {
       double p = 0;
       double q = 0;
       double both = 0;
@@ -368,9 +371,10 @@ TEST(Autocorrelation, IsNoneWhereUndefined) {
 }
 
 /// A task whose pairs agree in `alike` of the cases and are random otherwise.
-LabelSignals task(double alike, std::uint64_t labels, std::uint64_t pairs = 4096) {
+LabelSignals task(double alike, std::uint64_t labels, std::uint64_t pairs = 4096,
+                  std::uint64_t seed = 0) {
   LabelSignals signals(TaskKind::Binary);
-  Rng rng(271, 0, Purpose::Test);
+  Rng rng(271, seed, Purpose::Test);
   for (std::uint64_t i = 0; i < pairs; ++i) {
     const double first = rng.uniform() < 0.5 ? 1 : 0;
     const double second = rng.uniform() < alike ? first : rng.uniform() < 0.5 ? 1 : 0;
@@ -386,6 +390,8 @@ TEST(NetworkPriorRule, IsLowWithoutEvidenceAndRisesToOneHalf) {
   EXPECT_EQ(task(0.9, 1999).prior(), 0.1) << "too few labels";
   EXPECT_EQ(task(0.0, 50'000).prior(), 0.1) << "no homophily";
   EXPECT_EQ(task(0.9, 50'000, 200).prior(), 0.1) << "too few pairs";
+  for (std::uint64_t seed = 0; seed < 20; ++seed)
+    EXPECT_EQ(task(0, 20'000, 300, seed).prior(), 0.1) << "alike by luck, within two errors";
   EXPECT_DOUBLE_EQ(task(0.9, 20'000).prior(), 0.5);
   double last = 0.1;
   for (const std::uint64_t labels : {2000u, 4000u, 6000u, 9000u, 13'000u, 20'000u}) {
@@ -395,7 +401,8 @@ TEST(NetworkPriorRule, IsLowWithoutEvidenceAndRisesToOneHalf) {
     last = weight;
   }
   last = 0.1;
-  for (double alike = 0; alike < 0.3; alike += 0.02) {
+  for (int step = 0; step < 15; ++step) {
+    const double alike = 0.02 * step;
     const double weight = task(alike, 20'000).prior();
     EXPECT_GE(weight, last - 1e-12);
     EXPECT_LE(weight - last, 0.2);
