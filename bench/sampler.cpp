@@ -40,12 +40,17 @@ struct Folded {
   Folded(const daemon::Config& config, daemon::RowSource& source, const std::string& path) {
     daemon::BacktestOptions backtest;
     backtest.scratch = path;
-    must(daemon::run_backtest(config, source, backtest, nullptr));
+    const auto result = must(daemon::run_backtest(config, source, backtest, nullptr));
+    check(result.rows > 0 && result.rejected == 0, "the rows are folded");
     database = must(store::Database::open(daemon::database_options(config, path)));
     log.emplace(must(store::Log::open(*database)));
     state = must(store::State::open(*database));
     fold =
         must(daemon::Fold::open(config, daemon::fold_options(config), *log, *state, nullptr, sink));
+    while (fold->admitted() < log->end()) {  // what the log holds beyond the last commit
+      const auto slice = must(log->read(Ordinal{fold->admitted().value + 1}, 4096, 4u << 20));
+      must(fold->admit(slice));
+    }
   }
 
   NoSink sink;
