@@ -127,7 +127,9 @@ double floor_ns(daemon::Fold& fold, const daemon::NetworkPlan& plan, std::uint64
   return used / static_cast<double>(read) * 1e9;
 }
 
-void measure(const std::string& name, Folded& folded, TableId entity, const Options& options) {
+/// `shared`: neighbourhoods meet in rows, so that an edge mostly leads to a node that is there.
+void measure(const std::string& name, Folded& folded, TableId entity, bool shared,
+             const Options& options) {
   daemon::Fold& fold = *folded.fold;
   daemon::NetworkRows rows(fold.schema(), fold.graph(), fold.rows(), 512u << 20);
   const double observing = daemon::cpu_seconds();
@@ -168,7 +170,11 @@ void measure(const std::string& name, Folded& folded, TableId entity, const Opti
       const double ns = used / static_cast<double>(edges) * 1e9;
       say(what + ": edges a node", static_cast<double>(edges) / static_cast<double>(nodes), "");
       say(what + ": sampled, in millions", static_cast<double>(edges) / used / 1e6, "edges/CPU s");
-      compare(what + ": ns an edge", ns, 100, false);
+      if (shared) {
+        compare(what + ": ns an edge", ns, 100, false);
+      } else {
+        say(what + ": an edge to a row of its own", ns, "ns");
+      }
     }
   }
   say(name + ": floor, edges read from the graph alone",
@@ -189,7 +195,7 @@ void races(const Options& options, const Folder& folder) {
   std::vector<std::string> skipped;
   const auto source = must(daemon::open_csv(csv, config.schema, &skipped));
   Folded folded(config, *source, folder.path("rel-f1"));
-  measure("rel-f1", folded, *config.schema.find("drivers"), options);
+  measure("rel-f1", folded, *config.schema.find("drivers"), true, options);
 }
 
 /// Customers and products are only named here, so every edge leads to an order of its own.
@@ -201,7 +207,7 @@ void shop(const Options& options, const Folder& folder) {
   shop.products = static_cast<std::uint32_t>(options.rows / 200);
   OrderSource source(shop, options.rows, 64);
   Folded folded(config, source, folder.path("shop"));
-  measure("shop", folded, *config.schema.find("customers"), options);
+  measure("shop", folded, *config.schema.find("customers"), false, options);
 }
 
 void run(Options options) {
