@@ -117,6 +117,8 @@ class GraphNetwork final : private LabelRows {
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 
+  std::vector<models::RowMatrix<float>> ema_;
+  const Schema* schema_dbg_ = nullptr;
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;
   std::vector<Seed> seeds_;

@@ -108,7 +108,6 @@ class NetworkRows {
     Ordinal ordinal;  // 0: empty
     TimeUs time;
     std::uint32_t row = 0;
-    std::uint32_t unused = 0;
   };
 
   static TimeUs own_time(const Table& table, std::span<const Value> cells, TimeUs from);

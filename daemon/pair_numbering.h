@@ -30,9 +30,6 @@ class PairNumbering {
     slots_[place(a, b)] = {a, b, number, round_};
     ++used_;
   }
-  void prefetch(std::uint64_t a, std::uint32_t b) const {
-    if (!slots_.empty()) __builtin_prefetch(&slots_[start(a, b)]);
-  }
 
  private:
   struct Slot {

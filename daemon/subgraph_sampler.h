@@ -52,7 +52,7 @@ struct SampleOptions {
   std::uint64_t seed = 1;            ///< of uniform choices
   std::size_t labels_max = 16;       ///< outcomes an entity reads
   LabelRows* labels = nullptr;       ///< null: no outcomes
-  std::vector<MaskedColumn> masked;  ///< show nothing; relations over them lead nowhere
+  std::vector<MaskedColumn> masked;  ///< show nothing, keys lead nowhere; ages stay
 };
 
 class SubgraphSampler {

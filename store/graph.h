@@ -95,7 +95,7 @@ class Graph {
   void newest(RelationId relation, NodeId parent, TimeUs as_of, std::size_t k,
               std::vector<Edge>& out);
   /// `k` distinct valid edges with time <= as_of, uniform without replacement (all if fewer), in
-  /// time order. The draw depends on `rng` only.
+  /// time order. The draw depends on `rng` and on the edges as of then: what ends later is open.
   void sample(RelationId relation, NodeId parent, TimeUs as_of, std::size_t k, Rng rng,
               std::vector<Edge>& out);
   /// Time of the newest edge <= as_of ignoring ends (a cheap upper bound); nullopt if none.

@@ -264,8 +264,11 @@ TEST(RowEncoder, ThePastIsAPrefixOfTheFuture) {
   }
   const std::vector<std::string> names = encoder.feature_names(world.table);
   EXPECT_EQ(names.size(), encoder.width());
-  for (const std::string& name : names)
-    EXPECT_FALSE(name.empty());
+  std::vector<std::uint32_t> columns;
+  encoder.columns_of_positions(columns);
+  ASSERT_EQ(columns.size(), names.size());
+  for (std::size_t p = 0; p < names.size(); ++p)
+    EXPECT_TRUE(names[p].starts_with(world.table.columns[columns[p]].name)) << names[p];
   world.table.columns.pop_back();
   for (const Past& past : pasts) {
     if (past.row >= 300) continue;  // drawn with the late column

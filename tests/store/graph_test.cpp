@@ -146,6 +146,35 @@ TEST(Graph, SamplesAreUniform) {
   expect_uniform(graph, at(99), 4, 4);
 }
 
+TEST(Graph, WhatEndsLaterChangesNoSample) {
+  GraphWorld world(1u << 20);
+  Graph& graph = *world.graph;
+  graph.intern(kUsers, "u");
+  for (int i = 0; i < 400; ++i) {
+    const NodeId event = graph.append(kEvents);
+    graph.link(kEventUser, kUser, event, at(i));
+    if (i % 50 == 0) graph.unlink(kEventUser, kUser, event, at(i + 1));
+  }
+  const auto draw = [&](std::uint64_t number) {
+    std::vector<Edge> edges;
+    graph.sample(kEventUser, kUser, at(300), 1 + number % 30, Rng(3, number, Purpose::Sample),
+                 edges);
+    std::vector<std::uint32_t> children;
+    for (const Edge& edge : edges)
+      children.push_back(edge.child);
+    return children;
+  };
+  std::vector<std::vector<std::uint32_t>> before;
+  for (std::uint64_t number = 0; number < 300; ++number)
+    before.push_back(draw(number));
+  for (std::uint32_t row = 1; row < 400; row += 3) {
+    if (row % 50 == 0) continue;  // ended already
+    EXPECT_TRUE(graph.unlink(kEventUser, kUser, {kEvents, row}, at(400)));
+  }
+  for (std::uint64_t number = 0; number < 300; ++number)
+    EXPECT_EQ(draw(number), before[number]);
+}
+
 TEST(Graph, SamplesDoNotDependOnTheCache) {
   GraphWorld roomy(64u << 20);
   GraphWorld tight(0);
