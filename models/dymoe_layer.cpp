@@ -1,0 +1,274 @@
+// Route, let the experts work, mix; and the way back.
+#include "models/dymoe_layer.h"
+
+#include <algorithm>
+#include <string>
+#include <variant>
+
+#include "models/attention_expert.h"
+#include "models/dymoe_gate.h"
+#include "models/expert_call.h"
+#include "models/row_gather.h"
+#include "models/sage_expert.h"
+#include "models/topology_gate.h"
+#include "proto/result.h"
+
+namespace accrete::models {
+
+template <class Real>
+struct DymoeLayer<Real>::Tape {
+  Routing routing;
+  GateLosses losses;
+  RowMatrix<Real> head;  ///< the first O rows of the input
+  RowMatrix<Real> logits;
+  Routes<Real> routes;
+  typename TopologyGate<Real>::Tape topology;
+  RowMatrix<Real> heard;
+  typename SageExperts<Real>::Tape sage;
+  typename AttentionExperts<Real>::Tape attention;
+  std::vector<RowMatrix<Real>> values;  ///< by block expert
+};
+
+namespace {
+
+template <class Real>
+auto& tape_of(const SageExperts<Real>&, auto& tape) {
+  return tape.sage;
+}
+template <class Real>
+auto& tape_of(const AttentionExperts<Real>&, auto& tape) {
+  return tape.attention;
+}
+
+template <class Real>
+std::variant<SageExperts<Real>, AttentionExperts<Real>> make_experts(const LayerShape& shape) {
+  if (shape.kind == ExpertKind::Attention) return AttentionExperts<Real>(shape);
+  return SageExperts<Real>(shape);
+}
+
+}  // namespace
+
+template <class Real>
+struct DymoeLayer<Real>::Parts {
+  Parts(const LayerShape& told, Rng& rng)
+      : shape(told),
+        gate(told.width, told.extras),
+        topology(told.width, rng),
+        experts(make_experts<Real>(told)) {
+    constant.value.setZero(1, static_cast<Eigen::Index>(told.width));
+  }
+
+  ExpertCall<Real> call(const GraphBatch& batch, const RowMatrix<Real>& input,
+                        const Tape& tape) const {
+    return {batch,
+            shape.relations,
+            input,
+            tape.routes,
+            gate.experts(),
+            tape.routing.topology_gate ? &tape.heard : nullptr,
+            tape.routing.mask_later_blocks};
+  }
+  void mix(const Tape& tape, RowMatrix<Real>& output) const;
+  void mix_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
+
+  LayerShape shape;
+  ExpertGate<Real> gate;
+  TopologyGate<Real> topology;
+  std::variant<SageExperts<Real>, AttentionExperts<Real>> experts;
+  Parameter<Real> constant;  ///< of the constant expert
+
+  // Of the backward pass under way.
+  std::vector<Real> d_weight;  ///< by the routes' weights
+  std::vector<RowMatrix<Real>> d_values;
+  RowMatrix<Real> d_heard;
+  RowMatrix<Real> d_logits;
+  RowMatrix<Real> d_head;
+};
+
+/// output = sum over experts, ascending, of g f.
+template <class Real>
+void DymoeLayer<Real>::Parts::mix(const Tape& tape, RowMatrix<Real>& output) const {
+  output.setZero(tape.head.rows(), tape.head.cols());
+  const Routes<Real>& routes = tape.routes;
+  const std::size_t T = gate.experts();
+  for (std::size_t c = 0; c < gate.columns(); ++c) {
+    if (c == T + static_cast<std::size_t>(Extra::Zero)) continue;
+    const auto rows = routes.rows_of(c);
+    const auto places = routes.places_of(c);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Real* from = constant.value.data();
+      if (c < T) from = row_of(tape.values[c], i);
+      if (c == T + static_cast<std::size_t>(Extra::Copy)) from = row_of(tape.head, rows[i]);
+      add_scaled(routes.weight[places[i]], from, shape.width, row_of(output, rows[i]));
+    }
+  }
+}
+
+/// The gradients by the experts' values and by their weights; what extras hand on at once.
+template <class Real>
+void DymoeLayer<Real>::Parts::mix_backward(const Tape& tape, const RowMatrix<Real>& d_output,
+                                           RowMatrix<Real>& d_input) {
+  const Routes<Real>& routes = tape.routes;
+  const std::size_t T = gate.experts();
+  d_weight.assign(routes.weight.size(), Real(0));
+  d_values.resize(std::max(d_values.size(), T));
+  for (std::size_t c = 0; c < gate.columns(); ++c) {
+    const auto rows = routes.rows_of(c);
+    const auto places = routes.places_of(c);
+    if (c < T) d_values[c].setZero(static_cast<Eigen::Index>(rows.size()), d_output.cols());
+    if (c == T + static_cast<std::size_t>(Extra::Zero)) continue;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      const Real* const from = row_of(d_output, rows[i]);
+      const Real* value = constant.value.data();
+      Real* to = nullptr;
+      if (c < T) {
+        value = row_of(tape.values[c], i);
+        to = row_of(d_values[c], i);
+      } else if (c == T + static_cast<std::size_t>(Extra::Copy)) {
+        value = row_of(tape.head, rows[i]);
+        to = row_of(d_input, rows[i]);
+      } else {
+        to = constant.grad().data();
+      }
+      d_weight[places[i]] = fixed_dot(from, value, shape.width);
+      add_scaled(routes.weight[places[i]], from, shape.width, to);
+    }
+  }
+}
+
+template <class Real>
+void DymoeLayer<Real>::TapeDeleter::operator()(Tape* tape) const {
+  delete tape;
+}
+
+template <class Real>
+typename DymoeLayer<Real>::TapePtr DymoeLayer<Real>::make_tape() {
+  return TapePtr(new Tape);
+}
+
+template <class Real>
+DymoeLayer<Real>::DymoeLayer(const LayerShape& shape, Rng rng) {
+  ACCRETE_CHECK(shape.width > 0);
+  ACCRETE_CHECK(shape.kind == ExpertKind::Sage ||
+                (shape.heads > 0 && shape.width % shape.heads == 0));
+  parts_ = std::make_unique<Parts>(shape, rng);
+}
+template <class Real>
+DymoeLayer<Real>::DymoeLayer(DymoeLayer&&) noexcept = default;
+template <class Real>
+DymoeLayer<Real>& DymoeLayer<Real>::operator=(DymoeLayer&&) noexcept = default;
+template <class Real>
+DymoeLayer<Real>::~DymoeLayer() = default;
+
+template <class Real>
+std::size_t DymoeLayer<Real>::experts() const {
+  return parts_->gate.experts();
+}
+
+template <class Real>
+void DymoeLayer<Real>::add_expert(std::size_t parent, const RowMatrix<Real>* mean, Rng rng) {
+  parts_->gate.add(mean);
+  parts_->topology.add();
+  std::visit([&](auto& experts) { experts.add(parent, rng); }, parts_->experts);
+}
+
+template <class Real>
+void DymoeLayer<Real>::set_rate(std::size_t expert, double rate) {
+  std::visit([&](auto& experts) { experts.set_rate(expert, rate); }, parts_->experts);
+}
+
+template <class Real>
+void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
+                               const RowMatrix<Real>& input, const Routing& routing,
+                               const GateLosses& losses, RowMatrix<Real>& output,
+                               RoutingStats& stats, Tape* tape) const {
+  const Parts& parts = *parts_;
+  const auto nodes = static_cast<std::size_t>(input.rows());
+  ACCRETE_CHECK(static_cast<std::size_t>(input.cols()) == parts.shape.width);
+  ACCRETE_CHECK(outputs <= nodes && nodes <= batch.block.size());
+  ACCRETE_CHECK(batch.relations.size() == parts.shape.relations.size());
+  for (const GraphBatch::Relation& relation : batch.relations)
+    ACCRETE_CHECK(relation.begin.size() > outputs);
+  TapePtr own;
+  if (tape == nullptr) {
+    own = make_tape();
+    tape = own.get();
+  }
+  const std::span blocks(batch.block);
+  const std::size_t experts = parts.gate.experts();
+  tape->routing = routing;
+  tape->losses = losses;
+  tape->head = input.topRows(static_cast<Eigen::Index>(outputs));
+  parts.gate.logits(tape->head, tape->logits);
+  choose_routes<Real>(tape->logits, experts, blocks.first(outputs), routing, tape->routes);
+  stats = RoutingStats{};
+  count_routes<Real>(tape->routes, tape->logits, experts, blocks.first(outputs), stats);
+  stats.block_loss = block_loss<Real>(tape->logits, experts, blocks.first(outputs), 0, nullptr);
+  if (routing.topology_gate) {
+    parts.topology.forward(input, tape->topology);
+    hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
+    if (losses.graph_block > 0)
+      stats.graph_block_loss =
+          graph_block_loss<Real>(tape->topology.score, blocks.first(nodes), 0, nullptr);
+  }
+  const ExpertCall<Real> call = parts.call(batch, input, *tape);
+  const SleepCount count = std::visit(
+      [&](const auto& all) { return all.forward(call, tape_of(all, *tape), tape->values); },
+      parts.experts);
+  if (count.numbers > 0)
+    stats.dead_ratio = static_cast<double>(count.asleep) / static_cast<double>(count.numbers);
+  parts.mix(*tape, output);
+}
+
+template <class Real>
+void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
+                                const RowMatrix<Real>& input, const Tape& tape,
+                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input) {
+  Parts& parts = *parts_;
+  const Routing& routing = tape.routing;
+  const GateLosses& losses = tape.losses;
+  const std::span blocks(batch.block);
+  const auto nodes = static_cast<std::size_t>(input.rows());
+  ACCRETE_CHECK(static_cast<std::size_t>(tape.head.rows()) == outputs);
+  ACCRETE_CHECK(d_output.rows() == tape.head.rows() && d_output.cols() == tape.head.cols());
+  d_input.setZero(input.rows(), input.cols());
+  if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
+  parts.mix_backward(tape, d_output, d_input);
+  const ExpertCall<Real> call = parts.call(batch, input, tape);
+  std::visit(
+      [&](auto& all) {
+        all.backward(call, tape_of(all, tape), parts.d_values, d_input, parts.d_heard);
+      },
+      parts.experts);
+  route_gradient<Real>(tape.routes, parts.d_weight, parts.d_logits);
+  if (losses.block > 0)
+    block_loss<Real>(tape.logits, parts.gate.experts(), blocks.first(outputs), losses.block,
+                     &parts.d_logits);
+  parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
+  d_input.topRows(d_output.rows()) += parts.d_head;
+  if (!routing.topology_gate) return;
+  hearing_gradient(tape.topology.score, parts.shape.kind == ExpertKind::Attention, parts.d_heard);
+  if (losses.graph_block > 0)
+    graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
+                           &parts.d_heard);
+  parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
+}
+
+template <class Real>
+void DymoeLayer<Real>::gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const {
+  parts_->gate.logits(rows, logits);
+}
+
+template <class Real>
+void DymoeLayer<Real>::visit(std::string_view prefix, const VisitParameter<Real>& visit) {
+  const std::string name(prefix);
+  parts_->gate.visit(name + ".gate", visit);
+  parts_->topology.visit(name + ".topology", visit);
+  if (parts_->shape.extras) visit(name + ".constant", parts_->constant);
+  std::visit([&](auto& experts) { experts.visit(name + ".expert", visit); }, parts_->experts);
+}
+
+template class DymoeLayer<float>;
+template class DymoeLayer<double>;
+
+}  // namespace accrete::models

@@ -1,0 +1,81 @@
+// Experts that hear the mean of a node's neighbours, one mean a relation.
+//
+// Dimensions, here and in sage_expert.cpp, beside those of dymoe_layer.h:
+//   n rows that an expert handles   n_r those of them with neighbours by relation r
+//
+//   m_rvt = 1/|N_r(v)| sum over u in N_r(v) of b_ut h_u     a mean over all that the expert may
+//                                                           hear, not divided by the sum of b
+//   f_t(v) = SiLU(LayerNorm(h_v U_t + sum over r of m_rvt W_tr + c_t))
+//
+// A node without neighbours by r has no term of r. All experts of a row gather in one walk over its
+// neighbours, and where they hear the same there is one gather for all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "models/expert_call.h"
+#include "models/layer_norm.h"
+#include "models/parameter.h"
+
+namespace accrete::models {
+
+template <class Real>
+class SageExperts {
+ public:
+  struct Tape {
+    struct Expert {
+      std::vector<std::vector<std::uint32_t>> who;  ///< by relation: which of the n rows
+      std::vector<RowMatrix<Real>> message;         ///< by relation: (n_r, d)
+      typename NormSilu<Real>::Tape norm;
+    };
+    std::vector<Expert> experts;
+  };
+
+  explicit SageExperts(const LayerShape& shape);
+
+  std::size_t size() const { return experts_.size(); }
+  /// A child of `parent`, or fresh if there is no such expert.
+  void add(std::size_t parent, Rng& rng);
+  void set_rate(std::size_t expert, double rate);
+
+  /// values[t] (n, d) of the rows of expert t, in their order. Returns how many hidden numbers
+  /// sleep, of how many.
+  SleepCount forward(const ExpertCall<Real>& call, Tape& tape,
+                     std::vector<RowMatrix<Real>>& values) const;
+  /// From gradients by the values; d_input (I, d) and, if anything is gated, d_heard (I, T) +=.
+  void backward(const ExpertCall<Real>& call, const Tape& tape,
+                const std::vector<RowMatrix<Real>>& d_values, RowMatrix<Real>& d_input,
+                RowMatrix<Real>& d_heard);
+  /// `prefix` ends before the expert's index.
+  void visit(std::string_view prefix, const VisitParameter<Real>& visit);
+
+ private:
+  struct Expert {
+    Parameter<Real> own;                     ///< U (d, d)
+    std::vector<Parameter<Real>> relations;  ///< W_r (d, d)
+    Parameter<Real> bias;                    ///< c (1, d)
+    NormSilu<Real> norm;
+  };
+  using Messages = std::vector<std::vector<RowMatrix<Real>>>;  ///< by expert and relation
+
+  static void visit_expert(const std::string& prefix, Expert& expert,
+                           const VisitParameter<Real>& visit);
+  void gather_messages(const ExpertCall<Real>& call, Tape& tape) const;
+  void backward_expert(const ExpertCall<Real>& call, const Tape& tape, std::size_t t,
+                       const RowMatrix<Real>& d_value, RowMatrix<Real>& d_input);
+  void scatter_messages(const ExpertCall<Real>& call, RowMatrix<Real>& d_input,
+                        RowMatrix<Real>& d_heard);
+
+  std::size_t width_;
+  std::size_t relations_;
+  std::vector<Expert> experts_;
+  Messages d_messages_;  ///< of the pass under way
+};
+
+extern template class SageExperts<float>;
+extern template class SageExperts<double>;
+
+}  // namespace accrete::models

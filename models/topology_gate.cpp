@@ -1,0 +1,124 @@
+// Scores, what they mean to a listener, and the loss that tells experts of later blocks.
+#include "models/topology_gate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "models/dymoe_gate.h"
+#include "models/expert_start.h"
+#include "models/layer_norm.h"
+#include "models/matrix_product.h"
+#include "proto/result.h"
+
+namespace accrete::models {
+namespace {
+
+template <class Real>
+Real softplus(Real x) {
+  return std::max(x, Real(0)) + std::log1p(std::exp(-std::abs(x)));
+}
+
+}  // namespace
+
+template <class Real>
+TopologyGate<Real>::TopologyGate(std::size_t width, Rng& rng) {
+  start_xavier(width, width, rng, projection_);
+}
+
+template <class Real>
+void TopologyGate<Real>::add() {
+  Parameter<Real> fresh;
+  if (listeners_.empty()) {
+    fresh.value.setZero(1, projection_.value.cols());
+  } else {
+    fresh.value = listeners_.back().value;
+  }
+  listeners_.push_back(std::move(fresh));
+}
+
+template <class Real>
+RowMatrix<Real> TopologyGate<Real>::listeners() const {
+  RowMatrix<Real> all(static_cast<Eigen::Index>(listeners_.size()), projection_.value.rows());
+  for (std::size_t t = 0; t < listeners_.size(); ++t)
+    all.row(static_cast<Eigen::Index>(t)) = listeners_[t].value.row(0);
+  return all;
+}
+
+template <class Real>
+void TopologyGate<Real>::forward(const RowMatrix<Real>& input, Tape& tape) const {
+  multiply(listeners(), projection_.value, tape.query);
+  multiply_transposed(input, tape.query, tape.score);
+}
+
+template <class Real>
+void TopologyGate<Real>::backward(const RowMatrix<Real>& input, const Tape& tape,
+                                  const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input) {
+  multiply(d_score, tape.query, d_input, true);
+  RowMatrix<Real> d_query = RowMatrix<Real>::Zero(tape.query.rows(), tape.query.cols());
+  add_outer(d_score, input, d_query);
+  add_outer(listeners(), d_query, projection_.grad());
+  RowMatrix<Real> d_listeners;
+  multiply_transposed(d_query, projection_.value, d_listeners);
+  for (std::size_t t = 0; t < listeners_.size(); ++t)
+    listeners_[t].grad() += d_listeners.row(static_cast<Eigen::Index>(t));
+}
+
+template <class Real>
+void TopologyGate<Real>::visit(std::string_view prefix, const VisitParameter<Real>& visit) {
+  visit(std::string(prefix) + ".projection", projection_);
+  for (std::size_t t = 0; t < listeners_.size(); ++t)
+    visit(std::string(prefix) + ".listener" + std::to_string(t), listeners_[t]);
+}
+
+template <class Real>
+void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out) {
+  out.resize(score.rows(), score.cols());
+  for (Eigen::Index i = 0; i < score.size(); ++i) {
+    const Real s = score.data()[i];
+    out.data()[i] = logarithm ? -softplus(-s) : sigmoid(s);
+  }
+}
+
+template <class Real>
+void hearing_gradient(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& d_score) {
+  ACCRETE_CHECK(d_score.size() == score.size());
+  for (Eigen::Index i = 0; i < score.size(); ++i) {
+    const Real b = sigmoid(score.data()[i]);
+    d_score.data()[i] *= logarithm ? Real(1) - b : b * (Real(1) - b);
+  }
+}
+
+template <class Real>
+double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks,
+                        double scale, RowMatrix<Real>* d_score) {
+  const auto experts = static_cast<std::size_t>(score.cols());
+  const auto nodes = static_cast<std::size_t>(score.rows());
+  if (nodes == 0) return 0;
+  const double share = 1.0 / static_cast<double>(nodes * experts);
+  double loss = 0;
+  for (std::size_t u = 0; u < nodes; ++u) {
+    const Real* const s = row_of(score, u);
+    const std::size_t own = expert_of(blocks[u], experts);
+    for (std::size_t t = 0; t < experts; ++t) {
+      const bool listens = t >= own;
+      loss += static_cast<double>(softplus(listens ? -s[t] : s[t]));
+      if (d_score == nullptr) continue;
+      row_of(*d_score, u)[t] +=
+          static_cast<Real>(scale * share) * (sigmoid(s[t]) - (listens ? Real(1) : Real(0)));
+    }
+  }
+  return loss * share;
+}
+
+#define ACCRETE_INSTANTIATE(Real)                                                                  \
+  template class TopologyGate<Real>;                                                               \
+  template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                           \
+  template void hearing_gradient(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                  \
+  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>, double, \
+                                   RowMatrix<Real>*);
+ACCRETE_INSTANTIATE(float)
+ACCRETE_INSTANTIATE(double)
+#undef ACCRETE_INSTANTIATE
+
+}  // namespace accrete::models
