@@ -338,10 +338,12 @@ TEST(NetworkState, AnOlderPartIsRefused) {
   EXPECT_TRUE(saved(past.fresh) == untouched);
 }
 
-void reseal(std::string& bytes) {
-  bytes.resize(bytes.size() - sizeof(std::uint64_t));
-  const std::uint64_t hash = hash64(bytes);
-  StateWriter(bytes).u64(hash);
+/// The same bytes without their last `less` and with the hash that belongs to them.
+std::string resealed(std::string_view bytes, std::size_t less = 0) {
+  std::string out(bytes.substr(0, bytes.size() - sizeof(std::uint64_t) - less));
+  const std::uint64_t hash = hash64(out);
+  StateWriter(out).u64(hash);
+  return out;
 }
 
 TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
@@ -352,7 +354,7 @@ TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
   for (std::size_t at = 0; at + 8 < bytes.frame.size(); ++at, ++tried) {
     Saved forged = bytes;
     forged.frame[at] = static_cast<char>(forged.frame[at] ^ (1 << (at % 8)));
-    reseal(forged.frame);
+    forged.frame = resealed(forged.frame);
     if (!load(past.fresh, forged)) ++refused;
   }
   EXPECT_GT(refused * 4, tried);  // most of the rest are learning rates
@@ -360,8 +362,7 @@ TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
     Saved forged = bytes;
     std::string& part = forged.parts[at % 5];
     part[at] = static_cast<char>(part[at] ^ 0x10);
-    part.resize(part.size() - at % 3 * 7);
-    reseal(part);
+    part = resealed(part, at % 3 * 7);
     if (!load(past.fresh, forged)) continue;
     RowMatrix<float> scores;
     past.fresh.predict(past.batch, scores);
