@@ -49,9 +49,10 @@ void nodes_by_table(const GraphBatch& batch, std::size_t tables,
     table.ages.resize(static_cast<Eigen::Index>(table.nodes.size()), age_numbers);
     for (std::size_t i = 0; i < table.nodes.size(); ++i) {
       const auto phi = encode_age(batch.age_us[table.nodes[i]]);
-      for (std::size_t k = 0; k < age_numbers; ++k)
+      for (std::size_t k = 0; k < age_numbers; ++k) {
         table.ages(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) =
             static_cast<Real>(phi[k]);
+      }
     }
   }
 }

@@ -171,9 +171,10 @@ TEST(Growth, ParentIsTheExpertThatTheSampleUsesMost) {
     const std::string layer = "layer" + std::to_string(l) + ".expert";
     for (const auto& [name, value] : after) {
       if (!name.starts_with(layer + "4.") || name.find(' ') != std::string::npos) continue;
-      for (std::size_t t = 0; t < 4; ++t)
-        away[t] += (value - before[layer + std::to_string(t) + name.substr(layer.size() + 1)])
-                       .squaredNorm();
+      for (std::size_t t = 0; t < 4; ++t) {
+        const std::string other = layer + std::to_string(t) + name.substr(layer.size() + 1);
+        away[t] += (value - before[other]).squaredNorm();
+      }
     }
     for (std::size_t t = 0; t < 4; ++t) {
       if (t != parents[l]) {
@@ -269,9 +270,10 @@ TEST(NetworkState, OnlyWhatWasLearntHasANewVersion) {
   EXPECT_EQ(same, 2u);  // the first expert of both layers
   // A commit that wrote only what is new reads back.
   Saved commit{now.frame, old.parts};
-  for (std::size_t i = 0; i < before.size(); ++i)
+  for (std::size_t i = 0; i < before.size(); ++i) {
     if (before[i].version != after[i].version)
       commit.parts[after[i].id] = now.parts.at(after[i].id);
+  }
   ASSERT_TRUE(load(past.fresh, commit));
   EXPECT_TRUE(saved(past.fresh) == now);
 }
