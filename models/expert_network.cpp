@@ -44,9 +44,10 @@ ExpertNetwork<Real>::Parts::Parts(TaskKind task, NetworkOptions chosen)
 /// Experts that will be loaded, or the first: fresh, without parents.
 template <class Real>
 void ExpertNetwork<Real>::Parts::add_experts(std::size_t experts) {
-  for (std::size_t l = 0; l < layers.size(); ++l)
+  for (std::size_t l = 0; l < layers.size(); ++l) {
     for (std::size_t t = layers[l].experts(); t < experts; ++t)
       layers[l].add_expert(0, nullptr, rng(l, t));
+  }
 }
 
 template <class Real>

@@ -1,7 +1,7 @@
 // How an ExpertNetwork is written: a small frame, and parts that follow what is learnt.
 //
 //   frame   format, task, shape, columns, classes, experts, rates, (id, version) of the parts
-//   part    its version, then its parameters in the order of visit()
+//   part    its id and version, then its parameters in the order of visit()
 //
 // Each ends with the hash of its bytes: a changed bit in a weight would otherwise be one more
 // weight.
@@ -108,14 +108,14 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
   return frame;
 }
 
-/// The part's parameters, behind its version. Errors: Corruption, those of read_part.
+/// The part's parameters, behind its id and version. Errors: Corruption, those of read_part.
 Result<std::string> read_checked(const CandidateGroup::Part& part,
                                  const CandidateGroup::ReadPart& read_part) {
   ACCRETE_TRY(const std::string bytes, read_part(part.id));
   ACCRETE_TRY(const std::string_view told, unsealed(bytes));
   StateReader reader(told);
-  if (reader.u64() == part.version && !reader.failed())
-    return std::string(told.substr(sizeof(std::uint64_t)));
+  const bool same = reader.u64() == part.id && reader.u64() == part.version;
+  if (same && !reader.failed()) return std::string(told.substr(2 * sizeof(std::uint64_t)));
   return Error{Errc::Corruption, "part " + std::to_string(part.id) + " of " + std::string(kWhat) +
                                      " is not of the version saved with it; delete the derived "
                                      "state and fold the log again"};
@@ -182,6 +182,7 @@ void ExpertNetwork<Real>::save_part(std::uint64_t id, std::string& out) const {
   ACCRETE_CHECK(id < all.size());
   const std::size_t begin = out.size();
   StateWriter writer(out);
+  writer.u64(id);
   writer.u64(all[id].version);
   parts_->visit_parts([&](std::uint64_t part, std::string_view, Parameter<Real>& parameter) {
     if (part == id) save_parameter(writer, parameter);

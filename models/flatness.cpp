@@ -28,9 +28,10 @@ void push(const RowMatrix<Real>& from, double radius, Rng& rng, RowMatrix<Real>&
     }
     if (!(squares > 0)) continue;
     const double scale = radius * std::sqrt(row_squares / squares);
-    for (Eigen::Index c = 0; c < from.cols(); ++c)
+    for (Eigen::Index c = 0; c < from.cols(); ++c) {
       value(r, c) = static_cast<Real>(static_cast<double>(from(r, c)) +
                                       scale * direction[static_cast<std::size_t>(c)]);
+    }
   }
 }
 

@@ -1,5 +1,5 @@
-// SiLU(LayerNorm(x)), forward and backward: what an expert's hidden numbers pass, so that none of
-// them dies (HoME, Wang et al. 2024, arXiv:2408.05430).
+// LayerNorm(x) and SiLU(LayerNorm(x)), forward and backward. The second is what hidden numbers
+// pass, so that none of them dies (HoME, Wang et al. 2024, arXiv:2408.05430).
 //
 //   n = (x − mean(x)) / √(variance(x) + 1e-5)    y = gain n + shift    out = y sigmoid(y)
 #pragma once
@@ -20,6 +20,86 @@ template <class Real>
 Real sigmoid(Real x) {
   return Real(1) / (Real(1) + std::exp(-x));
 }
+
+/// n of one row of `width` numbers; returns what its distances from the mean were multiplied by.
+template <class Real>
+Real normalise(const Real* from, std::size_t width, Real* normal) {
+  constexpr double kEpsilon = 1e-5;  // as everybody's: far below the variance of a live row
+  const Real mean = fixed_sum(from, width) / static_cast<Real>(width);
+  for (std::size_t c = 0; c < width; ++c)
+    normal[c] = from[c] - mean;
+  const Real variance = fixed_dot(normal, normal, width) / static_cast<Real>(width);
+  const Real scale = Real(1) / std::sqrt(variance + Real(kEpsilon));
+  for (std::size_t c = 0; c < width; ++c)
+    normal[c] *= scale;
+  return scale;
+}
+
+/// The gradient by n becomes the gradient by x.
+template <class Real>
+void normalise_backward(const Real* normal, Real scale, std::size_t width, Real* gradient) {
+  const Real mean = fixed_sum(gradient, width) / static_cast<Real>(width);
+  const Real along = fixed_dot(gradient, normal, width) / static_cast<Real>(width);
+  for (std::size_t c = 0; c < width; ++c)
+    gradient[c] = scale * (gradient[c] - mean - normal[c] * along);
+}
+
+/// y alone.
+template <class Real>
+class LayerNorm {
+ public:
+  struct Tape {
+    RowMatrix<Real> normal;  ///< n
+    std::vector<Real> scale;
+  };
+
+  explicit LayerNorm(std::size_t width) {
+    gain_.value.setOnes(1, static_cast<Eigen::Index>(width));
+    shift_.value.setZero(1, static_cast<Eigen::Index>(width));
+  }
+
+  /// y (N, w) from x (N, w).
+  void forward(const RowMatrix<Real>& x, Tape& tape, RowMatrix<Real>& y) const {
+    const auto width = static_cast<std::size_t>(x.cols());
+    tape.normal.resize(x.rows(), x.cols());
+    tape.scale.resize(static_cast<std::size_t>(x.rows()));
+    y.resize(x.rows(), x.cols());
+    for (std::size_t i = 0; i < tape.scale.size(); ++i) {
+      Real* const normal = row_of(tape.normal, i);
+      tape.scale[i] = normalise(row_of(x, i), width, normal);
+      for (std::size_t c = 0; c < width; ++c)
+        row_of(y, i)[c] = gain_.value.data()[c] * normal[c] + shift_.value.data()[c];
+    }
+  }
+
+  /// d_x (N, w) from d_y (N, w); they may be the same matrix. Adds to the gradients.
+  void backward(const Tape& tape, const RowMatrix<Real>& d_y, RowMatrix<Real>& d_x) {
+    const auto width = static_cast<std::size_t>(d_y.cols());
+    Real* const d_gain = gain_.grad().data();
+    Real* const d_shift = shift_.grad().data();
+    d_x.resize(d_y.rows(), d_y.cols());
+    for (std::size_t i = 0; i < static_cast<std::size_t>(d_y.rows()); ++i) {
+      const Real* const normal = row_of(tape.normal, i);
+      const Real* const from = row_of(d_y, i);
+      Real* const to = row_of(d_x, i);
+      for (std::size_t c = 0; c < width; ++c) {
+        d_gain[c] += from[c] * normal[c];
+        d_shift[c] += from[c];
+        to[c] = from[c] * gain_.value.data()[c];
+      }
+      normalise_backward(normal, tape.scale[i], width, to);
+    }
+  }
+
+  void visit(std::string_view prefix, const VisitParameter<Real>& visit) {
+    visit(std::string(prefix) + ".gain", gain_);
+    visit(std::string(prefix) + ".shift", shift_);
+  }
+
+ private:
+  Parameter<Real> gain_;
+  Parameter<Real> shift_;
+};
 
 /// Hidden numbers, and those whose y lies below −4, where SiLU is flat.
 struct SleepCount {
@@ -52,17 +132,11 @@ class NormSilu {
     tape.scale.resize(static_cast<std::size_t>(x.rows()));
     out.resize(x.rows(), x.cols());
     for (std::size_t i = 0; i < tape.scale.size(); ++i) {
-      const Real* const from = row_of(x, i);
       Real* const normal = row_of(tape.normal, i);
-      const Real mean = fixed_sum(from, width) / static_cast<Real>(width);
-      for (std::size_t c = 0; c < width; ++c)
-        normal[c] = from[c] - mean;
-      const Real variance = fixed_dot(normal, normal, width) / static_cast<Real>(width);
-      tape.scale[i] = Real(1) / std::sqrt(variance + Real(kEpsilon));
+      tape.scale[i] = normalise(row_of(x, i), width, normal);
       Real* const gate = row_of(tape.gate, i);
       Real* const to = row_of(out, i);
       for (std::size_t c = 0; c < width; ++c) {
-        normal[c] *= tape.scale[i];
         const Real y = gain[c] * normal[c] + shift[c];
         gate[c] = sigmoid(y);
         to[c] = y * gate[c];
@@ -97,10 +171,7 @@ class NormSilu {
       }
       for (std::size_t c = 0; c < width; ++c)
         to[c] *= gain_.value(static_cast<Eigen::Index>(c));
-      const Real mean = fixed_sum(to, width) / static_cast<Real>(width);
-      const Real along = fixed_dot(to, normal, width) / static_cast<Real>(width);
-      for (std::size_t c = 0; c < width; ++c)
-        to[c] = tape.scale[i] * (to[c] - mean - normal[c] * along);
+      normalise_backward(normal, tape.scale[i], width, to);
     }
   }
 
@@ -110,7 +181,6 @@ class NormSilu {
   }
 
  private:
-  static constexpr double kEpsilon = 1e-5;  // as everybody's: far below the variance of a live row
   Parameter<Real> gain_;
   Parameter<Real> shift_;
 };

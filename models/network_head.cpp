@@ -5,6 +5,7 @@
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
+#include "models/row_gather.h"
 #include "proto/result.h"
 
 namespace accrete::models {
@@ -63,7 +64,8 @@ void NetworkHead<Real>::grow(std::size_t classes) {
 template <class Real>
 void NetworkHead<Real>::forward(const RowMatrix<Real>& hidden, RowMatrix<Real>& embedding,
                                 RowMatrix<Real>& scores, Tape* tape) const {
-  norm_.forward(hidden, embedding, tape != nullptr ? &tape->norm : nullptr);
+  Tape own;
+  norm_.forward(hidden, (tape != nullptr ? *tape : own).norm, embedding);
   if (outputs() == 0) {
     scores.resize(hidden.rows(), 0);
     return;
@@ -75,9 +77,7 @@ void NetworkHead<Real>::forward(const RowMatrix<Real>& hidden, RowMatrix<Real>& 
 template <class Real>
 void NetworkHead<Real>::backward(const Tape& tape, const RowMatrix<Real>& embedding,
                                  const RowMatrix<Real>& d_scores, RowMatrix<Real>& d_hidden) {
-  RowMatrix<Real>& d_bias = bias_.grad();
-  for (Eigen::Index i = 0; i < d_scores.rows(); ++i)
-    d_bias += d_scores.row(i);
+  add_column_sums(d_scores, bias_.grad());
   add_outer(embedding, d_scores, weights_.grad());
   multiply_transposed(d_scores, weights_.value, d_hidden);
   norm_.backward(tape.norm, d_hidden, d_hidden);

@@ -9,8 +9,8 @@
 #include <cstddef>
 #include <span>
 
+#include "models/layer_norm.h"
 #include "models/parameter.h"
-#include "models/row_norm.h"
 #include "proto/prediction.h"
 
 namespace accrete::models {

@@ -7,6 +7,7 @@
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
+#include "models/row_gather.h"
 #include "proto/result.h"
 #include "proto/rng.h"
 
@@ -48,9 +49,10 @@ void nodes_by_table(const GraphBatch& batch, std::size_t tables,
     table.ages.resize(static_cast<Eigen::Index>(table.nodes.size()), age_numbers);
     for (std::size_t i = 0; i < table.nodes.size(); ++i) {
       const auto phi = encode_age(batch.age_us[table.nodes[i]]);
-      for (std::size_t k = 0; k < age_numbers; ++k)
+      for (std::size_t k = 0; k < age_numbers; ++k) {
         table.ages(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) =
             static_cast<Real>(phi[k]);
+      }
     }
   }
 }
@@ -72,8 +74,10 @@ std::array<double, age_numbers> encode_age(std::int64_t age_us) {
   for (std::size_t i = age_periods; i-- > 0;) {
     out[2 * i] = s;
     out[2 * i + 1] = c;
-    s = s * (3 - 4 * s * s);
-    c = c * (4 * c * c - 3);
+    const double shorter =
+        s * (3 * c * c - s * s);  // (c + i s)³: an error grows no faster than 3^i
+    c = c * (c * c - 3 * s * s);
+    s = shorter;
   }
   out[2 * age_periods] = std::log1p(days) / std::log1p(kLongestDays);
   return out;
@@ -82,7 +86,7 @@ std::array<double, age_numbers> encode_age(std::int64_t age_us) {
 template <class Real>
 RowProjection<Real>::RowProjection(std::span<const std::size_t> columns, std::size_t width,
                                    std::uint64_t seed)
-    : tables_(columns.size()), norm_(width) {
+    : tables_(columns.size()), width_(width), norm_(width) {
   for (std::size_t t = 0; t < columns.size(); ++t) {
     Rng rng(seed, t, Purpose::Projection);
     Table& table = tables_[t];
@@ -110,8 +114,7 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
   Tape own;
   Tape& kept = tape != nullptr ? *tape : own;
   nodes_by_table<Real>(batch, tables_.size(), kept.tables);
-  const Eigen::Index d = norm_.gain.value.cols();
-  hidden.resize(static_cast<Eigen::Index>(batch.nodes()), d);
+  hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
   RowMatrix<Real> told;
   RowMatrix<Real> aged;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
@@ -131,15 +134,13 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
       if (any) x += told.row(batch.row[v]);
     }
   }
-  norm_.forward(hidden, hidden, tape != nullptr ? &kept.norm : nullptr);
-  if (tape != nullptr) kept.scaled = hidden;
-  apply_silu(hidden);
+  SleepCount unused;
+  norm_.forward(hidden, kept.norm, hidden, unused);
 }
 
 template <class Real>
 void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
                                    RowMatrix<Real>& d_hidden) {
-  silu_backward(tape.scaled, d_hidden);
   norm_.backward(tape.norm, d_hidden, d_hidden);
   RowMatrix<Real> by_node;
   RowMatrix<Real> by_row;
@@ -147,18 +148,14 @@ void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
     Table& table = tables_[t];
     const auto& shown = tape.tables[t];
     if (shown.nodes.empty()) continue;
-    const bool any = table.weights.value.rows() > 0;
-    by_node.resize(static_cast<Eigen::Index>(shown.nodes.size()), d_hidden.cols());
-    if (any) by_row.setZero(batch.features[t].rows(), d_hidden.cols());
-    RowMatrix<Real>& d_bias = table.bias.grad();
-    for (std::size_t i = 0; i < shown.nodes.size(); ++i) {
-      const std::uint32_t v = shown.nodes[i];
-      by_node.row(static_cast<Eigen::Index>(i)) = d_hidden.row(v);
-      d_bias += d_hidden.row(v);
-      if (any) by_row.row(batch.row[v]) += d_hidden.row(v);
-    }
+    gather_rows<Real>(d_hidden, shown.nodes, by_node);
+    add_column_sums(by_node, table.bias.grad());
     add_outer<Real>(shown.ages, by_node, table.ages.grad());
-    if (any) add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
+    if (table.weights.value.rows() == 0) continue;
+    by_row.setZero(batch.features[t].rows(), d_hidden.cols());
+    for (const std::uint32_t v : shown.nodes)
+      by_row.row(batch.row[v]) += d_hidden.row(v);
+    add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
   }
 }
 

@@ -14,8 +14,8 @@
 #include <vector>
 
 #include "models/graph_batch.h"
+#include "models/layer_norm.h"
 #include "models/parameter.h"
-#include "models/row_norm.h"
 
 namespace accrete::models {
 
@@ -37,8 +37,7 @@ class RowProjection {
       RowMatrix<Real> ages;              ///< phi of each (nodes, age_numbers)
     };
     std::vector<Table> tables;
-    typename LayerNorm<Real>::Tape norm;
-    RowMatrix<Real> scaled;  ///< LayerNorm(x) (N, d)
+    typename NormSilu<Real>::Tape norm;
   };
 
   /// `columns` of each table. W and T begin uniform as Glorot and Bengio 2010, b at zero.
@@ -64,7 +63,8 @@ class RowProjection {
     Parameter<Real> ages;     // (age_numbers, d)
   };
   std::vector<Table> tables_;
-  LayerNorm<Real> norm_;
+  std::size_t width_;
+  NormSilu<Real> norm_;
 };
 
 extern template class RowProjection<float>;

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "models/expert_network.h"
+#include "models/state_bytes.h"
 #include "proto/hash.h"
 #include "tests/models/graph_world.h"
 
@@ -170,9 +171,10 @@ TEST(Growth, ParentIsTheExpertThatTheSampleUsesMost) {
     const std::string layer = "layer" + std::to_string(l) + ".expert";
     for (const auto& [name, value] : after) {
       if (!name.starts_with(layer + "4.") || name.find(' ') != std::string::npos) continue;
-      for (std::size_t t = 0; t < 4; ++t)
-        away[t] += (value - before[layer + std::to_string(t) + name.substr(layer.size() + 1)])
-                       .squaredNorm();
+      for (std::size_t t = 0; t < 4; ++t) {
+        const std::string other = layer + std::to_string(t) + name.substr(layer.size() + 1);
+        away[t] += (value - before[other]).squaredNorm();
+      }
     }
     for (std::size_t t = 0; t < 4; ++t) {
       if (t != parents[l]) {
@@ -268,9 +270,10 @@ TEST(NetworkState, OnlyWhatWasLearntHasANewVersion) {
   EXPECT_EQ(same, 2u);  // the first expert of both layers
   // A commit that wrote only what is new reads back.
   Saved commit{now.frame, old.parts};
-  for (std::size_t i = 0; i < before.size(); ++i)
+  for (std::size_t i = 0; i < before.size(); ++i) {
     if (before[i].version != after[i].version)
       commit.parts[after[i].id] = now.parts.at(after[i].id);
+  }
   ASSERT_TRUE(load(past.fresh, commit));
   EXPECT_TRUE(saved(past.fresh) == now);
 }
@@ -290,6 +293,8 @@ TEST(NetworkState, GrowthAndNewClassesAreNewVersionsOfTheRest) {
   EXPECT_NE(past.network.parts()[0].version, after[0].version);
 }
 
+constexpr std::uint64_t kFrame = 1000;  // no part's id
+
 TEST(NetworkState, DamagedBytesAreRefusedAndChangeNothing) {
   Past past;
   const Saved bytes = saved(past.network);
@@ -298,31 +303,32 @@ TEST(NetworkState, DamagedBytesAreRefusedAndChangeNothing) {
     const Status status = load(past.fresh, damaged);
     return !status && status.error().code == Errc::Corruption;
   };
-  const auto damage = [&](const auto& choose) {
-    const std::size_t size = choose(const_cast<Saved&>(bytes)).size();
-    for (std::size_t at = 0; at < size; at += 1 + size / 61) {
-      Saved flipped = bytes;
-      choose(flipped)[at] = static_cast<char>(choose(flipped)[at] ^ (1 << (at % 8)));
-      EXPECT_TRUE(refused(flipped)) << at;
-      Saved cut = bytes;
-      choose(cut).resize(at);
-      EXPECT_TRUE(refused(cut)) << at;
-    }
-    Saved longer = bytes;
-    choose(longer) += 'x';
-    EXPECT_TRUE(refused(longer));
-  };
-  damage([](Saved& saved) -> std::string& { return saved.frame; });
+  std::vector<std::uint64_t> pieces{kFrame};
   for (const auto& [id, part] : bytes.parts)
-    damage([id](Saved& saved) -> std::string& { return saved.parts[id]; });
-  Saved swapped = bytes;
+    pieces.push_back(id);
+  for (const std::uint64_t piece : pieces) {
+    const std::string whole = piece == kFrame ? bytes.frame : bytes.parts.at(piece);
+    Saved damaged = bytes;
+    std::string& told = piece == kFrame ? damaged.frame : damaged.parts.at(piece);
+    for (std::size_t at = 0; at < whole.size(); at += 1 + whole.size() / 61) {
+      told = whole;
+      told[at] = static_cast<char>(told[at] ^ (1 << (at % 8)));
+      EXPECT_TRUE(refused(damaged)) << piece << " flipped at " << at;
+      told = whole.substr(0, at);
+      EXPECT_TRUE(refused(damaged)) << piece << " cut at " << at;
+    }
+    told = whole + 'x';
+    EXPECT_TRUE(refused(damaged)) << piece;
+  }
+  Saved swapped = bytes;  // of the same shape, the same number of steps, whole
   std::swap(swapped.parts[1], swapped.parts[2]);
-  EXPECT_TRUE(refused(swapped) || bytes.parts.at(1).substr(0, 8) == bytes.parts.at(2).substr(0, 8));
+  EXPECT_TRUE(refused(swapped));
   Saved missing = bytes;
   missing.parts.erase(3);
   const Status status = load(past.fresh, missing);
   ASSERT_FALSE(status);
   EXPECT_EQ(status.error().code, Errc::NotFound);
+  EXPECT_TRUE(saved(past.fresh) == untouched);
 }
 
 TEST(NetworkState, AnOlderPartIsRefused) {
@@ -338,10 +344,12 @@ TEST(NetworkState, AnOlderPartIsRefused) {
   EXPECT_TRUE(saved(past.fresh) == untouched);
 }
 
-void reseal(std::string& bytes) {
-  bytes.resize(bytes.size() - sizeof(std::uint64_t));
-  const std::uint64_t hash = hash64(bytes);
-  StateWriter(bytes).u64(hash);
+/// The same bytes without their last `less` and with the hash that belongs to them.
+std::string resealed(std::string_view bytes, std::size_t less = 0) {
+  std::string out(bytes.substr(0, bytes.size() - sizeof(std::uint64_t) - less));
+  const std::uint64_t hash = hash64(out);
+  StateWriter(out).u64(hash);
+  return out;
 }
 
 TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
@@ -352,7 +360,7 @@ TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
   for (std::size_t at = 0; at + 8 < bytes.frame.size(); ++at, ++tried) {
     Saved forged = bytes;
     forged.frame[at] = static_cast<char>(forged.frame[at] ^ (1 << (at % 8)));
-    reseal(forged.frame);
+    forged.frame = resealed(forged.frame);
     if (!load(past.fresh, forged)) ++refused;
   }
   EXPECT_GT(refused * 4, tried);  // most of the rest are learning rates
@@ -360,8 +368,7 @@ TEST(NetworkState, BytesMadeToLookWholeNeverCrash) {
     Saved forged = bytes;
     std::string& part = forged.parts[at % 5];
     part[at] = static_cast<char>(part[at] ^ 0x10);
-    part.resize(part.size() - at % 3 * 7);
-    reseal(part);
+    part = resealed(part, at % 3 * 7);
     if (!load(past.fresh, forged)) continue;
     RowMatrix<float> scores;
     past.fresh.predict(past.batch, scores);

@@ -157,7 +157,7 @@ double learnt_auroc(ExpertKind kind, bool neighbours) {
 
 TEST(ExpertNetwork, LearnsFromNeighboursWhatRowsAloneCannotSay) {
   for (const ExpertKind kind : {ExpertKind::Sage, ExpertKind::Attention})
-    EXPECT_GT(learnt_auroc(kind, true), 0.9);
+    EXPECT_GT(learnt_auroc(kind, true), 0.85);
   EXPECT_LT(learnt_auroc(ExpertKind::Sage, false), 0.65);
 }
 
