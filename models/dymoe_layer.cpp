@@ -178,6 +178,7 @@ void DymoeLayer<Real>::set_rate(std::size_t expert, double rate) {
 }
 
 template <class Real>
+// NOLINTNEXTLINE(readability-function-size): what goes in and what comes out, each by its name
 void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
                                const RowMatrix<Real>& input, const Routing& routing,
                                const GateLosses& losses, RowMatrix<Real>& output,
@@ -207,9 +208,10 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   if (routing.topology_gate) {
     parts.topology.forward(input, tape->topology);
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
-    if (losses.graph_block > 0)
+    if (losses.graph_block > 0) {
       stats.graph_block_loss =
           graph_block_loss<Real>(tape->topology.score, blocks.first(nodes), 0, nullptr);
+    }
   }
   const ExpertCall<Real> call = parts.call(batch, input, *tape);
   const SleepCount count = std::visit(
@@ -241,16 +243,18 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
       },
       parts.experts);
   route_gradient<Real>(tape.routes, parts.d_weight, parts.d_logits);
-  if (losses.block > 0)
+  if (losses.block > 0) {
     block_loss<Real>(tape.logits, parts.gate.experts(), blocks.first(outputs), losses.block,
                      &parts.d_logits);
+  }
   parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
   d_input.topRows(d_output.rows()) += parts.d_head;
   if (!routing.topology_gate) return;
   hearing_gradient(tape.topology.score, parts.shape.kind == ExpertKind::Attention, parts.d_heard);
-  if (losses.graph_block > 0)
+  if (losses.graph_block > 0) {
     graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
                            &parts.d_heard);
+  }
   parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
 }
 

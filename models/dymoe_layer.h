@@ -6,10 +6,13 @@
 //   gate      z = H W_g  (O, T)          S_v = the k largest of z_v; g_v = softmax(z_v over S_v)
 //   topology  s_ut = p_t · (W_P h_u)     b_ut = sigmoid(s_ut): how much expert t listens to node u
 //   sage      m_rvt = mean over u in N_r(v) of b_ut h_u
-//             f_t(v) = SiLU(LayerNorm(U_t h_v + sum_r W_tr m_rvt + c_t))
+//             f_t(v) = SiLU(LayerNorm(U_t h_v + sum_r W_tr m_rvt + c_t))        (sage_expert.h)
 //   attention a softmax over u in all N_r(v) and v itself of q·k / sqrt(d/heads) + e_r + log b_ut,
 //             output projection, then the expert's two-layer network with LayerNorm and SiLU
+//                                                                          (attention_expert.h)
 //   mix       h'_v = sum over t in S_v of g_vt f_t(v)
+//
+// Ties of z: the lower column. Nodes of blocks newer than the newest expert count as its own.
 //
 // Beside the block experts a gate may choose a zero expert (0), a copy expert (h_v) and a constant
 // one (a learnt vector): nodes to which nothing happened need no work (MoE++, Jin et al. 2024).
@@ -47,30 +50,34 @@ struct Routing {
   bool force_own_block = false;
   /// Nodes go to the expert of their own block alone (an oracle, for tests and ablations).
   bool own_block_only = false;
-  /// An expert hears nothing from nodes of later blocks (b_ut = 0 where t < block of u).
+  /// An expert hears nothing from nodes of later blocks: they are absent from its means, their
+  /// count and its softmax, so what comes later changes no bit of it. A node always hears itself.
   bool mask_later_blocks = false;
   /// All nodes are heard alike (an ablation).
   bool topology_gate = true;
-  /// Experts of a batch are chosen together, at most so many besides everybody's best (XShare);
-  /// 0: no bound.
+  /// Block experts of a batch are chosen together (expert_selection.h): at most so many, but
+  /// everybody's best in any case. 0: no bound.
   std::size_t experts_max = 0;
 };
 
-/// Weights of what the layer asks for besides its output. Both are means over nodes.
+/// Weights of what the layer asks for besides its output. Both are of full logits, before any
+/// choice or mask: of a masked one the gradient would be none where it is needed most.
 struct GateLosses {
-  double block = 0;        ///< cross entropy of softmax(z_v over block experts) and block(v)
-  double graph_block = 0;  ///< binary cross entropy of b_ut and [t >= block(u)]
+  double block = 0;        ///< mean over outputs of the cross entropy of softmax(z_v over block
+                           ///< experts) and block(v)
+  double graph_block = 0;  ///< mean over inputs and experts of the binary cross entropy of b_ut and
+                           ///< [t >= block(u)]; none without a topology gate
 };
 
 /// What happened in a forward pass, for metrics.
 struct RoutingStats {
   std::vector<double> load;  ///< of each expert, extras behind: sum of g_vt
   double entropy = 0;        ///< mean over nodes of the entropy of g_v
-  double dead_ratio = 0;     ///< share of hidden numbers <= 0 after LayerNorm and SiLU's input < -4
+  double dead_ratio = 0;  ///< share of block experts' hidden numbers whose SiLU sleeps: input < -4
   std::uint64_t nodes = 0;
   std::uint64_t own_block = 0;  ///< nodes whose largest block logit is their block's
   double block_loss = 0;
-  double graph_block_loss = 0;
+  double graph_block_loss = 0;  ///< 0 if its weight is
 };
 
 template <class Real>
@@ -93,14 +100,16 @@ class DymoeLayer {
   std::size_t experts() const;  ///< block experts
 
   /// A new last expert: a copy of expert `parent` with normal noise of deviation .01, or fresh
-  /// (Xavier) if there is none. Its gate row is `mean` (d) over its length (zero without one), its
-  /// p a copy of the last expert's.
+  /// (Xavier) if there is no such expert. Its gate row is `mean` (1, d) over its length (zero
+  /// without one), its p a copy of the last expert's (the first one's is zero). It has no moments.
   void add_expert(std::size_t parent, const RowMatrix<Real>* mean, Rng rng);
-  /// Learning-rate factor of expert t's own weights (not of gate, p and W_P); 0 freezes.
+  /// Learning-rate factor of expert t's own weights (not of gate, p and W_P). 0 freezes: backward()
+  /// then adds no gradient to them.
   void set_rate(std::size_t expert, double rate);
 
   /// output (outputs, d) from input (I, d). `tape` null: nothing is kept. Rows that go to the same
-  /// expert are one product. Checks: outputs <= nodes that have neighbours told.
+  /// expert are one product. Checks: outputs <= nodes that have neighbours told, all of them within
+  /// the input; an expert. Threads: const.
   void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
                RoutingStats& stats, Tape* tape) const;

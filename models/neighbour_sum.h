@@ -1,10 +1,10 @@
 // The hot loops of message passing: weighted sums over neighbours, for one or two listeners in one
 // walk, and their gradients.
 //
-// Dimensions: n neighbours   d width   J listeners, 1 or 2
+// Dimensions: n neighbours   d width   J listeners, 1 or 2: the rows are what costs, so two share
+// a walk
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -13,18 +13,34 @@ namespace accrete::models {
 
 inline constexpr std::size_t kListenersMax = 2;
 
-/// Row to[j] (d) = sum over neighbours u of weights[i J + j] × row u of `input`, in their order.
-/// Cost: n d J. Every number is one chain of products and sums, so no width changes a bit.
 template <class Real>
-void sum_neighbours(const Real* input, std::size_t width, std::span<const std::uint32_t> neighbours,
-                    std::span<const Real> weights, std::span<Real* const> to);
+struct NeighbourSum {
+  const Real* input;                          ///< rows of d numbers
+  std::size_t width;                          ///< d
+  std::span<const std::uint32_t> neighbours;  ///< n rows of input
+  std::span<const Real> weights;              ///< (n, J)
+  std::span<Real* const> to;                  ///< J rows that are set
+};
 
-/// The way back: row u of `d_input` += sum over j of weights[i J + j] × d_sum[j]. `d_weights`
-/// (n, J) is set to d_sum[j] · row u of `input`, unless empty.
+/// Row to[j] = sum over neighbours of weights[i, j] × their row, in their order. Cost: n d J. Every
+/// number is one chain of products and sums, so no vector width changes a bit.
 template <class Real>
-void add_neighbour_gradients(const Real* input, std::size_t width,
-                             std::span<const std::uint32_t> neighbours,
-                             std::span<const Real> weights, std::span<const Real* const> d_sum,
-                             Real* d_input, std::span<Real> d_weights);
+void sum_neighbours(const NeighbourSum<Real>& sum);
+
+template <class Real>
+struct NeighbourGradient {
+  const Real* input;
+  std::size_t width;
+  std::span<const std::uint32_t> neighbours;
+  std::span<const Real> weights;
+  std::span<const Real* const> d_sum;  ///< J rows
+  Real* d_input;                       ///< rows of d numbers, added to
+  std::span<Real> d_weights;           ///< (n, J), set; or none
+};
+
+/// The way back: a neighbour's row of d_input += sum over j of weights[i, j] × d_sum[j], and
+/// d_weights[i, j] = d_sum[j] · its row of input. Cost: twice the above.
+template <class Real>
+void add_neighbour_gradients(const NeighbourGradient<Real>& back);
 
 }  // namespace accrete::models

@@ -150,12 +150,12 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
       listen(call, neighbours, some, hearing);
       for (std::size_t i = 0; i < some.size(); ++i)
         to[i] = row_of(tape.experts[some[i].expert].message[r], some[i].row);
-      sum_neighbours<Real>(call.input.data(), width_, neighbours, hearing.weight,
-                           std::span(to).first(some.size()));
+      sum_neighbours<Real>({call.input.data(), width_, neighbours, hearing.weight,
+                            std::span(to).first(some.size())});
     }
-    for (std::size_t j = walks; j < listeners.size(); ++j)
-      std::copy_n(to[0], width_,
-                  row_of(tape.experts[listeners[j].expert].message[r], listeners[j].row));
+    for (const Listener& other : listeners.subspan(walks)) {
+      std::copy_n(to[0], width_, row_of(tape.experts[other.expert].message[r], other.row));
+    }
   });
 }
 
@@ -230,8 +230,8 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, RowMatrix
         from[i] = row_of(d_messages_[some[i].expert][r], some[i].row);
       listen(call, neighbours, some, hearing);
       d_weight.resize(call.heard != nullptr ? hearing.weight.size() : 0);
-      add_neighbour_gradients<Real>(call.input.data(), width_, neighbours, hearing.weight,
-                                    std::span(from).first(some.size()), d_input.data(), d_weight);
+      add_neighbour_gradients<Real>({call.input.data(), width_, neighbours, hearing.weight,
+                                     std::span(from).first(some.size()), d_input.data(), d_weight});
       for (std::size_t i = 0; i < d_weight.size(); ++i) {
         const std::size_t t = some[i % some.size()].expert;
         const std::size_t u = neighbours[i / some.size()];

@@ -1,3 +1,4 @@
+// The dense layer of experts, one number after another.
 #include "dymoe_world.h"
 
 #include <algorithm>

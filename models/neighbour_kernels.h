@@ -1,0 +1,148 @@
+// The loops of neighbour_sum*.cpp, compiled once a vector width: whoever includes this names its
+// instructions by ACCRETE_TARGET.
+//
+// Vectors of 64 bytes are one, two or four registers; each number has a lane of its own in all of
+// them and products are never fused with sums (-ffp-contract=off), so all widths say the same bits.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+
+#include "models/neighbour_sum.h"
+
+namespace accrete::models {
+
+template <class Real>
+struct NeighbourKernels {
+  void (*sum)(const NeighbourSum<Real>&);
+  void (*back)(const NeighbourGradient<Real>&);
+};
+
+/// The wide ones need a processor that has them.
+template <class Real>
+NeighbourKernels<Real> plain_neighbour_kernels();
+template <class Real>
+NeighbourKernels<Real> avx2_neighbour_kernels();
+template <class Real>
+NeighbourKernels<Real> avx512_neighbour_kernels();
+
+#if defined(ACCRETE_TARGET)
+namespace {
+
+template <class Real>
+using Vector [[gnu::vector_size(64), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
+
+template <class Real>
+inline constexpr std::size_t kVectorLanes = 64 / sizeof(Real);
+
+template <class Real>
+using Quarter [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
+
+/// All lanes as one number: quarters onto each other, then the rest by halves.
+template <class Real>
+ACCRETE_TARGET Real fold_lanes(const Vector<Real>& lanes) {
+  const auto* const quarter = reinterpret_cast<const Quarter<Real>*>(&lanes);
+  const Quarter<Real> sum = (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
+  if constexpr (sizeof(Real) == sizeof(double)) {
+    return sum[0] + sum[1];
+  } else {
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+  }
+}
+
+/// Columns of one walk: for two listeners they fill half of the widest registers.
+inline constexpr std::size_t kVectorsAWalk = 4;
+
+template <class Real, std::size_t J, std::size_t Vectors>
+ACCRETE_TARGET void sum_columns(const NeighbourSum<Real>& sum, std::size_t column) {
+  Vector<Real> parts[J][Vectors] = {};
+  for (std::size_t i = 0; i < sum.neighbours.size(); ++i) {
+    const Real* const from = sum.input + sum.neighbours[i] * sum.width + column;
+    for (std::size_t p = 0; p < Vectors; ++p) {
+      const auto& row = *reinterpret_cast<const Vector<Real>*>(from + p * kVectorLanes<Real>);
+      for (std::size_t j = 0; j < J; ++j)
+        parts[j][p] += sum.weights[i * J + j] * row;
+    }
+  }
+  for (std::size_t j = 0; j < J; ++j) {
+    for (std::size_t p = 0; p < Vectors; ++p)
+      *reinterpret_cast<Vector<Real>*>(sum.to[j] + column + p * kVectorLanes<Real>) = parts[j][p];
+  }
+}
+
+template <class Real, std::size_t J>
+ACCRETE_TARGET void sum_rows(const NeighbourSum<Real>& sum) {
+  constexpr std::size_t kWalk = kVectorsAWalk * kVectorLanes<Real>;
+  std::size_t c = 0;
+  for (; c + kWalk <= sum.width; c += kWalk)
+    sum_columns<Real, J, kVectorsAWalk>(sum, c);
+  for (; c + kVectorLanes<Real> <= sum.width; c += kVectorLanes<Real>)
+    sum_columns<Real, J, 1>(sum, c);
+  for (; c < sum.width; ++c) {
+    for (std::size_t j = 0; j < J; ++j) {
+      Real total = 0;
+      for (std::size_t i = 0; i < sum.neighbours.size(); ++i)
+        total += sum.weights[i * J + j] * sum.input[sum.neighbours[i] * sum.width + c];
+      sum.to[j][c] = total;
+    }
+  }
+}
+
+/// One walk over a neighbour's row and its gradient. Products are summed by lane, the lanes folded,
+/// then comes what is left over.
+template <class Real, std::size_t J, bool Weights>
+ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  for (std::size_t i = 0; i < back.neighbours.size(); ++i) {
+    const Real* const row = back.input + back.neighbours[i] * back.width;
+    Real* const d_row = back.d_input + back.neighbours[i] * back.width;
+    // Rows lie anywhere in the input: no processor guesses the next but one.
+    const std::size_t ahead = std::min(i + 2, back.neighbours.size() - 1);
+    const std::size_t next = back.neighbours[ahead] * back.width;
+    Vector<Real> sums[J] = {};
+    std::size_t c = 0;
+    for (; c + kLanes <= back.width; c += kLanes) {
+      __builtin_prefetch(back.d_input + next + c, 1);
+      if (Weights) __builtin_prefetch(back.input + next + c);
+      auto& place = *reinterpret_cast<Vector<Real>*>(d_row + c);
+      Vector<Real> added = place;
+      for (std::size_t j = 0; j < J; ++j) {
+        const auto& d_sum = *reinterpret_cast<const Vector<Real>*>(back.d_sum[j] + c);
+        added += back.weights[i * J + j] * d_sum;
+        if (Weights) sums[j] += *reinterpret_cast<const Vector<Real>*>(row + c) * d_sum;
+      }
+      place = added;
+    }
+    for (std::size_t j = 0; j < J; ++j) {
+      Real total = 0;
+      if (Weights) {
+        total = fold_lanes<Real>(sums[j]);
+      }
+      for (std::size_t k = c; k < back.width; ++k) {
+        d_row[k] += back.weights[i * J + j] * back.d_sum[j][k];
+        if (Weights) total += row[k] * back.d_sum[j][k];
+      }
+      if (Weights) back.d_weights[i * J + j] = total;
+    }
+  }
+}
+
+template <class Real>
+ACCRETE_TARGET void sum_any(const NeighbourSum<Real>& sum) {
+  if (sum.to.size() == 1) sum_rows<Real, 1>(sum);
+  if (sum.to.size() == 2) sum_rows<Real, 2>(sum);
+}
+
+template <class Real>
+ACCRETE_TARGET void add_any_gradients(const NeighbourGradient<Real>& back) {
+  const bool weights = !back.d_weights.empty();
+  if (back.d_sum.size() == 1 && weights) add_gradients<Real, 1, true>(back);
+  if (back.d_sum.size() == 1 && !weights) add_gradients<Real, 1, false>(back);
+  if (back.d_sum.size() == 2 && weights) add_gradients<Real, 2, true>(back);
+  if (back.d_sum.size() == 2 && !weights) add_gradients<Real, 2, false>(back);
+}
+
+}  // namespace
+#endif
+
+}  // namespace accrete::models
