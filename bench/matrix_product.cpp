@@ -46,10 +46,12 @@ bool same(const Matrix& a, const Matrix& b) {
 /// The contract itself: one chain an element.
 Matrix naive(const Matrix& a, const Matrix& b) {
   Matrix out = Matrix::Zero(a.rows(), b.cols());
-  for (Index n = 0; n < a.rows(); ++n)
-    for (Index k = 0; k < a.cols(); ++k)
+  for (Index n = 0; n < a.rows(); ++n) {
+    for (Index k = 0; k < a.cols(); ++k) {
       for (Index m = 0; m < b.cols(); ++m)
         out(n, m) = std::fma(a(n, k), b(k, m), out(n, m));
+    }
+  }
   return out;
 }
 
@@ -210,9 +212,10 @@ void gathers(const Options& options, Index width, std::size_t degree) {
                 rates(
                     options, [&] { models::scatter_mean(lists, g, back); },
                     [&] {
-                      for (std::size_t e = 0; e < source.size(); ++e)
+                      for (std::size_t e = 0; e < source.size(); ++e) {
                         peer_back.row(source[e]) +=
                             (weight[e] * scale) * g.row(static_cast<Index>(e / degree));
+                      }
                     }),
                 bytes);
 }

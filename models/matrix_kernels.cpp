@@ -71,9 +71,10 @@ class InnerPanel {
     const std::size_t block = kernels_.rows * kRowTilesPerBlock;
     for (std::size_t begin = 0; begin < product_.rows; begin += block) {
       const std::size_t end = std::min(begin + block, product_.rows);
-      for (std::size_t column = 0; column < product_.columns; column += width_)
+      for (std::size_t column = 0; column < product_.columns; column += width_) {
         for (std::size_t row = begin; row < end; row += kernels_.rows)
           multiply_tile(row, std::min(kernels_.rows, end - row), column);
+      }
     }
   }
 

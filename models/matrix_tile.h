@@ -30,9 +30,10 @@ ACCRETE_TARGET void run_tile(const Tile<typename Isa::Real>& tile) {
   ACCRETE_UNROLL
   for (std::size_t r = 0; r < Rows; ++r) {
     ACCRETE_UNROLL
-    for (std::size_t v = 0; v < Vectors; ++v)
+    for (std::size_t v = 0; v < Vectors; ++v) {
       sum[r][v] =
           tile.fresh ? Isa::broadcast(0) : Isa::load(tile.out + r * tile.out_row + v * Isa::kLanes);
+    }
   }
   const auto* a = tile.a;
   const auto* b = tile.b;

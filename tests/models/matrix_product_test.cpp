@@ -48,22 +48,26 @@ template <class Real>
 void expect_same(const RowMatrix<Real>& a, const RowMatrix<Real>& b) {
   ASSERT_EQ(a.rows(), b.rows());
   ASSERT_EQ(a.cols(), b.cols());
-  for (Index r = 0; r < a.rows(); ++r)
-    for (Index c = 0; c < a.cols(); ++c)
+  for (Index r = 0; r < a.rows(); ++r) {
+    for (Index c = 0; c < a.cols(); ++c) {
       ASSERT_TRUE(same(a(r, c), b(r, c)))
           << "at " << r << ", " << c << ": " << a(r, c) << " and " << b(r, c);
+    }
+  }
 }
 
 template <class Real>
 void naive_add(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Real>& out) {
-  for (Index n = 0; n < a.rows(); ++n)
-    for (Index m = 0; m < b.cols(); ++m)
+  for (Index n = 0; n < a.rows(); ++n) {
+    for (Index m = 0; m < b.cols(); ++m) {
       for (Index k = 0; k < a.cols(); ++k)
         out(n, m) = std::fma(a(n, k), b(k, m), out(n, m));
+    }
+  }
 }
 
 struct Shape {
-  Index N, K, M;
+  Index rows, inner, columns;
 };
 
 /// Nothing, one, tiles and panels and their neighbours, then whatever comes.
@@ -89,14 +93,14 @@ TYPED_TEST(MatrixProduct, EveryKernelGivesTheBitsOfTheNaiveLoop) {
   Rng rng(2, 0, Purpose::Test);
   for (const Shape& s : shapes()) {
     for (const Numbers numbers : {Numbers::Tame, Numbers::Wild}) {
-      const Matrix a = random_matrix<TypeParam>(s.N, s.K, numbers, rng);
-      const Matrix b = random_matrix<TypeParam>(s.K, s.M, numbers, rng);
+      const Matrix a = random_matrix<TypeParam>(s.rows, s.inner, numbers, rng);
+      const Matrix b = random_matrix<TypeParam>(s.inner, s.columns, numbers, rng);
       const Matrix a_turned = a.transpose();
       const Matrix b_turned = b.transpose();
-      const Matrix before = random_matrix<TypeParam>(s.N, s.M, numbers, rng);
-      const auto N = static_cast<std::size_t>(s.N);
-      const auto K = static_cast<std::size_t>(s.K);
-      const auto M = static_cast<std::size_t>(s.M);
+      const Matrix before = random_matrix<TypeParam>(s.rows, s.columns, numbers, rng);
+      const auto N = static_cast<std::size_t>(s.rows);
+      const auto K = static_cast<std::size_t>(s.inner);
+      const auto M = static_cast<std::size_t>(s.columns);
       for (const bool add : {false, true}) {
         Matrix expected = before;
         if (!add) expected.setZero();

@@ -245,10 +245,11 @@ TEST(Tidy, EverySourceFileIsInABuildList) {
     for (fs::path folder = fs::path(path).parent_path(); !folder.empty() && !listed;
          folder = folder.parent_path()) {
       const std::string list = contents((folder / "CMakeLists.txt").string());
-      // `foreach(noun codec time) … ${noun}_test.cpp` lists files, too.
+      // `foreach(noun codec time) … ${noun}_test.cpp` or `… ${noun}.cpp` lists files, too.
       const std::string noun = name.substr(0, name.rfind('_'));
-      listed = list.find(name + ".cpp") != std::string::npos ||
-               std::regex_search(list, std::regex("foreach\\([^)]*\\b" + noun + "\\b"));
+      listed =
+          list.find(name + ".cpp") != std::string::npos ||
+          std::regex_search(list, std::regex("foreach\\([^)]*\\b(" + name + "|" + noun + ")\\b"));
     }
     EXPECT_TRUE(listed) << path << ": no CMakeLists.txt builds it; list it or delete it";
   }
