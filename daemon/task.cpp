@@ -39,7 +39,8 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
     : plan_(std::move(plan)),
       world_(world),
       limits_(limits),
-      features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
+      features_(
+          make_features(plan_, number, *world.schema, *world.synthesis, *world.rows, *world.graph)),
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       mixer_(std::make_unique<models::Mixer>(plan_.kind, learners_->size(),
                                              mixer_options(plan_.kind, *learners_))),
