@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/feature_names.h"
+#include "daemon/feature_run.h"
 #include "daemon/synthesis.h"
 #include "models/encoder.h"
 #include "proto/bytes.h"
@@ -19,6 +20,7 @@ namespace {
 using models::AggregateForm;
 using models::AggregateReading;
 using store::Section;
+using Run = FeatureRun;
 
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kLabelColumns = 2;  // the label; its distance to the mean of its tick
@@ -26,29 +28,22 @@ constexpr std::size_t kSeasonWidth = 2;
 constexpr double kYearDays = 365.2425;
 constexpr double kUnitsPerWindow = 32;  // ages are told in 32nds of the task's window
 
-/// Consecutive features of one kind. Runs are only ever appended.
-struct Run {
-  enum class Kind : std::uint8_t { Season, Header, Columns, LabelHeader, LabelColumns, Row };
-  Kind kind = Kind::Season;
-  std::uint16_t key = 0;     // Header, Columns, LabelHeader, LabelColumns
-  std::uint16_t stream = 0;  // Header, Columns: among the key's
-  std::uint32_t begin = 0;   // Columns, Row
-  std::uint32_t end = 0;
-};
-
 class SynthesisFeatures final : public FeatureSource {
  public:
   SynthesisFeatures(const TaskPlan& plan, std::size_t task, const Schema& schema,
-                    Synthesis& synthesis, RowReader& rows)
+                    Synthesis& synthesis, RowReader& rows, store::Graph& graph)
       : task_(plan.name),
         entity_(plan.entity),
         schema_(schema),
         synthesis_(synthesis),
         rows_(rows),
+        graph_(graph),
         keys_(synthesis.plan().keys[task]),
         lives_(lives_of(plan, synthesis.plan().half_lives_us)),
-        unit_us_(static_cast<double>(window_us(plan)) / kUnitsPerWindow),
+        window_us_(window_us(plan)),
+        unit_us_(static_cast<double>(window_us_) / kUnitsPerWindow),
         known_(synthesis.plan().sources.size(), 0),
+        categories_(synthesis.plan().sources.size()),
         priors_(synthesis.plan().sources.size()) {
     append({Run::Kind::Season, 0, 0, 0, 0});
     for (std::size_t k = 0; k < keys_.size(); ++k)
@@ -87,6 +82,16 @@ class SynthesisFeatures final : public FeatureSource {
   /// Of other keys' rows the newest few told linear heads of the last big day rather than of the
   /// entity (bench/RESULTS.md).
   bool has_window(const Run& run) const { return keys_[run.key].way == KeyPlan::Way::Self; }
+  /// Rows that name the entity themselves and have times: the graph counts them in any window.
+  bool has_recent(std::size_t key, std::size_t stream) const {
+    const StreamPlan& plan = stream_plan(stream);
+    return keys_[key].way == KeyPlan::Way::Self && plan.ordered() &&
+           synthesis_.plan().sources[plan.source].timed;
+  }
+  bool has_mode(const Run& run) const {
+    const StreamPlan& plan = stream_plan(keys_[run.key].streams[run.stream]);
+    return plan.ordered() && run.begin < categories_[plan.source].size();
+  }
   static std::size_t middle(std::span<const std::size_t> lives) { return lives[lives.size() / 2]; }
 
   std::size_t width_of(const Run& run) const;
@@ -106,21 +111,24 @@ class SynthesisFeatures final : public FeatureSource {
   void season(TimeUs at, double* out) const;
 
   void name_run(const Run& run, std::vector<std::string>& names);
-  std::vector<std::string> life_names(std::size_t source) const;
+  std::vector<std::string> life_names() const;
 
   std::string task_;
   TableId entity_;
   const Schema& schema_;
   Synthesis& synthesis_;
   RowReader& rows_;
+  store::Graph& graph_;
   const std::vector<KeyPlan>& keys_;
   std::vector<std::size_t> lives_;
+  std::int64_t window_us_;
   double unit_us_;
 
   std::vector<Run> runs_;
   std::size_t width_ = 0;
   std::size_t grown_ = 0;           // of Synthesis::growth()
   std::vector<std::size_t> known_;  // by source: columns that have runs
+  std::vector<std::vector<std::vector<std::size_t>>> categories_;  // by source: of those columns
   models::RowEncoder encoder_;
   std::vector<AggregateForm> labels_;  // by key
   std::vector<AggregatePages> label_pages_;
@@ -151,6 +159,10 @@ std::size_t SynthesisFeatures::width_of(const Run& run) const {
       return labels_[run.key].column_width(lives_.size()) * kLabelColumns;
     case Run::Kind::Row:
       return run.end - run.begin;
+    case Run::Kind::Recent:
+      return std::size(kRecentWindows);
+    case Run::Kind::Mode:
+      return AggregateForm::mode_width;
   }
   return 0;
 }
@@ -167,7 +179,9 @@ void SynthesisFeatures::add_key(std::size_t key) {
   add_label_states(key);
   const auto k = static_cast<std::uint16_t>(key);
   for (std::size_t s = 0; s < keys_[key].streams.size(); ++s) {
-    append({Run::Kind::Header, k, static_cast<std::uint16_t>(s), 0, 0});
+    const auto stream = static_cast<std::uint16_t>(s);
+    append({Run::Kind::Header, k, stream, 0, 0});
+    if (has_recent(key, keys_[key].streams[s])) append({Run::Kind::Recent, k, stream, 0, 0});
   }
   append({Run::Kind::LabelHeader, k, 0, 0, 0});
   append({Run::Kind::LabelColumns, k, 0, 0, kLabelColumns});
@@ -180,11 +194,24 @@ void SynthesisFeatures::add_key(std::size_t key) {
 }
 
 void SynthesisFeatures::add_columns(std::size_t source, std::size_t width) {
+  const auto before = std::exchange(categories_[source], synthesis_.categories(source, width));
   for (std::size_t k = 0; k < labels_.size(); ++k) {
     for (std::size_t s = 0; s < keys_[k].streams.size(); ++s) {
-      if (stream_plan(keys_[k].streams[s]).source != source) continue;
-      append({Run::Kind::Columns, static_cast<std::uint16_t>(k), static_cast<std::uint16_t>(s),
-              static_cast<std::uint32_t>(known_[source]), static_cast<std::uint32_t>(width)});
+      const StreamPlan& plan = stream_plan(keys_[k].streams[s]);
+      if (plan.source != source) continue;
+      Run run{Run::Kind::Columns, static_cast<std::uint16_t>(k), static_cast<std::uint16_t>(s),
+              static_cast<std::uint32_t>(known_[source]), static_cast<std::uint32_t>(width)};
+      append(run);
+      if (!has_window(run) || !plan.ordered()) continue;
+      // A category has a mode once two of its values have columns.
+      run.kind = Run::Kind::Mode;
+      for (std::size_t i = 0; i < categories_[source].size(); ++i) {
+        if (categories_[source][i].size() < 2) continue;
+        if (i < before.size() && before[i].size() >= 2) continue;
+        run.begin = static_cast<std::uint32_t>(i);
+        run.end = run.begin + 1;
+        append(run);
+      }
     }
   }
   known_[source] = width;
@@ -318,6 +345,21 @@ void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
         *out++ = encoded_[i];
       }
       return;
+    case Run::Kind::Recent: {
+      const RelationId relation = stream_plan(keys_[run.key].streams[run.stream]).relation;
+      for (const std::int64_t windows : kRecentWindows) {
+        const TimeUs after = shift(at, -windows * window_us_);
+        const NodeId entity{entity_, key_rows_[run.key]};
+        *out++ = std::log1p(static_cast<double>(graph_.count(relation, entity, after, at, at)));
+      }
+      return;
+    }
+    case Run::Kind::Mode: {
+      const std::size_t stream = keys_[run.key].streams[run.stream];
+      synthesis_.form(stream).read_mode(synthesis_.state(stream, key_rows_[run.key]),
+                                        categories_[stream_plan(stream).source][run.begin], out);
+      return;
+    }
   }
 }
 
@@ -335,8 +377,7 @@ void SynthesisFeatures::compute(NodeId entity, TimeUs at, std::vector<double>& o
   }
 }
 
-std::vector<std::string> SynthesisFeatures::life_names(std::size_t source) const {
-  if (!synthesis_.plan().sources[source].timed) return {"ever"};
+std::vector<std::string> SynthesisFeatures::life_names() const {
   std::vector<std::string> names;
   for (const std::size_t life : lives_)
     names.push_back(life_name(synthesis_.plan().half_lives_us[life]));
@@ -344,40 +385,22 @@ std::vector<std::string> SynthesisFeatures::life_names(std::size_t source) const
 }
 
 void SynthesisFeatures::name_run(const Run& run, std::vector<std::string>& names) {
-  const std::string of = keys_[run.key].name.empty() ? std::string() : " of " + keys_[run.key].name;
+  const KeyPlan& key = keys_[run.key];
+  const std::string of = key.name.empty() ? std::string() : " of " + key.name;
   switch (run.kind) {
     case Run::Kind::Season:
       names.emplace_back("sine of the year");
       names.emplace_back("cosine of the year");
       return;
     case Run::Kind::Header:
-    case Run::Kind::Columns: {
-      const std::size_t stream = keys_[run.key].streams[run.stream];
-      const StreamPlan& plan = stream_plan(stream);
-      const std::string& table = schema_.table(synthesis_.plan().sources[plan.source].table).name;
-      const std::string way =
-          plan.global ? std::string() : synthesis_.plan().way_name(plan, schema_);
-      if (run.kind == Run::Kind::Header) {
-        const auto links = has_window(run) && plan.ordered()
-                               ? synthesis_.plan().link_names(plan.source, schema_)
-                               : std::vector<std::string>();
-        name_header(table + (plan.global ? "" : "." + way) + of, plan.ordered(),
-                    life_names(plan.source), links, names);
-        return;
-      }
-      const auto columns = synthesis_.column_names(plan.source);
-      for (std::size_t c = run.begin; c < run.end; ++c) {
-        const std::string by = plan.global ? "" : " by " + way;
-        name_column(std::string(table).append(".").append(columns[c]).append(by).append(of),
-                    plan.ordered(), has_window(run), life_names(plan.source), names);
-      }
+    case Run::Kind::Columns:
+    case Run::Kind::Recent:
+    case Run::Kind::Mode:
+      name_stream_run({synthesis_, schema_, window_us_, life_names()}, key, run, names);
       return;
-    }
     case Run::Kind::LabelHeader:
     case Run::Kind::LabelColumns: {
-      std::vector<std::string> lives;
-      for (const std::size_t life : lives_)
-        lives.push_back(life_name(synthesis_.plan().half_lives_us[life]));
+      const auto lives = life_names();
       const std::string whose = of.empty() ? "own " : "";
       if (run.kind == Run::Kind::LabelHeader) {
         name_header(whose + "labels" + of, labels_[run.key].ordered(), lives, {}, names);
@@ -416,14 +439,7 @@ void SynthesisFeatures::stage(store::State& state) {
   writer.put(label_number_);
   for (const std::size_t known : known_)
     writer.put(static_cast<std::uint64_t>(known));
-  writer.put(static_cast<std::uint64_t>(runs_.size()));
-  for (const Run& run : runs_) {
-    writer.put(static_cast<std::uint8_t>(run.kind));
-    writer.put(run.key);
-    writer.put(run.stream);
-    writer.put(run.begin);
-    writer.put(run.end);
-  }
+  save_runs(runs_, writer);
   for (AggregatePages& pages : label_pages_) {
     writer.put(static_cast<std::uint8_t>(pages.full()));
     pages.stage(state);
@@ -442,6 +458,8 @@ Status SynthesisFeatures::load(store::State& state) {
   label_number_ = reader.get<std::uint64_t>();
   for (std::size_t& known : known_)
     known = reader.get<std::uint64_t>();
+  for (std::size_t source = 0; source < categories_.size(); ++source)
+    categories_[source] = synthesis_.categories(source, known_[source]);
   if (grown_ > synthesis_.growth().size()) return corrupt;
   // Every key has label states, those of attributes since the attribute came.
   for (std::size_t i = 0; i < grown_; ++i) {
@@ -452,19 +470,14 @@ Status SynthesisFeatures::load(store::State& state) {
   }
   runs_.clear();
   width_ = 0;
-  const auto runs = reader.get<std::uint64_t>();
-  for (std::uint64_t i = 0; i < runs && reader.ok(); ++i) {
-    Run run;
-    run.kind = static_cast<Run::Kind>(reader.get<std::uint8_t>());
-    run.key = reader.get<std::uint16_t>();
-    run.stream = reader.get<std::uint16_t>();
-    run.begin = reader.get<std::uint32_t>();
-    run.end = reader.get<std::uint32_t>();
-    const bool of_stream = run.kind == Run::Kind::Header || run.kind == Run::Kind::Columns;
-    if (run.kind > Run::Kind::Row || run.key >= labels_.size() || run.end < run.begin ||
-        (of_stream && run.stream >= keys_[run.key].streams.size())) {
-      return corrupt;
-    }
+  std::vector<Run> runs;
+  if (!load_runs(reader, runs)) return corrupt;
+  for (const Run& run : runs) {
+    if (run.key >= labels_.size()) return corrupt;
+    const auto& streams = keys_[run.key].streams;
+    if (run.of_stream() && run.stream >= streams.size()) return corrupt;
+    if (run.kind == Run::Kind::Mode && !has_mode(run)) return corrupt;
+    if (run.kind == Run::Kind::Recent && !has_recent(run.key, streams[run.stream])) return corrupt;
     append(run);
   }
   for (AggregatePages& pages : label_pages_)
@@ -476,8 +489,8 @@ Status SynthesisFeatures::load(store::State& state) {
 
 std::unique_ptr<FeatureSource> make_features(const TaskPlan& plan, std::size_t task,
                                              const Schema& schema, Synthesis& synthesis,
-                                             RowReader& rows) {
-  return std::make_unique<SynthesisFeatures>(plan, task, schema, synthesis, rows);
+                                             RowReader& rows, store::Graph& graph) {
+  return std::make_unique<SynthesisFeatures>(plan, task, schema, synthesis, rows, graph);
 }
 
 }  // namespace accrete::daemon

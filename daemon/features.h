@@ -12,6 +12,7 @@
 #include "daemon/row_reader.h"
 #include "proto/ids.h"
 #include "proto/result.h"
+#include "store/graph.h"
 #include "store/state.h"
 
 namespace accrete::daemon {
@@ -47,11 +48,13 @@ class FeatureSource {
 
 /// For the task at position `task` of those that `synthesis` was made for:
 ///   the aggregates of the keys the entity reads (synthesis_plan.h), few rows drawn to the mean of
-///   all; the matured labels, and their distance to the mean of their tick, on the same keys; the
-///   season; the columns of the entity's own row (models::RowEncoder).
-/// Cost: O(width), one row read, one key look-up per way of the plan.
+///   all; the matured labels, and their distance to the mean of their tick, on the same keys; how
+///   many rows named the entity in the last window of the task and in the last four, as COUNT in a
+///   query counts them; the season; the columns of the entity's own row (models::RowEncoder).
+/// Cost: O(width), one row read, one key look-up per way of the plan, two counts in the graph
+/// (Graph::count) per table whose rows name the entity.
 std::unique_ptr<FeatureSource> make_features(const TaskPlan& plan, std::size_t task,
                                              const Schema& schema, Synthesis& synthesis,
-                                             RowReader& rows);
+                                             RowReader& rows, store::Graph& graph);
 
 }  // namespace accrete::daemon

@@ -98,6 +98,23 @@ void Synthesis::means(std::size_t source, std::size_t life, std::vector<double>&
   streams_[stream].form.means(streams_[stream].pages.find(0), life, out);
 }
 
+std::vector<std::vector<std::size_t>> Synthesis::categories(std::size_t source,
+                                                            std::size_t known) const {
+  const auto& parts = sources_[source].parts;
+  const auto& joins = plan_.sources[source].joins;
+  std::vector<std::vector<std::size_t>> found;
+  std::map<std::pair<std::size_t, std::size_t>, std::size_t> places;  // by join and column
+  for (std::size_t c = 0; c < std::min(known, parts.size()); ++c) {
+    const std::size_t of = parts[c].join == 0 ? source : joins[parts[c].join - 1U].source;
+    const auto column = sources_[of].columns.category_of(parts[c].index);
+    if (!column) continue;
+    const auto place = places.try_emplace({parts[c].join, *column}, found.size());
+    if (place.second) found.emplace_back();
+    found[place.first->second].push_back(c);
+  }
+  return found;
+}
+
 std::vector<std::string> Synthesis::column_names(std::size_t source) const {
   const SourcePlan& plan = plan_.sources[source];
   const Table& table = world_.schema->table(plan.table);

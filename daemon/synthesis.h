@@ -83,6 +83,10 @@ class Synthesis {
   /// Columns of a source: the expressions of the tasks, then what its rows and those that they join
   /// have shown.
   std::vector<std::string> column_names(std::size_t source) const;
+  /// For each category, of the rows or of rows that they join, the columns that tell its values:
+  /// among the first `known` of a source, in order of appearance, so that a category keeps its
+  /// place.
+  std::vector<std::vector<std::size_t>> categories(std::size_t source, std::size_t known) const;
   std::uint64_t changes() const { return changes_; }  ///< rises whenever a state may have changed
 
   /// What has come since the beginning, in order.

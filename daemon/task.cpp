@@ -39,7 +39,8 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
     : plan_(std::move(plan)),
       world_(world),
       limits_(limits),
-      features_(make_features(plan_, number, *world.schema, *world.synthesis, *world.rows)),
+      features_(
+          make_features(plan_, number, *world.schema, *world.synthesis, *world.rows, *world.graph)),
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       network_(GraphNetwork::make(plan_, world, limits.seed)),
       conformal_(models::ConformalOptions{}),

@@ -355,6 +355,21 @@ void AggregateForm::read_columns(const double* state, const AggregateReading& re
   }
 }
 
+void AggregateForm::read_mode(const double* state, std::span<const std::size_t> columns,
+                              double* out) const {
+  ACCRETE_CHECK(ordered_);
+  std::fill_n(out, mode_width, nan);
+  if (state == nullptr || state[kCount] == 0) return;
+  for (const std::size_t c : columns) {
+    const double* column = cell(state, c);
+    if (column[weight_at] <= weight_min) continue;
+    const double share = column[sum_at] / column[weight_at];
+    if (share <= out[0]) continue;
+    out[0] = share;
+    out[1] = column[newest_at];
+  }
+}
+
 void AggregateForm::means(const double* state, std::size_t life, std::span<double> out) const {
   const std::size_t H = lives_.size();
   const std::size_t fading = ordered_cells();

@@ -92,6 +92,11 @@ class AggregateForm {
   }
   void read_columns(const double* state, const AggregateReading& reading, std::size_t begin,
                     std::size_t end, double* out) const;
+  /// Of columns that are 1 for one value each of a category, 0 for the others: the share, at .9, of
+  /// the value that has most (the first of equals), and whether the newest row has it. NaN: no row
+  /// has a value; the newest has none. `state` may be null: empty. Checks: ordered.
+  static constexpr std::size_t mode_width = 2;
+  void read_mode(const double* state, std::span<const std::size_t> columns, double* out) const;
   /// The plain mean of each column at one half-life; NaN where no row has a value.
   void means(const double* state, std::size_t life, std::span<double> out) const;
 

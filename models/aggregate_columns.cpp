@@ -194,6 +194,11 @@ bool AggregateColumns::is_shared(std::size_t index) const {
   return kind == Kind::Number || kind == Kind::Null || kind == Kind::Equals;
 }
 
+std::optional<std::size_t> AggregateColumns::category_of(std::size_t index) const {
+  if (index < given_ || specs_[index - given_].kind != Kind::Equals) return std::nullopt;
+  return specs_[index - given_].column;
+}
+
 void AggregateColumns::encode(std::span<const Value> cells, std::span<double> out) const {
   ACCRETE_CHECK(out.size() == width());
   std::string buffer;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -50,6 +51,8 @@ class AggregateColumns {
   std::size_t width() const { return given_ + specs_.size(); }
   /// Does this column say something about other rows that name this one? A length does not.
   bool is_shared(std::size_t index) const;
+  /// The table's column of whose values this one tells one; nullopt: it tells something else.
+  std::optional<std::size_t> category_of(std::size_t index) const;
   bool has_ranks() const { return has_ranks_; }
   /// Fill all but the given columns; NaN: null. Ranks are left NaN.
   void encode(std::span<const Value> cells, std::span<double> out) const;

@@ -2,8 +2,7 @@
 #include "models/recursive_ridge.h"
 
 #include <algorithm>
-
-#include <Eigen/Cholesky>
+#include <utility>
 
 #include "models/matrix_bytes.h"
 
@@ -14,8 +13,28 @@ using Eigen::Index;
 using Eigen::Lower;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
+using Factor = Eigen::LLT<MatrixXd, Lower>;
+
+// A row that holds more than nine tenths of what is known in its direction is not taken out of P
+// by the identity: it divides by the tenth that stays, and so multiplies what P lacks in digits.
+constexpr double share_left_min = 0.1;
+
+// Sums of weights differ by rounding when rows leave in another order than they came.
+constexpr double weight_slack = 1e-6;
 
 }  // namespace
+
+MatrixXd map_rows(const std::vector<ColumnMap>& maps, const MatrixXd& rows) {
+  ACCRETE_CHECK(static_cast<Index>(maps.size()) == rows.rows());
+  MatrixXd to(rows.rows(), rows.cols());
+  for (Index c = 0; c < rows.rows(); ++c) {
+    const ColumnMap& map = maps[static_cast<std::size_t>(c)];
+    to.row(c) = map.scale * rows.row(c);
+    if (map.shift != 0) to.row(c) += map.shift * rows.row(0);
+    if (map.shift != 0 && map.absent > 0) to.row(c) -= map.shift * rows.row(map.absent);
+  }
+  return to;
+}
 
 RecursiveRidge::RecursiveRidge(Index outputs)
     : gram_(MatrixXd::Zero(1, 1)),
@@ -59,32 +78,23 @@ void RecursiveRidge::grow_outputs(Index outputs) {
 }
 
 void RecursiveRidge::map_columns(const std::vector<ColumnMap>& maps) {
-  const Index K = columns();
-  ACCRETE_CHECK(static_cast<Index>(maps.size()) == K);
   const MatrixXd full = gram_.selfadjointView<Lower>();
   // G' = A G A' and B' = A B, A having at most three entries a row.
-  const auto apply = [&](const MatrixXd& from) {
-    MatrixXd to(from.rows(), from.cols());
-    for (Index c = 0; c < K; ++c) {
-      const ColumnMap& map = maps[static_cast<std::size_t>(c)];
-      to.row(c) = map.scale * from.row(c);
-      if (map.shift != 0) to.row(c) += map.shift * from.row(0);
-      if (map.shift != 0 && map.absent > 0) to.row(c) -= map.shift * from.row(map.absent);
-    }
-    return to;
-  };
-  const MatrixXd half = apply(full);
-  gram_ = apply(half.transpose());
-  moments_ = apply(moments_);
+  const MatrixXd half = map_rows(maps, full);
+  gram_ = map_rows(maps, half.transpose());
+  moments_ = map_rows(maps, moments_);
   solved_ = false;
 }
 
 void RecursiveRidge::solve(const VectorXd& prior) {
-  const Index K = columns();
-  ACCRETE_CHECK(prior.size() == K && prior.minCoeff() > 0);
+  ACCRETE_CHECK(prior.size() == columns() && prior.minCoeff() > 0);
   MatrixXd precision = gram_;
   precision.diagonal() += prior;
-  const Eigen::LLT<MatrixXd, Lower> factor(precision);
+  invert(Factor(precision));
+}
+
+void RecursiveRidge::invert(const Factor& factor) {
+  const Index K = columns();
   inverse_ = factor.solve(MatrixXd::Identity(K, K));
   weights_.resize(K, outputs());
   // Before the first class there is nothing to multiply, and Eigen would take the address of it.
@@ -108,7 +118,7 @@ double RecursiveRidge::learn(const MatrixXd& rows, const MatrixXd& targets,
   gain.noalias() = inverse_.selfadjointView<Lower>() * Z;
   MatrixXd inner = MatrixXd::Identity(N, N);
   inner.noalias() += Z.transpose() * gain;
-  const Eigen::LLT<MatrixXd, Lower> factor(inner);
+  const Factor factor(inner);
   MatrixXd errors = Y.transpose();
   errors.noalias() -= Z.transpose() * weights_;
   // With inner = L L': columns of gain L'^-1 downdate P, rows of L^-1 errors are the innovations.
@@ -117,6 +127,50 @@ double RecursiveRidge::learn(const MatrixXd& rows, const MatrixXd& targets,
   weights_.noalias() += scaled.transpose() * innovations;
   inverse_.selfadjointView<Lower>().rankUpdate(scaled.transpose(), -1.0);
   return innovations.col(0).squaredNorm();
+}
+
+Status RecursiveRidge::forget(const MatrixXd& rows, const MatrixXd& targets,
+                              const VectorXd& weights, const VectorXd& prior) {
+  const Index N = rows.cols();
+  ACCRETE_CHECK(solved_ && rows.rows() == columns() && targets.rows() == outputs());
+  ACCRETE_CHECK(targets.cols() == N && weights.size() == N && prior.size() == columns());
+  if (N == 0) return Ok{};
+  const VectorXd root = weights.cwiseSqrt();
+  const MatrixXd Z = rows * root.asDiagonal();
+  const MatrixXd Y = targets * root.asDiagonal();
+  const Error unknown{Errc::NotFound, "ridge: more is forgotten than was learnt"};
+  if (Z.row(0).squaredNorm() > (1 + weight_slack) * gram_(0, 0)) return unknown;
+  MatrixXd gram = gram_;
+  gram.selfadjointView<Lower>().rankUpdate(Z, -1.0);
+
+  MatrixXd gain(columns(), N);
+  gain.noalias() = inverse_.selfadjointView<Lower>() * Z;
+  MatrixXd inner = MatrixXd::Identity(N, N);
+  inner.noalias() -= Z.transpose() * gain;
+  // A pivot is the share of what is known in a row's direction that others hold, those before it
+  // in the block being gone.
+  const Factor factor(inner);
+  const bool small = factor.info() == Eigen::Success &&
+                     factor.matrixLLT().diagonal().cwiseAbs2().minCoeff() >= share_left_min;
+  if (small) {
+    MatrixXd errors = Y.transpose();
+    errors.noalias() -= Z.transpose() * weights_;
+    const MatrixXd innovations = factor.matrixL().solve(errors);
+    const MatrixXd scaled = factor.matrixL().solve(gain.transpose());
+    weights_.noalias() -= scaled.transpose() * innovations;
+    inverse_.selfadjointView<Lower>().rankUpdate(scaled.transpose());
+    gram_ = std::move(gram);
+    moments_.noalias() -= Z * Y.transpose();
+    return Ok{};
+  }
+  MatrixXd precision = gram;
+  precision.diagonal() += prior;
+  const Factor left(precision);
+  if (left.info() != Eigen::Success) return unknown;
+  gram_ = std::move(gram);
+  moments_.noalias() -= Z * Y.transpose();
+  invert(left);
+  return Ok{};
 }
 
 double RecursiveRidge::leverage(const VectorXd& row) const {

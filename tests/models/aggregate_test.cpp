@@ -127,6 +127,13 @@ class Kept {
   }
   const std::vector<Row>& rows() const { return rows_; }
 
+  std::vector<double> mode() const {
+    static constexpr std::size_t kBoth[] = {0, 1};
+    std::vector<double> out(AggregateForm::mode_width);
+    form_.read_mode(state_.data(), kBoth, out.data());
+    return out;
+  }
+
   std::vector<double> read(double at, double prior) const {
     static constexpr std::size_t kLives[] = {0};
     const double priors[] = {prior, prior};
@@ -197,6 +204,61 @@ TEST(Aggregate, EqualsItsDefinitionWhateverHappensToRows) {
           ASSERT_NEAR(is[f], should[f], 1e-6)
               << "seed " << seed << " step " << step << " number " << f;
         }
+      }
+    }
+  }
+}
+
+/// Share of the more frequent of two values, and whether the newest row has it.
+std::vector<double> naive_mode(std::vector<Row> rows) {
+  std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.before(b); });
+  double all = 0;
+  double of[kColumns] = {0, 0};
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    if (std::isnan(rows[i].values[0])) continue;
+    const double w = std::pow(0.9, static_cast<double>(rows.size() - 1 - i));
+    all += w;
+    for (std::size_t c = 0; c < kColumns; ++c)
+      of[c] += w * rows[i].values[c];
+  }
+  if (all == 0) return {kNone, kNone};
+  const std::size_t most = of[1] > of[0] ? 1 : 0;
+  return {of[most] / all, rows.back().values[most]};
+}
+
+TEST(Aggregate, ModeIsThatOfTheRowsThatAreThere) {
+  Rng rng(31, 0, Purpose::Test);
+  Kept kept;
+  EXPECT_TRUE(std::isnan(kept.mode()[0]) && std::isnan(kept.mode()[1]));
+  const auto random_row = [&](double time, double id) {
+    Row row{time, id, {0, 0}, {0}};
+    const std::uint64_t value = rng.below(4);  // one of two that have columns, another, none
+    if (value < kColumns) row.values[value] = 1;
+    if (value == 3) row.values = {kNone, kNone};
+    return row;
+  };
+  for (int step = 0; step < 600; ++step) {
+    const std::size_t count = kept.rows().size();
+    const std::uint64_t what = rng.below(count > 40 ? 4 : 10);
+    if (count == 0 || what > 3) {
+      const double time = what == 9 ? step - 20.0 * rng.uniform() : step;
+      kept.add(random_row(time, step));
+    } else {
+      const std::size_t i = count - 1 - rng.below(std::min<std::size_t>(count, 12));
+      const Row row = kept.rows()[i];
+      if (what > 1) {
+        kept.remove(i);
+      } else {
+        kept.revise(i, random_row(row.time, row.id));
+      }
+    }
+    const std::vector<double> is = kept.mode();
+    const std::vector<double> should = naive_mode(kept.rows());
+    for (std::size_t f = 0; f < is.size(); ++f) {
+      if (std::isnan(should[f])) {
+        ASSERT_TRUE(std::isnan(is[f])) << "step " << step << " number " << f;
+      } else {
+        ASSERT_NEAR(is[f], should[f], 1e-9) << "step " << step << " number " << f;
       }
     }
   }
