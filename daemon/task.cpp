@@ -426,7 +426,9 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
                {outputs.data(), learners_->size()},
                &outputs[learners_->size()],
                published,
-               value});
+               value,
+               batch.due,
+               mixer_->weights()});
 }
 
 std::size_t Task::memory_bytes() const {
