@@ -65,7 +65,8 @@ border:1px solid var(--rule);border-radius:99px;cursor:pointer;user-select:none}
 .legend label:has(input:not(:checked)){color:var(--soft);border-style:dashed}
 .legend label:has(input:not(:checked)) .key{opacity:.3}
 .key{display:inline-block;width:14px;height:4px;border-radius:2px;background:var(--k);flex:none}
-.key.main{height:5px}.key.base{background:repeating-linear-gradient(90deg,var(--k) 0 4px,#0000 4px 6px)}
+.key.main{height:5px}
+.key.base{background:repeating-linear-gradient(90deg,var(--k) 0 4px,#0000 4px 6px)}
 .key.glyph{width:auto;height:auto;background:none;color:var(--k);font-size:11px;line-height:1}
 .scroll{overflow-x:auto;margin-top:20px}
 table{border-collapse:collapse;font-size:13.5px;min-width:100%}

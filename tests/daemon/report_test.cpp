@@ -238,7 +238,8 @@ TEST(ReportFile, EveryMemberThatIsMissingOrWrongIsNamed) {
   // reader gives an error that names the file, or a page; never anything else.
   const Json whole = report_of("churn");
   std::size_t refused = 0;
-  for (const auto& [pointer, value] : whole.flatten().items()) {
+  const Json members = whole.flatten();
+  for (const auto& [pointer, value] : members.items()) {
     for (const Json& bad : {Json("text"), Json(-1), Json::object(), Json(nullptr)}) {
       Json damaged = whole;
       damaged[Json::json_pointer(pointer)] = bad;

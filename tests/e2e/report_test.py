@@ -131,7 +131,8 @@ class Report(harness.Case):
                     known = [value for value in metrics.values() if value is not None]
                     self.assertEqual([float(value) for value, _ in rows[name]], known)
                     for (_, shown), value in zip(rows[name], known):
-                        self.assertAlmostEqual(float(shown), value, delta=6e-5 * max(1, abs(value)))
+                        self.assertAlmostEqual(float(shown), value,
+                                               delta=max(6e-5, 6e-4 * abs(value)))
         self.assertEqual(page.names.count("svg"), 5, "two of each task, and a log loss")
         self.assertGreater(page.boxes, 8)
 
