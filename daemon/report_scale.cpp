@@ -129,6 +129,7 @@ std::vector<Tick> time_ticks(TimeUs from, TimeUs to, std::size_t ticks_max) {
     const std::vector<TimeUs> found = steps_between(from, to, step, ticks_max);
     if (found.size() > ticks_max) continue;
     std::vector<Tick> ticks;
+    ticks.reserve(found.size());
     for (const TimeUs at : found)
       ticks.push_back({static_cast<double>(at.value), time_label(at, step)});
     return ticks;
