@@ -25,6 +25,7 @@ int run(int count, char** arguments) {
   accrete::daemon::add_digest(app, exit);
   accrete::daemon::add_local(app, exit);
   accrete::daemon::add_backtest(app, exit);
+  accrete::daemon::add_report(app, exit);
   try {
     app.parse(count, arguments);
   } catch (const CLI::ParseError& error) {

@@ -108,6 +108,9 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
     entry["alarms"] = alarms_json(task->drift());
+    const GradedSeries* series = sink.series(task->plan().name);
+    entry["series_metric"] = headline(task->plan().kind);
+    entry["series"] = series == nullptr ? Json::array() : series->json(task->candidate_names());
     entry["windows"] = Json::array();
     for (const auto& cell : sink.cells()) {
       if (cell->task != task->plan().name) continue;

@@ -86,7 +86,14 @@ BacktestSink::Cell& BacktestSink::cell(const GradedPrediction& graded, std::size
   return made;
 }
 
+const GradedSeries* BacktestSink::series(const std::string& task) const {
+  const auto found = series_.find(task);
+  return found == series_.end() ? nullptr : &found->second;
+}
+
 void BacktestSink::graded(const GradedPrediction& graded) {
+  series_.try_emplace(graded.task->name, graded.task->kind, graded.outputs.size() + 1)
+      .first->second.add(graded);
   for (std::size_t w = 0; w < windows_.size(); ++w) {
     if (graded.as_of < windows_[w].from || graded.as_of >= windows_[w].to) continue;
     Cell& target = cell(graded, w);

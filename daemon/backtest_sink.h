@@ -11,6 +11,7 @@
 #include "daemon/backtest.h"
 #include "daemon/digest.h"
 #include "daemon/fold_sink.h"
+#include "daemon/graded_series.h"
 #include "models/metrics.h"
 
 namespace accrete::daemon {
@@ -41,6 +42,8 @@ class BacktestSink final : public FoldSink {
   };
   const std::vector<std::unique_ptr<Cell>>& cells() const { return cells_; }
   const std::vector<ReportWindow>& windows() const { return windows_; }
+  /// The course of a task's graded predictions; nullptr while there are none.
+  const GradedSeries* series(const std::string& task) const;
 
  private:
   struct CloseFile {
@@ -60,6 +63,7 @@ class BacktestSink final : public FoldSink {
   bool write_failed_ = false;
   std::vector<ReportWindow> windows_;
   std::vector<std::unique_ptr<Cell>> cells_;
+  std::map<std::string, GradedSeries, std::less<>> series_;  // by task
 };
 
 /// A field of CSV, quoted where it must be.

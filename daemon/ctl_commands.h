@@ -18,5 +18,6 @@ void add_query(CLI::App& app,
 void add_scores(CLI::App& app, Exit& exit);    ///< in ctl_scores.cpp
 void add_local(CLI::App& app, Exit& exit);     ///< log verify, keys, config
 void add_backtest(CLI::App& app, Exit& exit);  ///< in ctl_backtest.cpp
+void add_report(CLI::App& app, Exit& exit);    ///< in ctl_report.cpp
 
 }  // namespace accrete::daemon

@@ -34,6 +34,8 @@ struct GradedPrediction {
   const models::Output* mixed = nullptr;
   models::Interval interval;  ///< published with the mixture, regression
   double label = 0;
+  TimeUs known;                     ///< when the label became known
+  std::span<const double> weights;  ///< what the mixer gives each candidate; views during the call
 };
 
 class FoldSink {

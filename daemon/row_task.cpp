@@ -154,7 +154,7 @@ Status RowTask::row_folded(const FoldedRow& row, store::State& state, const Emit
   const std::vector<Value> cells(row.cells.begin(), row.cells.end());
   ACCRETE_TRY(const WaitingRow waiting, waiting_.take(row.row, state));
   republished_.erase(row.row);
-  settle(row.row, waiting, *label, cells, sink);
+  settle(row, waiting, *label, cells, sink);
   drift_.settle(told(row.at), labels_);
   return Ok{};
 }
@@ -187,7 +187,7 @@ Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
   const std::size_t target = plan_.column->value;
   const auto label = target < cells.size() ? label_of(cells[target]) : std::nullopt;
   if (label) {
-    settle(row.row, waiting, *label, cells, sink);
+    settle(row, waiting, *label, cells, sink);
     drift_.settle(told(row.at), labels_);
   } else if (waiting_.predictions() >= pending_max_) {
     ++shed_;
@@ -197,14 +197,14 @@ Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
   return Ok{};
 }
 
-void RowTask::settle(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+void RowTask::settle(const FoldedRow& row, const WaitingRow& waiting, const Label& label,
                      std::span<const Value> cells, FoldSink& sink) {
   for (const WaitingPrediction& prediction : waiting.predictions)
     grade(row, prediction, label, sink);
-  learn(row, waiting.features, label, cells);
+  learn(row.row, waiting.features, label, cells);
 }
 
-void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
+void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
                     FoldSink& sink) {
   std::vector<models::Output> outputs(names_.size() + 1);
   const double* next = prediction.outputs.data();
@@ -223,10 +223,18 @@ void RowTask::grade(std::uint32_t row, const WaitingPrediction& prediction, cons
     drift_.grade(plan_.kind, outputs.back(), label.value);
     for (std::size_t c = 0; c < outputs.size(); ++c)
       metrics_[c].add(outputs[c], label.value);
-    const std::string key = entity_key(row, prediction.at);
+    const std::string key = entity_key(row.row, prediction.at);
     sink.label({&plan_, at, key, label.value, label.text});
   }
-  sink.graded({&plan_, at, prediction.trigger, candidates, &outputs.back(), {}, label.value});
+  sink.graded({&plan_,
+               at,
+               prediction.trigger,
+               candidates,
+               &outputs.back(),
+               {},
+               label.value,
+               told(row.at),
+               mixer_->weights()});
 }
 
 void RowTask::learn(std::uint32_t row, std::span<const float> features, const Label& label,

@@ -98,9 +98,9 @@ class RowTask final : public AnyTask {
   Status publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
                  const Emit& emit);
   Status arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink);
-  void settle(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+  void settle(const FoldedRow& row, const WaitingRow& waiting, const Label& label,
               std::span<const Value> cells, FoldSink& sink);
-  void grade(std::uint32_t row, const WaitingPrediction& prediction, const Label& label,
+  void grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
              FoldSink& sink);
   void learn(std::uint32_t row, std::span<const float> features, const Label& label,
              std::span<const Value> cells);

@@ -435,7 +435,9 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
                {outputs.data(), names_.size()},
                &outputs[names_.size()],
                published,
-               value});
+               value,
+               batch.due,
+               mixer_->weights()});
 }
 
 std::size_t Task::memory_bytes() const {

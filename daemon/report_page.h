@@ -1,0 +1,16 @@
+// A report as one HTML file that needs nothing else: no network, no library, no font.
+#pragma once
+
+#include <string>
+
+#include "daemon/report_file.h"
+
+namespace accrete::daemon::report {
+
+/// The page: an overview, and per task the metric over event time, what the mixer gave each
+/// candidate, what its experts did where the report tells it, and the metrics of every window as
+/// tables. Charts are inline SVG that is complete without the script; the legend hides and shows
+/// curves by the style sheet alone. The same report gives the same bytes. All names are escaped.
+std::string page(const Report& report);
+
+}  // namespace accrete::daemon::report
