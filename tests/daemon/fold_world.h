@@ -336,7 +336,7 @@ inline std::string digest_of(const Config& config, std::span<const Transaction> 
                              FoldOptions options = {}, std::size_t group = 1) {
   World world(config, options);
   world.feed(stream, group);
-  EXPECT_GT(world.sink->payloads.size(), 200U);
+  EXPECT_GT(world.sink->payloads.size(), 150U);
   EXPECT_EQ(world.stored_digest(), world.sink->digest.hex());
   return world.stored_digest();
 }
