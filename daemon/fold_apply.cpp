@@ -60,14 +60,16 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
       network_->folded(node.table, row->cells, time);
     }
   }
-  if (!newest || newest->deleted) {
+  // A version older than the newest is late: the edges follow the newest, or ended with it.
+  const bool newer = !newest || newest->from <= time;
+  const bool arrives = newer && (!newest || newest->deleted);
+  if (arrives) {
     link_parents(node, version);
-  } else if (newest->from <= time) {
+  } else if (newer) {
     relink(node, *newest, version);
-  }  // else it is late: the edges follow the newest version
+  }
   if (!tasks_of_entity_[node.table.value].empty()) {
     const Emit emit = emitter();
-    const bool arrives = !newest || newest->deleted;
     for (const std::size_t task : tasks_of_entity_[node.table.value]) {
       // Read anew for each: a task may read other rows, and the reader's content goes then.
       const RowContent* row = rows_->content(node, version);

@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <utility>
 
 #include "proto/hash.h"
@@ -49,16 +48,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       world_(*world.network),
       seed_(seed ^ hash64(plan.name)),
       memory_(world_.config().memory, seed_),
-      plan_([&] {
-        NetworkPlan out = plan_network(*world.schema, plan.entity, world_.config().fan_out.size());
-        if (const char* e = std::getenv("NWAYS")) {
-          const std::string ways = e;
-          std::erase_if(out.relations, [&](const NetworkRelation& r) {
-            return ways.find("UDTL"[static_cast<int>(r.way)]) == std::string::npos;
-          });
-        }
-        return out;
-      }()),
+      plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()) {
   const NetworkConfig& config = world_.config();
   sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
@@ -66,7 +56,6 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   sampling_.seed = seed_;
   sampling_.labels_max = kLabelFanOut;
   sampling_.labels = this;
-  schema_dbg_ = world.schema;
 }
 
 /// Outcomes in the unit of the targets.
@@ -97,9 +86,6 @@ models::NetworkOptions GraphNetwork::options() const {
   options.routing.force_own_block = true;
   options.old_expert_rate = old_expert_rate(config.old_experts);
   options.seed = seed_;
-  if (const char* e = std::getenv("NRATE")) options.rate = std::atof(e);
-  if (const char* e = std::getenv("NDECAY")) options.decay = std::atof(e);
-  if (const char* e = std::getenv("NGB")) options.losses.graph_block = std::atof(e);
   return options;
 }
 
@@ -137,15 +123,6 @@ void GraphNetwork::sample(std::span<const NetworkExample> examples) {
   for (const NetworkExample& example : examples)
     seeds_.push_back({example.row, example.at});
   sampler_.sample(seeds_, sampling_, batch_);
-  if (std::getenv("NDBG")) {
-    const auto& rel = batch_.relations.back();
-    double sum = 0; int cnt = 0;
-    const auto n = examples.size();
-    for (std::size_t i = 0; i < n; ++i) for (auto j = rel.begin[i]; j < rel.begin[i+1]; ++j) { sum += static_cast<double>(batch_.features.back()(batch_.row[rel.source[j]], 0)); ++cnt; }
-    double s1=0,s2=0; int c=0;
-    for (std::size_t i = 0; i < n; ++i) { double m=0; int q=0; for (auto j = rel.begin[i]; j < rel.begin[i+1]; ++j) { m += static_cast<double>(batch_.features.back()(batch_.row[rel.source[j]], 0)); ++q; } if (q) { m/=q; s1 += m*in_units(static_cast<double>(examples[i].label)); s2 += m*m; ++c; } }
-    fprintf(stderr, "sample n %zu labels/seed %.2f mean %.3f  m.y/m.m %.3f seeds with %d block %u cols %ld\n", n, cnt / double(n), cnt ? sum / cnt : 0.0, s2 > 0 ? s1 / s2 : 0.0, c, batch_.block[0], long(batch_.features[plan_.entity].cols()));
-  }
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
 }
@@ -159,14 +136,6 @@ void GraphNetwork::grow_inputs() {
 }
 
 void GraphNetwork::begin() {
-  if (const char* e = std::getenv("NMASK")) {
-    const std::string list = e;
-    for (const TableId t : plan_.tables) {
-      const Table& table = schema_dbg_->table(t);
-      for (std::size_t c = 0; c < table.columns.size(); ++c)
-        if (list.find("," + table.columns[c].name + ",") != std::string::npos) sampling_.masked.push_back({t, ColumnId(static_cast<std::uint16_t>(c))});
-    }
-  }
   if (kind_ == TaskKind::Regression) {
     const double variance = squares_ / static_cast<double>(labels_);
     centre_ = mean_;
@@ -201,35 +170,23 @@ void GraphNetwork::step() {
     targets_.push_back(target_of(example));
   sample(drawn_);
   grow_inputs();
-  if (const char* e = std::getenv("NDROP")) {
-    Rng rng(seed_ ^ 5, steps_, Purpose::Training);
-    for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
-      auto& f = batch_.features[t];
-      for (Eigen::Index i = 0; i < f.rows(); ++i) if (rng.uniform() < std::atof(e)) f.row(i).setZero();
-    }
-  }
-  const auto rep = network_->accumulate(batch_, targets_);
-  {
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wold-style-cast"
- static double m=0; m += 0.05*(rep.loss-m); if (steps_%25==0) { double lm=0,lv=0; for (auto&t:targets_) lm+=t.value; lm/=targets_.size(); for(auto&t:targets_) lv+=std::abs(t.value-lm); fprintf(stderr,"%s step %lu loss %.4f avg %.4f targets mean %.3f mad %.3f nodes %zu labelnodes %ld cols %ld block %.4f own %.3f dead %.3f load0 %.2f\n", name_.c_str(), steps_, rep.loss, m, lm, lv/targets_.size(), batch_.nodes(), (long)batch_.features.back().rows(), (long)batch_.features[0].cols(), rep.layers[0].block_loss, (double)rep.layers[0].own_block/rep.layers[0].nodes, rep.layers[0].dead_ratio, rep.layers[0].load[0]/rep.layers[0].nodes);}
-#pragma GCC diagnostic pop
- }
+  hide_rows();
+  network_->accumulate(batch_, targets_);
   network_->step();
   ++steps_;
-  {
-    static const double kB = std::getenv("NEMA") ? std::atof(std::getenv("NEMA")) : 0.98;
-    std::size_t i = 0;
-    network_->visit([&](std::string_view, models::Parameter<float>& p) {
-      if (i >= ema_.size()) ema_.resize(i + 1);
-      auto& e = ema_[i++];
-      const double b = std::min(kB, (1.0 + static_cast<double>(steps_)) / (10.0 + static_cast<double>(steps_)));
-      if (e.rows() != p.value.rows() || e.cols() != p.value.cols()) { e = p.value; }
-      else { e = static_cast<float>(b) * e + static_cast<float>(1 - b) * p.value; }
-    });
-  }
   dirty_ = true;
+}
+
+/// Half of the rows show nothing in a training step, others in every step. Otherwise the network
+/// learns outcomes by heart: what a row shows often says which row it is.
+void GraphNetwork::hide_rows() {
+  Rng rng(seed_ ^ 2, steps_, Purpose::Training);
+  for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
+    models::RowMatrix<float>& rows = batch_.features[t];
+    for (Eigen::Index i = 0; i < rows.rows(); ++i) {
+      if (rng.below(2) == 0) rows.row(i).setZero();
+    }
+  }
 }
 
 void GraphNetwork::give_birth(TimeUs now) {
@@ -281,16 +238,6 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     return;
   }
   models::RowMatrix<float> scores;
-  const auto swap = [&] {
-    if (std::getenv("NEMA") == nullptr) return;
-    std::size_t i = 0;
-    network_->visit([&](std::string_view, models::Parameter<float>& p) {
-      if (i >= ema_.size()) return;
-      auto& e = ema_[i++];
-      if (e.rows() == p.value.rows() && e.cols() == p.value.cols()) e.swap(p.value);
-    });
-  };
-  swap();
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
@@ -304,7 +251,6 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
       answer(std::span(scores.data() + i * width, width), out[(first + i) * stride]);
     }
   }
-  swap();
 }
 
 std::size_t GraphNetwork::memory_bytes() const {

@@ -86,6 +86,7 @@ class GraphNetwork final : private LabelRows {
   void grow_inputs();
   void begin();
   void step();
+  void hide_rows();
   void give_birth(TimeUs now);
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, models::Output& out) const;
@@ -117,8 +118,6 @@ class GraphNetwork final : private LabelRows {
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 
-  std::vector<models::RowMatrix<float>> ema_;
-  const Schema* schema_dbg_ = nullptr;
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;
   std::vector<Seed> seeds_;

@@ -19,9 +19,9 @@ struct NetworkConfig {
 
   Experts experts = Experts::Off;
   OldExperts old_experts = OldExperts::Slow;  ///< how they learn once a newer one is born
-  std::size_t width = 64;
+  std::size_t width = 32;
   /// Children read of a row, by step away from the entity; one entry a layer.
-  std::vector<std::uint64_t> fan_out = {32, 16};
+  std::vector<std::uint64_t> fan_out = {16, 8};
   bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
   std::size_t top = 2;   ///< experts of a row
   std::size_t experts_max = 16;

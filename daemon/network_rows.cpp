@@ -66,6 +66,10 @@ void NetworkRows::freeze(TableState& table) {
   table.scale.freeze();
   for (std::size_t p = before; p < table.column_of.size(); ++p)
     table.shown.push_back({static_cast<std::uint32_t>(p), false});
+  std::vector<bool> names;
+  table.encoder.name_positions(names);
+  for (Shown& shown : table.shown)
+    shown.name = !shown.missing && names[shown.index];
   std::vector<bool> told(table.first.size(), false);
   for (const Shown& shown : table.shown) {
     if (shown.missing) told[shown.index] = true;
@@ -157,7 +161,8 @@ void NetworkRows::write_features(const TableState& table, float* features) const
     if (shown.missing) {
       *features++ = std::isfinite(x) ? 0.0F : 1.0F;
     } else {
-      const double value = std::isfinite(x) ? table.scale.standardise(shown.index, x, kClip) : 0;
+      const bool told = std::isfinite(x) && !shown.name;
+      const double value = told ? table.scale.standardise(shown.index, x, kClip) : 0;
       *features++ = static_cast<float>(value);
     }
   }
@@ -229,7 +234,7 @@ void NetworkRows::save(const TableState& table, std::string& out) {
   writer.u64(table.shown.size());
   for (const Shown& shown : table.shown) {
     writer.u32(shown.index);
-    writer.u8(shown.missing ? 1 : 0);
+    writer.u8(static_cast<std::uint8_t>((shown.missing ? 1 : 0) | (shown.name ? 2 : 0)));
   }
 }
 
@@ -250,7 +255,9 @@ Status NetworkRows::load(std::string_view bytes, TableState& table) {
   table.shown.resize(reader.count(5));
   for (Shown& shown : table.shown) {
     shown.index = reader.u32();
-    shown.missing = reader.u8() != 0;
+    const std::uint8_t flags = reader.u8();
+    shown.missing = (flags & 1) != 0;
+    shown.name = (flags & 2) != 0;
     if (shown.missing) {
       const bool there = shown.index < table.first.size();
       reader.require(there && table.first[shown.index] != kNoPosition);

@@ -50,7 +50,8 @@ class NetworkRows {
   /// Columns of a table's features as of the last freeze(); 0 before the first. Never shrinks: a
   /// feature row of the past has the columns of the future, as far as there were any.
   ///
-  /// A column is a position of the encoder, standardised and clipped to ±4, 0 where it is missing;
+  /// A column is a position of the encoder, standardised and clipped to ±4, 0 where it is missing
+  /// or only names the row (RowEncoder::name_positions: a network learns outcomes by such names);
   /// or, behind those that were there first, 1 where a column of the table that often misses does.
   std::size_t width(TableId table) const { return tables_[table.value].shown.size(); }
   /// Columns of the features that a column of the table has, ascending; replaces `out`.
@@ -87,6 +88,7 @@ class NetworkRows {
   struct Shown {
     std::uint32_t index = 0;  // position of the encoder, or column of the table
     bool missing = false;     // 1 where that column is missing
+    bool name = false;        // shows 0: it only says which row it is
   };
   struct TableState {
     models::RowEncoder encoder;

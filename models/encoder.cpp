@@ -300,6 +300,16 @@ void RowEncoder::plain_positions(std::vector<std::uint32_t>& out) const {
   std::sort(out.begin(), out.end());
 }
 
+void RowEncoder::name_positions(std::vector<bool>& out) const {
+  out.assign(width_, false);
+  for (const ColumnState& column : columns_) {
+    for (const std::uint32_t position : column.slots)
+      out[position] = column.slots.size() > category_slots;
+    for (std::size_t i = 0; column.kind == ColumnKind::Text && i + 1 < column.scalar.size(); ++i)
+      out[column.scalar[i]] = true;  // the last is the length
+  }
+}
+
 void RowEncoder::columns_of_positions(std::vector<std::uint32_t>& out) const {
   out.assign(width_, 0);
   for (std::size_t i = 0; i < columns_.size(); ++i) {

@@ -51,6 +51,9 @@ class RowEncoder {
   void plain_positions(std::vector<std::uint32_t>& out) const;
   /// The column of the table that each position is of; replaces `out`, size: width().
   void columns_of_positions(std::vector<std::uint32_t>& out) const;
+  /// Positions that say which row it is rather than what it is like: hashed parts of texts, and
+  /// categories of more values than have a position. `out[p]`: p is one of them; size width().
+  void name_positions(std::vector<bool>& out) const;
   /// `column`, `column=value`, `column#3`, `column.length`; for explain. Size: width().
   std::vector<std::string> feature_names(const Table& table) const;
 

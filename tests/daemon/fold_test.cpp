@@ -239,6 +239,36 @@ TEST(Fold, RequestsAreAnsweredOnceAsOfTheirTime) {
   EXPECT_EQ(world.fold().counters().unknown_requests, 2U);
 }
 
+TEST(Fold, AVersionOlderThanTheEndOfItsRowOpensNoEdge) {
+  const Config config = shop_config();
+  const auto gone =
+      change_record(orders_layout(), Op::Delete,
+                    {Value::of_integer(1), Value::null(), Value::null(), Value::null()}, day(5));
+  std::vector<Transaction> stream(1);
+  stream[0].records = {layout_record(customers_layout()), layout_record(orders_layout()),
+                       change_record(customers_layout(), Op::Insert,
+                                     {Value::of_integer(0), Value::of_text("Graz")})};
+  for (const std::string& record :
+       {order(1, 0, 1, day(1)), order(2, 0, 1, day(2)), gone, order(3, 0, 1, day(8)),
+        order(1, 0, 7, day(3)), order(4, 0, 1, day(9)), order(5, 0, 1, day(10))}) {
+    stream.push_back({stream.size() + 1, {record}});
+  }
+  stream[0].position = 1;
+  World world(config);
+  world.feed(stream);
+  store::Graph& graph = world.fold().graph();
+  std::string key;
+  append_key(key, Value::of_integer(0));
+  const auto customer = graph.find(*config.schema.find("customers"), key);
+  ASSERT_TRUE(customer);
+  const auto orders_as_of = [&](double when) {
+    return graph.count(RelationId{0}, *customer, kTimeMin, day(when), day(when));
+  };
+  EXPECT_EQ(orders_as_of(4), 2u);  // orders 1 and 2
+  EXPECT_EQ(orders_as_of(6), 1u);
+  EXPECT_EQ(orders_as_of(8.5), 2u);  // 2 and 3: order 1 has ended
+}
+
 TEST(Fold, ATaskMayBeNamedLikeThePartsOfTheFold) {
   std::string text = kShopConfig;
   text.replace(text.find("\"spend\""), 7, "\"fold\"");
