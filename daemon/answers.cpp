@@ -122,6 +122,7 @@ Json task_json(const AnyTask& task, bool alarms) {
   json["weights"] = std::move(weights);
   json["regret"] = regret_json(task);
   json["drift"] = drift_json(task.drift());
+  if (!task.expert_events().empty()) json["experts"] = experts_json(task);
   if (alarms) json["alarms"] = alarms_json(task.drift());
   return json;
 }

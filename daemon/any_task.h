@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "daemon/drift_watch.h"
+#include "daemon/expert_event.h"
 #include "daemon/features.h"
 #include "daemon/fold_sink.h"
 #include "daemon/plan.h"
@@ -96,6 +97,8 @@ class AnyTask {
   virtual models::Regret regret() const = 0;
   virtual DriftWatch& drift() = 0;
   virtual const DriftWatch& drift() const = 0;
+  /// Births of experts, oldest first; empty where the task has no graph network.
+  virtual std::span<const ExpertEvent> expert_events() const { return {}; }
   virtual FeatureSource& features() = 0;
   virtual std::vector<double> feature_values(std::uint32_t row, TimeUs at) = 0;
   virtual std::uint64_t labels() const = 0;

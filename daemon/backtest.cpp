@@ -107,6 +107,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     entry["labels"] = task->labels();
     entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
+    if (!task->expert_events().empty()) entry["experts"] = experts_json(*task);
     entry["alarms"] = alarms_json(task->drift());
     const GradedSeries* series = sink.series(task->plan().name);
     entry["series_metric"] = headline(task->plan().kind);

@@ -154,7 +154,8 @@ void GraphNetwork::train(TimeUs now) {
   const std::size_t batch = world_.config().batch;
   while (owed_ >= batch && memory_.size() > 0) {
     if (network_ == nullptr) begin();
-    if (world_.block() > newest_block_ && memory_.size(world_.block()) >= kBirthExamples) {
+    const bool room = network_->experts() < world_.config().experts_max;
+    if (room && world_.block() > newest_block_ && memory_.size(world_.block()) >= kBirthExamples) {
       give_birth(now);
     }
     step();

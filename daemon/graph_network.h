@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/any_task.h"
+#include "daemon/expert_event.h"
 #include "daemon/network_memory.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
@@ -19,15 +20,6 @@
 #include "store/state.h"
 
 namespace accrete::daemon {
-
-/// What happened to the experts, for the report and for who watches.
-struct ExpertEvent {
-  enum class Kind : std::uint8_t { Birth, Merge, Rollback };
-  Kind kind = Kind::Birth;
-  TimeUs at;
-  std::uint32_t block = 0;
-  std::vector<std::uint32_t> parents;  ///< of a birth, by layer
-};
 
 /// Candidate "network" of a task whose target is a window (binary, regression or multiclass).
 ///

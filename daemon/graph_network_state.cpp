@@ -46,7 +46,6 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(newest_block_);
   writer.put(static_cast<std::uint64_t>(events_.size()));
   for (const ExpertEvent& event : events_) {
-    writer.put(event.kind);
     writer.put(event.at.value);
     writer.put(event.block);
     writer.put_all(std::span(event.parents));
@@ -93,7 +92,6 @@ Status GraphNetwork::load(store::State& state) {
   const auto events = reader.get<std::uint64_t>();
   for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
     ExpertEvent& event = events_.emplace_back();
-    event.kind = reader.get<ExpertEvent::Kind>();
     event.at.value = reader.get<std::int64_t>();
     event.block = reader.get<std::uint32_t>();
     event.parents = reader.get_all<std::uint32_t>();

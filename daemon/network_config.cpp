@@ -33,8 +33,7 @@ const Names<BlockRule>& rule_names() {
   static const Names<BlockRule> kNames = {{"drift", BlockRule::Drift},
                                           {"rows", BlockRule::Rows},
                                           {"time", BlockRule::Time},
-                                          {"marker", BlockRule::Marker},
-                                          {"classes", BlockRule::Classes}};
+                                          {"marker", BlockRule::Marker}};
   return kNames;
 }
 

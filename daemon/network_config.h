@@ -22,12 +22,12 @@ struct NetworkConfig {
   std::size_t width = 32;
   /// Children read of a row, by step away from the entity; one entry a layer.
   std::vector<std::uint64_t> fan_out = {16, 8};
-  bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
-  std::size_t top = 2;   ///< experts of a row
-  std::size_t experts_max = 16;
-  std::size_t batch = 256;      ///< seeds of a training step
-  std::size_t passes = 8;       ///< visits of an example, on average
-  std::size_t memory = 65'536;  ///< examples kept, the same number of each block
+  bool uniform = false;          ///< which: drawn uniformly (by the seed), or the newest
+  std::size_t top = 2;           ///< experts of a row
+  std::size_t experts_max = 16;  ///< of a layer; then the newest goes on for later blocks
+  std::size_t batch = 256;       ///< seeds of a training step
+  std::size_t passes = 8;        ///< visits of an example, on average
+  std::size_t memory = 65'536;   ///< examples kept, the same number of each block
 };
 
 /// [blocks]: when a data block closes.

@@ -67,6 +67,9 @@ class Task final : public AnyTask {
   models::Regret regret() const override { return mixer_->regret(); }
   DriftWatch& drift() override { return drift_; }
   const DriftWatch& drift() const override { return drift_; }
+  std::span<const ExpertEvent> expert_events() const override {
+    return network_ == nullptr ? std::span<const ExpertEvent>() : network_->events();
+  }
   FeatureSource& features() override { return *features_; }
   std::vector<double> feature_values(std::uint32_t row, TimeUs at) override;
   std::uint64_t labels() const override { return labels_; }

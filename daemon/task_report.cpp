@@ -1,4 +1,4 @@
-// Regret and alarms as JSON.
+// Regret, alarms and births of experts as JSON.
 #include "daemon/task_report.h"
 
 #include <cmath>
@@ -49,6 +49,23 @@ Json alarms_json(const DriftWatch& watch) {
     all.push_back(Json::parse(line.value()));
   }
   return all;
+}
+
+Json experts_json(const AnyTask& task) {
+  Json events = Json::array();
+  std::uint32_t expert = 0;
+  for (const ExpertEvent& event : task.expert_events()) {
+    ++expert;
+    for (std::size_t layer = 0; layer < event.parents.size(); ++layer) {
+      events.push_back({{"at", format_time(event.at)},
+                        {"kind", "birth"},
+                        {"layer", layer},
+                        {"expert", expert},
+                        {"parent", event.parents[layer]},
+                        {"block", event.block}});
+    }
+  }
+  return {{"events", std::move(events)}};
 }
 
 }  // namespace accrete::daemon

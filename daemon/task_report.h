@@ -15,6 +15,10 @@ nlohmann::ordered_json regret_json(const AnyTask& task);
 /// {"adwin": {"alarms", "as_of", "before", "after", "window"}, "page-hinkley": {…}}.
 nlohmann::ordered_json drift_json(const DriftWatch& watch);
 
+/// Births of experts, an event a layer: {"events": [{"at", "kind", "layer", "expert", "parent",
+/// "block"}]}.
+nlohmann::ordered_json experts_json(const AnyTask& task);
+
 /// The alarms that are kept, oldest first, each as drift_alarm_json() writes it.
 nlohmann::ordered_json alarms_json(const DriftWatch& watch);
 

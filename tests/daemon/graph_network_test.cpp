@@ -101,6 +101,11 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
     EXPECT_EQ(network.experts(), network.events().size() + 1);
   }
   EXPECT_FALSE(network_of(world, "active").events().empty());
+  // No more than may be.
+  options.network.experts_max = 2;
+  World bounded(config, options);
+  bounded.feed(stream);
+  EXPECT_EQ(network_of(bounded, "active").experts(), 2u);
   // One block, one expert.
   options.blocks.every_rows = 1'000'000;
   World single(config, options);
