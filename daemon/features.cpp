@@ -1,6 +1,7 @@
 // A task's features from the aggregates of its keys.
 #include "daemon/features.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -16,6 +17,9 @@
 
 namespace accrete::daemon {
 namespace {
+
+// Four of them still are a number of microseconds.
+constexpr std::int64_t kLongestWindowUs = std::numeric_limits<std::int64_t>::max() / 8;
 
 using models::AggregateForm;
 using models::AggregateReading;
@@ -348,7 +352,7 @@ void SynthesisFeatures::compute_run(const Run& run, TimeUs at, double* out) {
     case Run::Kind::Recent: {
       const RelationId relation = stream_plan(keys_[run.key].streams[run.stream]).relation;
       for (const std::int64_t windows : kRecentWindows) {
-        const TimeUs after = shift(at, -windows * window_us_);
+        const TimeUs after = shift(at, -windows * std::min(window_us_, kLongestWindowUs));
         const NodeId entity{entity_, key_rows_[run.key]};
         *out++ = std::log1p(static_cast<double>(graph_.count(relation, entity, after, at, at)));
       }

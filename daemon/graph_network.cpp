@@ -13,8 +13,9 @@ namespace {
 // Labels that must be there before the first step: they say the unit of numbers.
 constexpr std::uint64_t kFirstLabels = 64;
 // Seeds of one forward pass; bounds the memory of a large population.
-constexpr std::size_t kAnsweredRows = 1024;
+constexpr std::size_t kAnsweredRows = 256;
 constexpr std::size_t kLabelFanOut = 16;
+constexpr double kFarOut = 100;           // of labels, in units in which deviations are about 1
 constexpr std::size_t kLabelColumns = 2;  // the outcome, and that it is there
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
@@ -55,15 +56,20 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;
   sampling_.seed = seed_;
   sampling_.labels_max = kLabelFanOut;
-  sampling_.labels = this;
+  // Numbers of classes say nothing as numbers.
+  if (kind_ != TaskKind::Multiclass) sampling_.labels = this;
 }
 
-/// Outcomes in the unit of the targets.
+/// A label as the network sees it; what is far out tells no more than that.
+double GraphNetwork::in_units(double label) const {
+  return std::clamp((label - centre_) / unit_, -kFarOut, kFarOut);
+}
+
 void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) {
-  const std::size_t first = out.size();
-  memory_.newest(row, at, k, out);
-  for (LabelRow& label : std::span(out).subspan(first))
-    label.value = static_cast<float>(in_units(label.value));
+  outcomes_.clear();
+  memory_.newest(row, at, k, outcomes_);
+  for (const KnownLabel& outcome : outcomes_)
+    out.push_back({static_cast<float>(in_units(outcome.label)), outcome.known});
 }
 
 std::vector<std::size_t> GraphNetwork::columns() const {
@@ -92,11 +98,12 @@ models::NetworkOptions GraphNetwork::options() const {
 void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const double> labels,
                          TimeUs at) {
   std::size_t known = 0;
+  const std::uint32_t block = world_.rows().block_at(at);
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double label = labels[i];
     if (std::isnan(label)) continue;
     ++known;
-    memory_.add(rows[i], label, at, world_.block());
+    memory_.add(rows[i], label, at, block);
     ++labels_;
     const double off = label - mean_;
     mean_ += off / static_cast<double>(labels_);
@@ -105,7 +112,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
-  owed_ += known * world_.config().passes;
+  owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
 }
 
@@ -116,8 +123,17 @@ void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const dou
   dirty_ = true;
 }
 
+/// Blocks before the first expert's are its own, too.
+std::uint32_t GraphNetwork::expert_of(std::uint32_t block) const {
+  const auto after = std::ranges::upper_bound(first_blocks_, block);
+  return after == first_blocks_.begin()
+             ? 0
+             : static_cast<std::uint32_t>(after - first_blocks_.begin()) - 1;
+}
+
 /// Neighbourhoods of the drawn examples. A seed is of the block that was open at its time, whatever
-/// block its row first came in: what it is asked is asked of that time.
+/// block its row first came in: what it is asked is asked of that time. The layers number blocks by
+/// their experts.
 void GraphNetwork::sample(std::span<const NetworkExample> examples) {
   seeds_.clear();
   for (const NetworkExample& example : examples)
@@ -125,6 +141,8 @@ void GraphNetwork::sample(std::span<const NetworkExample> examples) {
   sampler_.sample(seeds_, sampling_, batch_);
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
+  for (std::uint32_t& block : batch_.block)
+    block = expert_of(block);
 }
 
 /// Columns and classes that came since the last call begin at zero.
@@ -135,14 +153,19 @@ void GraphNetwork::grow_inputs() {
   if (kind_ == TaskKind::Multiclass) network_->grow_classes(classes_);
 }
 
+/// Enough labels, and for numbers a unit to tell them in.
+bool GraphNetwork::ready() const {
+  if (labels_ < kFirstLabels || memory_.size() == 0) return false;
+  return kind_ != TaskKind::Regression || (squares_ > 0 && std::isfinite(squares_));
+}
+
 void GraphNetwork::begin() {
   if (kind_ == TaskKind::Regression) {
-    const double variance = squares_ / static_cast<double>(labels_);
     centre_ = mean_;
-    unit_ = variance > 0 ? std::sqrt(variance) : 1;
+    unit_ = std::sqrt(squares_ / static_cast<double>(labels_));
   }
   network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
-  newest_block_ = world_.block();
+  first_blocks_ = {memory_.blocks() - 1};
 }
 
 models::Target GraphNetwork::target_of(const NetworkExample& example) const {
@@ -150,14 +173,11 @@ models::Target GraphNetwork::target_of(const NetworkExample& example) const {
 }
 
 void GraphNetwork::train(TimeUs now) {
-  if (network_ == nullptr && labels_ < kFirstLabels) return;
   const std::size_t batch = world_.config().batch;
-  while (owed_ >= batch && memory_.size() > 0) {
-    if (network_ == nullptr) begin();
-    const bool room = network_->experts() < world_.config().experts_max;
-    if (room && world_.block() > newest_block_ && memory_.size(world_.block()) >= kBirthExamples) {
-      give_birth(now);
-    }
+  if (owed_ < batch || (network_ == nullptr && !ready())) return;
+  if (network_ == nullptr) begin();
+  for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {
+    give_birth_if_due(now);
     step();
     owed_ -= batch;
   }
@@ -190,19 +210,29 @@ void GraphNetwork::hide_rows() {
   }
 }
 
-void GraphNetwork::give_birth(TimeUs now) {
+/// Blocks in their order; one that stays too small has none.
+void GraphNetwork::give_birth_if_due(TimeUs now) {
+  if (network_->experts() >= world_.config().experts_max) return;
+  for (std::uint32_t block = first_blocks_.back() + 1; block < memory_.blocks(); ++block) {
+    if (memory_.size(block) < kBirthExamples) continue;
+    give_birth(block, now);
+    return;
+  }
+}
+
+void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
   drawn_.clear();
-  memory_.draw_from(world_.block(), kBirthExamples, rng, drawn_);
+  memory_.draw_from(block, kBirthExamples, rng, drawn_);
+  first_blocks_.push_back(block);  // its rows are the new expert's from here on
   sample(drawn_);
   grow_inputs();
   ExpertEvent event;
   event.at = now;
-  event.block = world_.block();
+  event.block = block;
   for (const std::size_t parent : network_->grow(batch_))
     event.parents.push_back(static_cast<std::uint32_t>(parent));
   events_.push_back(std::move(event));
-  newest_block_ = world_.block();
 }
 
 void GraphNetwork::answer(std::span<const float> scores, models::Output& out) const {
@@ -243,7 +273,7 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
     for (const std::uint32_t row : rows.subspan(first, count))
-      drawn_.push_back({row, 0, at, world_.block()});
+      drawn_.push_back({row, 0, at, world_.rows().block_at(at)});
     sample(drawn_);
     grow_inputs();
     network_->predict(batch_, scores);
@@ -255,7 +285,8 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
 }
 
 std::size_t GraphNetwork::memory_bytes() const {
-  return memory_.memory_bytes() + (network_ == nullptr ? 0 : network_->memory_bytes());
+  return memory_.memory_bytes() + sampler_.memory_bytes() +
+         (network_ == nullptr ? 0 : network_->memory_bytes());
 }
 
 }  // namespace accrete::daemon

@@ -24,13 +24,14 @@ namespace accrete::daemon {
 /// Candidate "network" of a task whose target is a window (binary, regression or multiclass).
 ///
 /// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
-/// paid in steps of `batch` seeds as soon as a batch is owed, drawn from all that is kept. So the
+/// paid in steps of `batch` seeds, at most kStepsMax at a time, drawn from all that is kept. So the
 /// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
 /// sampled again from the graph as of the seed's time.
 ///
-/// Blocks: a seed belongs to the block that is open at its time; any other row to the block it
-/// first came in. A new expert is born in every layer when the block has given kBirthExamples
-/// examples.
+/// Blocks: a seed belongs to the block that was open at its time, any other row to the block it was
+/// first mentioned in. When a block has given kBirthExamples examples, an expert is born for it in
+/// every layer, up to `experts_max`; an expert stands for its block and those after it that have
+/// none.
 ///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes).
@@ -39,6 +40,8 @@ namespace accrete::daemon {
 class GraphNetwork final : private LabelRows {
  public:
   static constexpr std::size_t kBirthExamples = 256;
+  static constexpr std::size_t kStepsMax = 64;         ///< of one call
+  static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
   static constexpr std::string_view kName = "network";
 
   /// Null where the configuration says no network. `world.network` must outlive it.
@@ -73,13 +76,16 @@ class GraphNetwork final : private LabelRows {
 
   models::NetworkOptions options() const;
   std::vector<std::size_t> columns() const;
-  double in_units(double label) const { return (label - centre_) / unit_; }
+  double in_units(double label) const;
   void sample(std::span<const NetworkExample> seeds);
   void grow_inputs();
+  bool ready() const;
   void begin();
   void step();
   void hide_rows();
-  void give_birth(TimeUs now);
+  void give_birth_if_due(TimeUs now);
+  void give_birth(std::uint32_t block, TimeUs now);
+  std::uint32_t expert_of(std::uint32_t block) const;
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, models::Output& out) const;
   std::string key(std::string_view part) const { return name_ + "/network/" + std::string(part); }
@@ -105,13 +111,14 @@ class GraphNetwork final : private LabelRows {
   double squares_ = 0;
   double centre_ = 0;  // targets are (label - centre) / unit, as of the first step
   double unit_ = 1;
-  std::uint32_t newest_block_ = 0;  // the newest expert's
+  std::vector<std::uint32_t> first_blocks_;  // of each expert: the block it was born for
   std::vector<ExpertEvent> events_;
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;
+  std::vector<KnownLabel> outcomes_;
   std::vector<Seed> seeds_;
   std::vector<models::Target> targets_;
 };

@@ -43,7 +43,7 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(squares_);
   writer.put(centre_);
   writer.put(unit_);
-  writer.put(newest_block_);
+  writer.put_all(std::span(std::as_const(first_blocks_)));
   writer.put(static_cast<std::uint64_t>(events_.size()));
   for (const ExpertEvent& event : events_) {
     writer.put(event.at.value);
@@ -88,7 +88,7 @@ Status GraphNetwork::load(store::State& state) {
   squares_ = reader.get<double>();
   centre_ = reader.get<double>();
   unit_ = reader.get<double>();
-  newest_block_ = reader.get<std::uint32_t>();
+  first_blocks_ = reader.get_all<std::uint32_t>();
   const auto events = reader.get<std::uint64_t>();
   for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
     ExpertEvent& event = events_.emplace_back();

@@ -90,16 +90,16 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     if (network.width % 16 != 0) {
       section.complain("width", "width must be a multiple of 16");
     }
-    section.read_counts("fan_out", network.fan_out, {1, 1024});
-    if (network.fan_out.empty() || network.fan_out.size() > 4) {
-      section.complain("fan_out", "fan_out has one number a layer, 1 to 4 of them");
+    section.read_counts("fan_out", network.fan_out, {1, 128});
+    if (network.fan_out.empty() || network.fan_out.size() > 3) {
+      section.complain("fan_out", "fan_out has one number a layer, 1 to 3 of them");
     }
     section.read("uniform", network.uniform);
     read_count(section, "top", network.top, {1, 16});
     read_count(section, "experts_max", network.experts_max, {1, 256});
-    read_count(section, "batch", network.batch, {16, 65'536});
+    read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
-    read_count(section, "memory", network.memory, {256, 1u << 24});
+    read_count(section, "memory", network.memory, {1024, 1u << 20});
     section.finish();
   }
   const toml::table* table = root.read_table("blocks");

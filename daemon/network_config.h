@@ -30,7 +30,8 @@ struct NetworkConfig {
   std::size_t memory = 65'536;   ///< examples kept, the same number of each block
 };
 
-/// [blocks]: when a data block closes.
+/// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is
+/// less); by drift none is larger than 100,000.
 struct BlocksConfig {
   models::BlockRule by = models::BlockRule::Drift;
   std::uint64_t every_rows = 100'000;        ///< by = "rows"

@@ -45,7 +45,7 @@ std::size_t NetworkMemory::size(std::uint32_t block) const {
 void NetworkMemory::add(std::uint32_t row, double label, TimeUs at, std::uint32_t block) {
   ACCRETE_CHECK(block + std::size_t{1} >= blocks_.size());
   if (block >= blocks_.size()) blocks_.resize(block + std::size_t{1});
-  blocks_[block].push_back({row, static_cast<float>(label), at.value});
+  blocks_[block].push_back({row, label, at.value});
   ++size_;
   dirty_ = true;
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
@@ -78,24 +78,29 @@ void NetworkMemory::shrink() {
     }
     size_ += block.size();
   }
+  // More blocks than examples: the oldest give up theirs.
+  for (std::size_t b = 0; size_ > examples_max_; ++b) {
+    size_ -= blocks_[b].size();
+    blocks_[b].clear();
+  }
 }
 
 void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   if (row >= labels_.size()) labels_.resize(row + std::size_t{1});
   Labels& own = labels_[row];
   if (own.size() >= kLabelsMax) own.erase(own.begin(), own.begin() + kLabelsMax / 4);
-  own.push_back({known.value, label});
+  own.push_back({label, known});
   touched_.insert(row / kPageRows);
 }
 
 void NetworkMemory::newest(std::uint32_t row, TimeUs at, std::size_t k,
-                           std::vector<LabelRow>& out) const {
+                           std::vector<KnownLabel>& out) const {
   if (row >= labels_.size()) return;
   const Labels& own = labels_[row];
-  auto end = std::ranges::upper_bound(own, at.value, {}, &Known::at_us);
+  auto end = std::ranges::upper_bound(own, at, {}, &KnownLabel::known);
   for (; k > 0 && end != own.begin(); --k) {
     --end;
-    out.push_back({static_cast<float>(end->label), TimeUs{end->at_us}});
+    out.push_back(*end);
   }
 }
 
@@ -137,7 +142,7 @@ std::size_t NetworkMemory::memory_bytes() const {
   for (const auto& block : blocks_)
     bytes += block.capacity() * sizeof(Stored);
   for (const Labels& own : labels_)
-    bytes += own.capacity() * sizeof(Known);
+    bytes += own.capacity() * sizeof(KnownLabel);
   return bytes;
 }
 
@@ -164,8 +169,8 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
         std::min<std::size_t>(labels_.size(), (page + std::size_t{1}) * kPageRows);
     for (std::size_t row = std::size_t{page} * kPageRows; row < end; ++row) {
       writer.put(static_cast<std::uint32_t>(labels_[row].size()));
-      for (const Known& known : labels_[row]) {
-        writer.put(known.at_us);
+      for (const KnownLabel& known : labels_[row]) {
+        writer.put(known.known.value);
         writer.put(known.label);
       }
     }
@@ -176,7 +181,7 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
 
 Status NetworkMemory::load_examples(std::string_view bytes) {
   const Error corrupt{Errc::Corruption, "stored examples of a network do not decode"};
-  constexpr std::size_t kExampleBytes = 16;
+  constexpr std::size_t kExampleBytes = 20;
   ByteReader reader(bytes);
   const auto blocks = reader.get<std::uint64_t>();
   if (blocks > bytes.size()) return corrupt;
@@ -187,7 +192,7 @@ Status NetworkMemory::load_examples(std::string_view bytes) {
     for (std::uint64_t i = 0; i < count; ++i) {
       Stored& example = block.emplace_back();
       example.row = reader.get<std::uint32_t>();
-      example.label = reader.get<float>();
+      example.label = reader.get<double>();
       example.at_us = reader.get<std::int64_t>();
     }
     size_ += block.size();
@@ -209,8 +214,8 @@ Status NetworkMemory::load(const std::string& prefix, store::State& state) {
           if (row >= labels_.size()) labels_.resize(row + 1);
           const auto count = reader.get<std::uint32_t>();
           for (std::uint32_t i = 0; i < count && count <= kLabelsMax && reader.ok(); ++i) {
-            const auto at = reader.get<std::int64_t>();
-            labels_[row].push_back({at, reader.get<double>()});
+            const TimeUs known{reader.get<std::int64_t>()};
+            labels_[row].push_back({reader.get<double>(), known});
           }
         }
         if (!reader.done()) {

@@ -9,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "daemon/subgraph_sampler.h"
 #include "proto/ids.h"
 #include "proto/result.h"
 #include "proto/rng.h"
@@ -17,11 +16,17 @@
 
 namespace accrete::daemon {
 
+/// An outcome of an entity.
+struct KnownLabel {
+  double label = 0;
+  TimeUs known;
+};
+
 /// An outcome that is known. What lay around the entity at that time is read from the graph, which
 /// keeps everything, so an example is three numbers.
 struct NetworkExample {
   std::uint32_t row = 0;
-  float label = 0;
+  double label = 0;
   TimeUs at;
   std::uint32_t block = 0;
 };
@@ -31,7 +36,7 @@ struct NetworkExample {
 /// Threads: the fold's. Deterministic: same calls, same bits.
 class NetworkMemory {
  public:
-  static constexpr std::size_t kLabelsMax = 256;  ///< of one entity
+  static constexpr std::size_t kLabelsMax = 64;  ///< of one entity
 
   NetworkMemory(std::size_t examples_max, std::uint64_t seed);
 
@@ -51,8 +56,11 @@ class NetworkMemory {
   void draw_from(std::uint32_t block, std::size_t count, Rng& rng,
                  std::vector<NetworkExample>& out) const;
 
+  /// Blocks that have given examples, and those before them.
+  std::uint32_t blocks() const { return static_cast<std::uint32_t>(blocks_.size()); }
+
   /// The newest `k` labels of an entity that were known at `at`, newest first, appended to `out`.
-  void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) const;
+  void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<KnownLabel>& out) const;
 
   std::size_t memory_bytes() const;
   void stage(const std::string& prefix, store::State& state);
@@ -62,14 +70,10 @@ class NetworkMemory {
  private:
   struct Stored {
     std::uint32_t row = 0;
-    float label = 0;
-    std::int64_t at_us = 0;
-  };
-  struct Known {
-    std::int64_t at_us = 0;
     double label = 0;
+    std::int64_t at_us = 0;
   };
-  using Labels = std::vector<Known>;  // ascending times
+  using Labels = std::vector<KnownLabel>;  // ascending times
 
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();

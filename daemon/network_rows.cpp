@@ -17,10 +17,10 @@ constexpr double kClip = 4;
 constexpr double kOftenMissing = 0.01;
 constexpr std::size_t kSlotsMin = 256;
 constexpr std::uint32_t kNoPosition = 0xFFFF'FFFF;
-constexpr const char* kBlocksKey = "network/blocks";
+constexpr const char* kBlocksKey = "/network/blocks";
 
 std::string table_key(std::size_t table) {
-  return "network/rows/" + std::to_string(table);
+  return "/network/rows/" + std::to_string(table);
 }
 
 }  // namespace

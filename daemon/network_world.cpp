@@ -1,6 +1,7 @@
 #include "daemon/network_world.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "daemon/saved.h"
 #include "proto/bytes.h"
@@ -17,7 +18,9 @@ models::BlockClockOptions clock_options(const BlocksConfig& blocks) {
   models::BlockClockOptions options;
   options.rule = blocks.by;
   options.rows_min = std::min(options.rows_min, blocks.every_rows);
-  options.rows_max = std::max(options.rows_max, blocks.every_rows);
+  // Drift alone has a largest block: what changes slowly raises no alarm.
+  if (blocks.by != models::BlockRule::Drift)
+    options.rows_max = std::numeric_limits<std::uint64_t>::max();
   options.rows = blocks.every_rows;
   options.period_us = blocks.every_us;
   return options;
