@@ -1,6 +1,6 @@
-// Dense products of the graph network and its gathers on one core, in CPU time. The peer is Eigen,
-// compiled as the rest of the project is: for any x86-64, so without AVX and fused multiply-adds.
-// Every answer is compared bit by bit with a naive loop.
+// Dense products of the graph network on one core, in CPU time. The peer is Eigen, compiled as the
+// rest of the project is: for any x86-64, so without AVX and fused multiply-adds. Every answer is
+// compared bit by bit with a naive loop.
 #include "models/matrix_product.h"
 
 #include <cmath>
@@ -15,7 +15,6 @@
 
 #include "bench/measure.h"
 #include "daemon/clock.h"
-#include "models/gather.h"
 #include "models/matrix_kernels.h"
 #include "proto/rng.h"
 
@@ -91,12 +90,6 @@ void report_product(const std::string& what, const Rates& rates, double flop, do
   compare(what + ", GFLOP/CPU s", rates.ours * flop * 1e-9, goal, true);
 }
 
-void report_gather(const std::string& what, const Rates& rates, double bytes) {
-  say(what + ": Eigen, row by row", rates.peer * bytes * 1e-9, "GB of rows/CPU s");
-  say(what, rates.ours * bytes * 1e-9, "GB of rows/CPU s");
-  compare(what + ": ratio to Eigen", rates.ours / rates.peer, 1, true);
-}
-
 /// N rows through a K × M matrix: forward, and the gradients of its input and of the matrix.
 void products(const Options& options, Index N, Index K, Index M, double forward, double gradient) {
   const std::string shape =
@@ -155,71 +148,6 @@ void widths(const Options& options) {
   }
 }
 
-/// Means of `degree` weighted rows of `width` numbers out of 4,096, forward and back.
-void gathers(const Options& options, Index width, std::size_t degree) {
-  constexpr std::size_t kRows = 4096;
-  constexpr std::size_t kLists = 1024;
-  Rng rng(4, 0, Purpose::Test);
-  std::vector<std::uint32_t> begin{0};
-  std::vector<std::uint32_t> source;
-  std::vector<float> weight;
-  for (std::size_t i = 0; i < kLists; ++i) {
-    for (std::size_t e = 0; e < degree; ++e) {
-      source.push_back(static_cast<std::uint32_t>(rng.below(kRows)));
-      weight.push_back(static_cast<float>(rng.uniform()));
-    }
-    begin.push_back(static_cast<std::uint32_t>(source.size()));
-  }
-  const models::RowLists<float> lists{begin, source, weight};
-  const Matrix rows = random(kRows, width, 5);
-  const Matrix g = random(kLists, width, 6);
-  const float scale = 1.0F / static_cast<float>(degree);
-
-  Matrix expected = Matrix::Zero(kLists, width);
-  Matrix expected_back = Matrix::Zero(kRows, width);
-  for (std::size_t e = 0; e < source.size(); ++e) {
-    const auto i = static_cast<Index>(e / degree);
-    for (Index c = 0; c < width; ++c) {
-      expected(i, c) = std::fma(weight[e], rows(source[e], c), expected(i, c));
-      float& place = expected_back(source[e], c);
-      place = std::fma(weight[e], g(i, c) * scale, place);
-    }
-  }
-  expected *= scale;
-  Matrix ours;
-  Matrix back = Matrix::Zero(kRows, width);
-  models::gather_mean(lists, rows, ours);
-  models::scatter_mean(lists, g, back);
-  const std::string shape = "width " + std::to_string(width) + ", " + std::to_string(degree);
-  check(same(ours, expected), "gather of " + shape);
-  check(same(back, expected_back), "scatter of " + shape);
-
-  Matrix peer = Matrix::Zero(kLists, width);
-  Matrix peer_back = Matrix::Zero(kRows, width);
-  const double bytes =
-      static_cast<double>(source.size()) * static_cast<double>(width) * sizeof(float);
-  report_gather("gather " + shape,
-                rates(
-                    options, [&] { models::gather_mean(lists, rows, ours); },
-                    [&] {
-                      peer.setZero();
-                      for (std::size_t e = 0; e < source.size(); ++e)
-                        peer.row(static_cast<Index>(e / degree)) += weight[e] * rows.row(source[e]);
-                      peer *= scale;
-                    }),
-                bytes);
-  report_gather("scatter " + shape,
-                rates(
-                    options, [&] { models::scatter_mean(lists, g, back); },
-                    [&] {
-                      for (std::size_t e = 0; e < source.size(); ++e) {
-                        peer_back.row(source[e]) +=
-                            (weight[e] * scale) * g.row(static_cast<Index>(e / degree));
-                      }
-                    }),
-                bytes);
-}
-
 void run(Options options) {
   if (options.quick) {
     options.seconds = 0.002;
@@ -229,8 +157,6 @@ void run(Options options) {
   products(options, 4096, 64, 64, 60, 45);
   products(options, 64, 64, 64, 45, 30);
   widths(options);
-  gathers(options, 64, 16);
-  gathers(options, 128, 16);
   say_load();
 }
 
@@ -238,7 +164,7 @@ void run(Options options) {
 }  // namespace accrete::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("bench_matrix_product: products and gathers per CPU second, beside Eigen's");
+  CLI::App app("bench_matrix_product: products per CPU second, beside Eigen's");
   accrete::bench::Options options;
   accrete::bench::add_flags(app, options);
   app.add_option("--seconds", options.seconds, "CPU seconds a round");

@@ -18,11 +18,9 @@ struct Single {
   static constexpr std::size_t kLanes = 1;
   static constexpr std::size_t kRows = 1;
   static constexpr std::size_t kVectors = 4;
-  static constexpr std::size_t kGatherVectors = 4;
   static Vector load(const Real* from) { return *from; }
   static void store(Real* to, Vector x) { *to = x; }
   static Vector broadcast(Real x) { return x; }
-  static Vector multiply(Vector a, Vector b) { return a * b; }
   static Vector fma(Vector a, Vector b, Vector c) { return std::fma(a, b, c); }
 };
 

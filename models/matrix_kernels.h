@@ -1,5 +1,4 @@
-// Inner kernels of matrix products and gathers, one set a vector width; for matrix_product.cpp,
-// gather.cpp and their tests.
+// Inner kernels of matrix products, one set a vector width; for matrix_product.cpp and its test.
 //
 // Dimensions, here and in matrix_kernels*.cpp, matrix_tile.h:
 //   N rows of the result   K inner   M columns of the result
@@ -10,7 +9,6 @@
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <vector>
 
 namespace accrete::models {
@@ -29,32 +27,6 @@ struct Tile {
   bool fresh;
 };
 
-/// One gathered row: out[c] = scale * (fma chain over e of weight[e] * rows[source[e] * width + c],
-/// from 0). `weight` null: all 1.
-template <class Real>
-struct GatherRow {
-  const Real* rows;
-  std::size_t width;
-  const std::uint32_t* source;
-  const Real* weight;
-  std::size_t count;
-  Real scale;
-  Real* out;
-};
-
-/// Its transpose: rows[source[e] * width + c] = fma(weight[e], from[c] * scale, itself), e
-/// ascending.
-template <class Real>
-struct ScatterRow {
-  Real* rows;
-  std::size_t width;
-  const std::uint32_t* source;
-  const Real* weight;
-  std::size_t count;
-  Real scale;
-  const Real* from;
-};
-
 inline constexpr std::size_t kTileRowsMax = 6;
 inline constexpr std::size_t kTileVectorsMax = 4;
 
@@ -65,8 +37,6 @@ struct Kernels {
   std::size_t rows;                                                ///< of the largest tile
   std::size_t vectors;                                             ///< of the widest tile
   void (*tile[kTileRowsMax][kTileVectorsMax])(const Tile<Real>&);  ///< [rows - 1][vectors - 1]
-  void (*gather)(const GatherRow<Real>&);
-  void (*scatter)(const ScatterRow<Real>&);
 };
 
 /// The sets. The wide ones need a processor that has them.

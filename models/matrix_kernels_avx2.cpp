@@ -17,11 +17,9 @@ struct Floats {
   static constexpr std::size_t kLanes = 8;
   static constexpr std::size_t kRows = 6;
   static constexpr std::size_t kVectors = 2;
-  static constexpr std::size_t kGatherVectors = 8;
   ACCRETE_INLINE Vector load(const Real* from) { return _mm256_loadu_ps(from); }
   ACCRETE_INLINE void store(Real* to, Vector x) { _mm256_storeu_ps(to, x); }
   ACCRETE_INLINE Vector broadcast(Real x) { return _mm256_set1_ps(x); }
-  ACCRETE_INLINE Vector multiply(Vector a, Vector b) { return _mm256_mul_ps(a, b); }
   ACCRETE_INLINE Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_ps(a, b, c); }
 };
 
@@ -31,11 +29,9 @@ struct Doubles {
   static constexpr std::size_t kLanes = 4;
   static constexpr std::size_t kRows = 6;
   static constexpr std::size_t kVectors = 2;
-  static constexpr std::size_t kGatherVectors = 8;
   ACCRETE_INLINE Vector load(const Real* from) { return _mm256_loadu_pd(from); }
   ACCRETE_INLINE void store(Real* to, Vector x) { _mm256_storeu_pd(to, x); }
   ACCRETE_INLINE Vector broadcast(Real x) { return _mm256_set1_pd(x); }
-  ACCRETE_INLINE Vector multiply(Vector a, Vector b) { return _mm256_mul_pd(a, b); }
   ACCRETE_INLINE Vector fma(Vector a, Vector b, Vector c) { return _mm256_fmadd_pd(a, b, c); }
 };
 

@@ -17,11 +17,9 @@ struct Floats {
   static constexpr std::size_t kLanes = 16;
   static constexpr std::size_t kRows = 6;
   static constexpr std::size_t kVectors = 4;
-  static constexpr std::size_t kGatherVectors = 16;
   ACCRETE_INLINE Vector load(const Real* from) { return _mm512_loadu_ps(from); }
   ACCRETE_INLINE void store(Real* to, Vector x) { _mm512_storeu_ps(to, x); }
   ACCRETE_INLINE Vector broadcast(Real x) { return _mm512_set1_ps(x); }
-  ACCRETE_INLINE Vector multiply(Vector a, Vector b) { return _mm512_mul_ps(a, b); }
   ACCRETE_INLINE Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_ps(a, b, c); }
 };
 
@@ -31,11 +29,9 @@ struct Doubles {
   static constexpr std::size_t kLanes = 8;
   static constexpr std::size_t kRows = 6;
   static constexpr std::size_t kVectors = 4;
-  static constexpr std::size_t kGatherVectors = 16;
   ACCRETE_INLINE Vector load(const Real* from) { return _mm512_loadu_pd(from); }
   ACCRETE_INLINE void store(Real* to, Vector x) { _mm512_storeu_pd(to, x); }
   ACCRETE_INLINE Vector broadcast(Real x) { return _mm512_set1_pd(x); }
-  ACCRETE_INLINE Vector multiply(Vector a, Vector b) { return _mm512_mul_pd(a, b); }
   ACCRETE_INLINE Vector fma(Vector a, Vector b, Vector c) { return _mm512_fmadd_pd(a, b, c); }
 };
 
