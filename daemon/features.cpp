@@ -18,13 +18,13 @@
 namespace accrete::daemon {
 namespace {
 
-// Four of them still are a number of microseconds.
-constexpr std::int64_t kLongestWindowUs = std::numeric_limits<std::int64_t>::max() / 8;
-
 using models::AggregateForm;
 using models::AggregateReading;
 using store::Section;
 using Run = FeatureRun;
+
+// Four of them still are a number of microseconds.
+constexpr std::int64_t kLongestWindowUs = std::numeric_limits<std::int64_t>::max() / 8;
 
 constexpr double kMissing = std::numeric_limits<double>::quiet_NaN();
 constexpr std::size_t kLabelColumns = 2;  // the label; its distance to the mean of its tick

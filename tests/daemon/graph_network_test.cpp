@@ -85,8 +85,9 @@ TEST(GraphNetwork, RowsAfterATimeDoNotChangePredictionsUpToIt) {
 
 TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   const Config config = shop_config();
-  const auto stream = shop(4, kOrders);
+  const auto stream = shop(4, 1000);
   FoldOptions options = network_options();
+  options.blocks.every_rows = 600;
   World world(config, options);
   world.feed(stream);
   for (const char* task : {"active", "spend"}) {
