@@ -37,6 +37,7 @@ std::vector<Entry> drawn(const NetworkMemory& memory, std::size_t count, std::ui
   std::vector<NetworkExample> examples;
   memory.draw(count, Rng(kSeed, position, Purpose::Test), examples);
   std::vector<Entry> out;
+  out.reserve(count);
   for (const NetworkExample& example : examples)
     out.push_back(entry_of(example));
   return out;
