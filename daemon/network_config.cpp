@@ -37,10 +37,11 @@ const Names<BlockRule>& rule_names() {
   return kNames;
 }
 
+/// Whether the key is right or not there.
 template <class Value>
-void read_name(TomlSection& section, std::string_view key, const Names<Value>& names, Value& out) {
+bool read_name(TomlSection& section, std::string_view key, const Names<Value>& names, Value& out) {
   std::string text;
-  if (!section.read(key, text)) return;
+  if (!section.read(key, text)) return !section.has(key);
   std::vector<std::string> known;
   std::string list;
   for (const auto& [name, value] : names) {
@@ -48,11 +49,12 @@ void read_name(TomlSection& section, std::string_view key, const Names<Value>& n
     list += (list.empty() ? "" : ", ") + name;
     if (name == text) {
       out = value;
-      return;
+      return true;
     }
   }
   section.complain(
       key, std::string(key) + " = \"" + text + "\" is none of " + list + suggestion(text, known));
+  return false;
 }
 
 template <class Value>
@@ -88,11 +90,12 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_name(section, "old_experts", old_experts_names(), network.old_experts);
     read_count(section, "width", network.width, {16, 256});
     if (network.width % 16 != 0) {
-      section.complain("width", "width must be a multiple of 16");
+      section.complain("width",
+                       "width = " + std::to_string(network.width) + " must be a multiple of 16");
     }
     section.read_counts("fan_out", network.fan_out, {1, 128});
     if (network.fan_out.empty() || network.fan_out.size() > 3) {
-      section.complain("fan_out", "fan_out has one number a layer, 1 to 3 of them");
+      section.complain("fan_out", "fan_out must have 1 to 3 numbers, one a layer");
     }
     section.read("uniform", network.uniform);
     read_count(section, "top", network.top, {1, 16});
@@ -105,12 +108,18 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
   const toml::table* table = root.read_table("blocks");
   if (table == nullptr) return;
   TomlSection section(*table, "[blocks]", complaints);
-  read_name(section, "by", rule_names(), blocks.by);
-  if (blocks.by == BlockRule::Time) {
+  if (!read_name(section, "by", rule_names(), blocks.by)) {
+    section.skip("every");  // what it should be is not known
+  } else if (blocks.by == BlockRule::Time) {
     section.read_duration("every", blocks.every_us);
     if (blocks.every_us <= 0) section.complain("every", "every must be longer than 0");
   } else if (blocks.by == BlockRule::Rows) {
     section.read("every", blocks.every_rows, {1, ~0ull >> 1});
+  } else {
+    section.skip("every");
+    if (section.has("every")) {
+      section.complain("every", "every needs by = \"rows\" or by = \"time\"");
+    }
   }
   section.finish();
 }

@@ -52,17 +52,21 @@ void NetworkMemory::add(std::uint32_t row, double label, TimeUs at, std::uint32_
   if (size_ > examples_max_ + examples_max_ / 10) shrink();
 }
 
-/// Leave examples_max_, taken from the largest blocks: the same number in each that has so many.
+/// Leave at most examples_max_, taken from the largest blocks: none has more than the quota, and
+/// one that had no more lost none. Where not even one a block fits, the oldest blocks are emptied.
 void NetworkMemory::shrink() {
-  std::vector<std::size_t> sizes;
-  for (const auto& block : blocks_)
-    sizes.push_back(block.size());
+  std::vector<std::size_t> sizes;  // of blocks that keep some, newest first
+  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
+    if (sizes.size() == examples_max_) block->clear();
+    if (!block->empty()) sizes.push_back(block->size());
+  }
   std::ranges::sort(sizes);
   std::size_t left = examples_max_;
   std::size_t quota = 0;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     quota = left / (sizes.size() - i);
-    left -= std::min(sizes[i], quota);
+    if (sizes[i] > quota) break;  // so are all that follow: they share what is left
+    left -= sizes[i];
   }
   size_ = 0;
   std::vector<std::uint64_t> hashes;
@@ -77,11 +81,6 @@ void NetworkMemory::shrink() {
       std::erase_if(block, [&](const Stored& example) { return hash_of(example) >= bound; });
     }
     size_ += block.size();
-  }
-  // More blocks than examples: the oldest give up theirs.
-  for (std::size_t b = 0; size_ > examples_max_; ++b) {
-    size_ -= blocks_[b].size();
-    blocks_[b].clear();
   }
 }
 
@@ -109,12 +108,19 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
   const auto& examples = blocks_[block];
   ACCRETE_CHECK(!examples.empty());
   while (count > 0) {
-    const std::size_t first = rng.below(examples.size());
-    const std::int64_t at = examples[first].at_us;
-    for (std::size_t i = first, run = 0;
-         i < examples.size() && examples[i].at_us == at && count > 0 && run < kRunRows;
-         ++i, ++run, --count) {
-      out.push_back({examples[i].row, examples[i].label, TimeUs{at}, block});
+    const std::size_t start = rng.below(examples.size());
+    const std::int64_t at = examples[start].at_us;
+    const auto begin = std::ranges::lower_bound(examples, at, {}, &Stored::at_us);
+    const auto end = std::ranges::upper_bound(examples, at, {}, &Stored::at_us);
+    const auto first = static_cast<std::size_t>(begin - examples.begin());
+    const auto rows = static_cast<std::size_t>(end - begin);
+    // A run shows as many examples as it has rows: to show each example as often as any other, a
+    // long run is taken less often, and it goes around its instant.
+    const std::size_t run = std::min(rows, kRunRows);
+    if (rng.below(run) != 0) continue;
+    for (std::size_t i = 0; i < run && count > 0; ++i, --count) {
+      const Stored& example = examples[first + (start - first + i) % rows];
+      out.push_back({example.row, example.label, TimeUs{at}, block});
     }
   }
 }
@@ -195,35 +201,40 @@ Status NetworkMemory::load_examples(std::string_view bytes) {
       example.label = reader.get<double>();
       example.at_us = reader.get<std::int64_t>();
     }
+    if (!std::ranges::is_sorted(block, {}, &Stored::at_us)) return corrupt;
     size_ += block.size();
   }
   if (!reader.done()) return corrupt;
   return Ok{};
 }
 
+bool NetworkMemory::load_labels(std::size_t row, std::string_view bytes) {
+  ByteReader reader(bytes);
+  for (const std::size_t end = row + kPageRows; row < end && !reader.done(); ++row) {
+    const auto count = reader.get<std::uint32_t>();
+    if (!reader.ok() || count > kLabelsMax) return false;
+    if (row >= labels_.size()) labels_.resize(row + 1);
+    Labels& own = labels_[row];
+    for (std::uint32_t i = 0; i < count; ++i) {
+      const TimeUs known{reader.get<std::int64_t>()};
+      own.push_back({reader.get<double>(), known});
+    }
+    if (!reader.ok() || !std::ranges::is_sorted(own, {}, &KnownLabel::known)) return false;
+  }
+  return reader.done();
+}
+
 Status NetworkMemory::load(const std::string& prefix, store::State& state) {
   ACCRETE_TRY(const auto examples, state.get(Section::Blobs, prefix + "examples"));
   if (examples) ACCRETE_DO(load_examples(*examples));
-  Status decoded = Ok{};
-  ACCRETE_DO(state.scan(
-      Section::Labels, prefix + "labels/", [&](std::string_view key, std::string_view value) {
-        ByteReader reader(value);
-        const std::size_t first = std::size_t{page_of(key)} * kPageRows;
-        for (std::size_t row = first; row < first + kPageRows && reader.ok() && !reader.done();
-             ++row) {
-          if (row >= labels_.size()) labels_.resize(row + 1);
-          const auto count = reader.get<std::uint32_t>();
-          for (std::uint32_t i = 0; i < count && count <= kLabelsMax && reader.ok(); ++i) {
-            const TimeUs known{reader.get<std::int64_t>()};
-            labels_[row].push_back({reader.get<double>(), known});
-          }
-        }
-        if (!reader.done()) {
-          decoded = Error{Errc::Corruption, "stored labels of a network do not decode"};
-        }
-        return bool(decoded);
-      }));
-  return decoded;
+  bool decoded = true;
+  ACCRETE_DO(state.scan(Section::Labels, prefix + "labels/",
+                        [&](std::string_view key, std::string_view value) {
+                          decoded = load_labels(std::size_t{page_of(key)} * kPageRows, value);
+                          return decoded;
+                        }));
+  if (!decoded) return Error{Errc::Corruption, "stored labels of a network do not decode"};
+  return Ok{};
 }
 
 }  // namespace accrete::daemon

@@ -31,9 +31,9 @@ struct NetworkExample {
   std::uint32_t block = 0;
 };
 
-/// Bounded: of examples, each block keeps the same number, those of smallest hash under the seed;
-/// of an entity's labels, the newest.
-/// Threads: the fold's. Deterministic: same calls, same bits.
+/// Bounded: of examples, each block keeps the same number, those of smallest hash under the seed
+/// (of more blocks than examples, the newest); of an entity's labels, the newest. Threads: the
+/// fold's. Deterministic: same calls, same bits.
 class NetworkMemory {
  public:
   static constexpr std::size_t kLabelsMax = 64;  ///< of one entity
@@ -49,7 +49,8 @@ class NetworkMemory {
   std::size_t size(std::uint32_t block) const;
 
   /// `count` examples, in runs of one instant (their surroundings overlap). The newest block gives
-  /// up to four times its share, at most half; each older block the same of the rest.
+  /// up to four times its share, at most half; each older block the same of the rest. Examples of a
+  /// block are equally likely, but that the last run may be cut short.
   /// Checks: there is an example.
   void draw(std::size_t count, Rng rng, std::vector<NetworkExample>& out) const;
   /// The same from one block. Checks: it has an example.
@@ -78,6 +79,7 @@ class NetworkMemory {
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();
   Status load_examples(std::string_view bytes);
+  bool load_labels(std::size_t row, std::string_view bytes);
 
   std::size_t examples_max_;
   std::uint64_t seed_;

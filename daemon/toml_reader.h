@@ -100,6 +100,8 @@ class TomlSection {
   Place place(std::string_view key) const;
   void complain(std::string_view key, std::string detail);
 
+  /// finish() does not complain of this key: it is right elsewhere, or not wrong by itself.
+  void skip(std::string_view key) { known_.emplace_back(key); }
   /// Complain of every key that was not read.
   void finish();
 

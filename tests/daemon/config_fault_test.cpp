@@ -64,6 +64,9 @@ INSTANTIATE_TEST_SUITE_P(
               "key \"table\" in the configuration must be a list of tables, written [[table]]"},
         Fault{"TablesOfText", "table = [\"t\"]\n", "must be a list of tables, written [[table]]"},
         Fault{"StoreIsText", "store = \"/x\"\n", "must be a table, written [store], found a text"},
+        Fault{"NetworkIsText", "network = \"sage\"\n",
+              "a.toml:1:11: key \"network\" in the configuration must be a table, written "
+              "[network], found a text"},
         Fault{"TableWithoutName", "[[table]]\nkey = \"id\"\n",
               "a.toml:1:1: [[table]]: name is missing"},
         Fault{"TableNameEmpty", "[[table]]\nname = \"\"\n", "name must have 1 to 256 bytes"},
@@ -163,6 +166,92 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"UnknownLimit", "[limits]\nlatenes = \"1 s\"\n", "did you mean \"lateness\"?"},
         Fault{"LogLevel", "[log]\nlevel = \"warning\"\n",
               "unknown level \"warning\"; give trace, debug, info, warn or error; did you mean"}),
+    name_of);
+
+/// The whole text after `a.toml:`, and nothing else is said.
+class NetworkSections : public testing::TestWithParam<Fault> {};
+
+TEST_P(NetworkSections, AreRefusedWithOneMessage) {
+  const Result<Config> config = parse_config(std::string(kTable) + GetParam().text, "a.toml");
+  ASSERT_FALSE(config);
+  EXPECT_EQ(config.error().code, Errc::Malformed);
+  EXPECT_EQ(config.error().detail, "a.toml:" + std::string(GetParam().message));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Network, NetworkSections,
+    testing::Values(
+        Fault{"UnknownSection", "[netwrk]\n",
+              "4:2: unknown key \"netwrk\" in the configuration; did you mean \"network\"?"},
+        Fault{"UnknownKey", "[network]\nfanout = [4]\n",
+              "5:1: unknown key \"fanout\" in [network]; did you mean \"fan_out\"?"},
+        Fault{"ExpertsUnknown", "[network]\nexperts = \"sagé\"\n",
+              "5:11: [network]: experts = \"sagé\" is none of off, sage, attention; did you mean "
+              "\"sage\"?"},
+        Fault{"ExpertsOfFlag", "[network]\nexperts = true\n",
+              "5:11: key \"experts\" in [network] must be a text, found true or false"},
+        Fault{"ExpertsFarFromAll", "[network]\nexperts = \"transformers\"\n",
+              "5:11: [network]: experts = \"transformers\" is none of off, sage, attention"},
+        Fault{"OldExpertsUnknown", "[network]\nold_experts = \"freze\"\n",
+              "5:15: [network]: old_experts = \"freze\" is none of freeze, slow, all; did you mean "
+              "\"freeze\"?"},
+        Fault{"WidthSmall", "[network]\nwidth = 8\n",
+              "5:9: [network]: width = 8 is out of range, give 16 to 256"},
+        Fault{"WidthNoMultiple", "[network]\nwidth = 40\n",
+              "5:9: [network]: width = 40 must be a multiple of 16"},
+        Fault{"FanOutIsNumber", "[network]\nfan_out = 16\n",
+              "5:11: key \"fan_out\" in [network] must be a list of integers, found an integer"},
+        Fault{"FanOutOfText", "[network]\nfan_out = [16, \"8\"]\n",
+              "5:16: key \"fan_out\" in [network] must be an integer, found a text"},
+        Fault{"FanOutEmpty", "[network]\nfan_out = []\n",
+              "5:11: [network]: fan_out must have 1 to 3 numbers, one a layer"},
+        Fault{"FanOutLong", "[network]\nfan_out = [4, 4, 4, 4, 4]\n",
+              "5:11: [network]: fan_out must have 1 to 3 numbers, one a layer"},
+        Fault{"FanOutZero", "[network]\nfan_out = [4, 0]\n",
+              "5:11: [network]: fan_out = 0 is out of range, give 1 to 128"},
+        Fault{"UniformIsNumber", "[network]\nuniform = 1\n",
+              "5:11: key \"uniform\" in [network] must be true or false, found an integer"},
+        Fault{"TopZero", "[network]\ntop = 0\n",
+              "5:7: [network]: top = 0 is out of range, give 1 to 16"},
+        Fault{"ExpertsMaxLarge", "[network]\nexperts_max = 257\n",
+              "5:15: [network]: experts_max = 257 is out of range, give 1 to 256"},
+        Fault{"BatchSmall", "[network]\nbatch = 15\n",
+              "5:9: [network]: batch = 15 is out of range, give 16 to 4096"},
+        Fault{"PassesNegative", "[network]\npasses = -1\n",
+              "5:10: [network]: passes = -1 is out of range, give 1 to 1000"},
+        Fault{"MemorySmall", "[network]\nmemory = 255\n",
+              "5:10: [network]: memory = 255 is out of range, give 1024 to 1048576"}),
+    name_of);
+
+INSTANTIATE_TEST_SUITE_P(
+    Blocks, NetworkSections,
+    testing::Values(
+        Fault{"ByUnknown", "[blocks]\nby = \"row\"\n",
+              "5:6: [blocks]: by = \"row\" is none of drift, rows, time, marker; did you "
+              "mean \"rows\"?"},
+        // Which kind of `every` was meant is not known: nothing is said of it.
+        Fault{"ByUnknownWithEvery", "[blocks]\nby = \"tme\"\nevery = \"7 days\"\n",
+              "5:6: [blocks]: by = \"tme\" is none of drift, rows, time, marker; did you "
+              "mean \"time\"?"},
+        Fault{"ByIsNumberWithEvery", "[blocks]\nby = 5\nevery = 5\n",
+              "5:6: key \"by\" in [blocks] must be a text, found an integer"},
+        Fault{"EveryUnderDrift", "[blocks]\nby = \"drift\"\nevery = 1000\n",
+              "6:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+        Fault{"EveryWithoutBy", "[blocks]\nevery = \"1 day\"\n",
+              "5:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+        Fault{"EveryUnderMarker", "[blocks]\nby = \"marker\"\nevery = 1000\n",
+              "6:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+        Fault{"RowsZero", "[blocks]\nby = \"rows\"\nevery = 0\n",
+              "6:9: [blocks]: every = 0 is out of range, give 1 to 9223372036854775807"},
+        Fault{"RowsOfDuration", "[blocks]\nby = \"rows\"\nevery = \"1 day\"\n",
+              "6:9: key \"every\" in [blocks] must be an integer, found a text"},
+        Fault{"TimeZero", "[blocks]\nby = \"time\"\nevery = 0\n",
+              "6:9: [blocks]: every must be longer than 0"},
+        Fault{"TimeOfNumber", "[blocks]\nby = \"time\"\nevery = 1000\n",
+              "6:9: key \"every\" in [blocks] must be a duration such as \"30 s\", found an "
+              "integer"},
+        Fault{"UnknownKey", "[blocks]\nevry = 1000\n",
+              "5:1: unknown key \"evry\" in [blocks]; did you mean \"every\"?"}),
     name_of);
 
 constexpr const char* kGoodQuery = "PREDICT COUNT(t.*, 0, 1, DAYS) FOR EACH t.id EVERY 1 DAY";

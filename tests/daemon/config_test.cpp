@@ -3,8 +3,11 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <set>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -167,6 +170,138 @@ TEST(Config, FingerprintHoldsWhatDecidesTheFoldAndNothingElse) {
             features_bytes({.memory_bytes_max = std::size_t{3} << 30}));
   EXPECT_FALSE(changed("/tmp/shop", "/tmp/other"));
   EXPECT_FALSE(changed("PREDICT COUNT(", "predict  COUNT( "));
+}
+
+constexpr const char* kNetwork = R"(
+[network]
+experts = "attention"
+old_experts = "freeze"
+width = 48
+fan_out = [12, 6, 3]
+uniform = true
+top = 3
+experts_max = 9
+batch = 64
+passes = 5
+memory = 4096
+[blocks]
+by = "rows"
+every = 5000
+[[table]]
+name = "t"
+)";
+
+TEST(Config, ReadsNetworkAndBlocks) {
+  const Result<Config> read = parse_config(kNetwork, "a.toml");
+  ASSERT_TRUE(read) << read.error().detail;
+  const NetworkConfig& network = read.value().network;
+  EXPECT_EQ(network.experts, NetworkConfig::Experts::Attention);
+  EXPECT_EQ(network.old_experts, NetworkConfig::OldExperts::Freeze);
+  EXPECT_EQ(network.width, 48U);
+  EXPECT_EQ(network.fan_out, (std::vector<std::uint64_t>{12, 6, 3}));
+  EXPECT_TRUE(network.uniform);
+  EXPECT_EQ(network.top, 3U);
+  EXPECT_EQ(network.experts_max, 9U);
+  EXPECT_EQ(network.batch, 64U);
+  EXPECT_EQ(network.passes, 5U);
+  EXPECT_EQ(network.memory, 4096U);
+  EXPECT_EQ(read.value().blocks.by, models::BlockRule::Rows);
+  EXPECT_EQ(read.value().blocks.every_rows, 5000U);
+}
+
+TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
+  for (const char* sections : {"", "[network]\n[blocks]\n"}) {
+    const Result<Config> read =
+        parse_config(std::string(sections) + "[[table]]\nname = \"t\"\n", "a.toml");
+    ASSERT_TRUE(read) << read.error().detail;
+    const NetworkConfig& network = read.value().network;
+    EXPECT_EQ(network.experts, NetworkConfig::Experts::Off);
+    EXPECT_EQ(network.old_experts, NetworkConfig::OldExperts::Slow);
+    EXPECT_EQ(network.width, 32U);
+    EXPECT_EQ(network.fan_out, (std::vector<std::uint64_t>{16, 8}));
+    EXPECT_FALSE(network.uniform);
+    EXPECT_EQ(network.top, 2U);
+    EXPECT_EQ(network.experts_max, 16U);
+    EXPECT_EQ(network.batch, 256U);
+    EXPECT_EQ(network.passes, 8U);
+    EXPECT_EQ(network.memory, 65'536U);
+    EXPECT_EQ(read.value().blocks.by, models::BlockRule::Drift);
+  }
+}
+
+TEST(Config, EveryRuleAndKindOfExpertsReadsBackFromItsPrint) {
+  const std::vector<std::string> blocks = {"by = \"drift\"",
+                                           "by = \"marker\"",
+                                           "by = \"rows\"\nevery = 1",
+                                           "by = \"rows\"",
+                                           "by = \"rows\"\nevery = 9223372036854775807",
+                                           "by = \"time\"",
+                                           "by = \"time\"\nevery = \"90 min\""};
+  for (const char* experts : {"off", "sage", "attention"}) {
+    for (const char* old : {"freeze", "slow", "all"}) {
+      for (const std::string& rule : blocks) {
+        const Result<Config> first = parse_config(
+            "[network]\nexperts = \"" + std::string(experts) + "\"\nold_experts = \"" + old +
+                "\"\nfan_out = [128]\n[blocks]\n" + rule + "\n[[table]]\nname = \"t\"\n",
+            "a.toml");
+        ASSERT_TRUE(first) << first.error().detail;
+        const std::string printed = print_config(first.value());
+        const Result<Config> second = parse_config(printed, "b.toml");
+        ASSERT_TRUE(second) << second.error().detail << "\n" << printed;
+        EXPECT_EQ(print_config(second.value()), printed);
+        EXPECT_EQ(second.value().network.experts, first.value().network.experts);
+        EXPECT_EQ(second.value().network.old_experts, first.value().network.old_experts);
+        EXPECT_EQ(second.value().network.fan_out, first.value().network.fan_out);
+        EXPECT_EQ(second.value().blocks.by, first.value().blocks.by);
+        EXPECT_EQ(second.value().blocks.every_rows, first.value().blocks.every_rows);
+        EXPECT_EQ(second.value().blocks.every_us, first.value().blocks.every_us);
+        EXPECT_EQ(fold_fingerprint(second.value()), fold_fingerprint(first.value()));
+      }
+    }
+  }
+  const Result<Config> time =
+      parse_config("[blocks]\nby = \"time\"\nevery = \"90 min\"\n[[table]]\nname = \"t\"\n", "a");
+  ASSERT_TRUE(time) << time.error().detail;
+  EXPECT_EQ(time.value().blocks.every_us, 5'400'000'000);
+}
+
+TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
+  const auto fingerprint = [](const std::string& experts, const std::string& from,
+                              const std::string& to) {
+    std::string text = kNetwork;
+    for (const auto& [old, now] :
+         {std::pair<std::string, std::string>{from, to}, {"\"attention\"", experts}}) {
+      const std::size_t at = text.find(old);
+      EXPECT_NE(at, std::string::npos) << old;
+      text.replace(at, old.size(), now);
+    }
+    const Result<Config> config = parse_config(text, "a.toml");
+    EXPECT_TRUE(config) << (config ? "" : config.error().detail);
+    return config ? fold_fingerprint(config.value()) : 0;
+  };
+  const std::vector<std::pair<std::string, std::string>> changes = {
+      {"\"freeze\"", "\"slow\""},
+      {"width = 48", "width = 64"},
+      {"[12, 6, 3]", "[12, 6, 4]"},
+      {"[12, 6, 3]", "[12, 6]"},
+      {"uniform = true", "uniform = false"},
+      {"top = 3", "top = 2"},
+      {"experts_max = 9", "experts_max = 8"},
+      {"batch = 64", "batch = 65"},
+      {"passes = 5", "passes = 6"},
+      {"memory = 4096", "memory = 4097"},
+      {"\"rows\"\nevery = 5000", "\"rows\"\nevery = 5001"},
+      {"\"rows\"\nevery = 5000", "\"marker\""},
+      {"\"rows\"\nevery = 5000", "\"time\"\nevery = \"1 h\""},
+      {"\"rows\"\nevery = 5000", "\"time\"\nevery = \"2 h\""}};
+  const std::uint64_t none = fingerprint("\"off\"", "", "");
+  std::set<std::uint64_t> seen = {none, fingerprint("\"sage\"", "", ""),
+                                  fingerprint("\"attention\"", "", "")};
+  EXPECT_EQ(seen.size(), 3U);
+  for (const auto& [from, to] : changes) {
+    EXPECT_TRUE(seen.insert(fingerprint("\"attention\"", from, to)).second) << to;
+    EXPECT_EQ(fingerprint("\"off\"", from, to), none) << to;
+  }
 }
 
 // NOLINTBEGIN(concurrency-mt-unsafe): the test has one thread

@@ -1,0 +1,419 @@
+// What a graph network keeps of its task: which examples stay, how they are drawn, which labels are
+// known at a time, each against a naive search; and that restarts change nothing.
+#include "daemon/network_memory.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "proto/bytes.h"
+#include "tests/store/scratch.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+constexpr std::uint64_t kSeed = 11;
+
+/// Block, instant, row, label.
+using Entry = std::tuple<std::uint32_t, std::int64_t, std::uint32_t, double>;
+
+Entry entry_of(const NetworkExample& example) {
+  return {example.block, example.at.value, example.row, example.label};
+}
+
+std::vector<Entry> drawn(const NetworkMemory& memory, std::size_t count, std::uint64_t position) {
+  std::vector<NetworkExample> examples;
+  memory.draw(count, Rng(kSeed, position, Purpose::Test), examples);
+  std::vector<Entry> out;
+  out.reserve(count);
+  for (const NetworkExample& example : examples)
+    out.push_back(entry_of(example));
+  return out;
+}
+
+/// All that a block has: so many draws leave none out.
+std::set<Entry> content(const NetworkMemory& memory, std::uint32_t block) {
+  std::set<Entry> out;
+  if (memory.size(block) == 0) return out;
+  Rng rng(kSeed, block, Purpose::Test);
+  std::vector<NetworkExample> examples;
+  memory.draw_from(block, 60 * memory.size(block), rng, examples);
+  for (const NetworkExample& example : examples)
+    out.insert(entry_of(example));
+  return out;
+}
+
+/// The same by search.
+struct Naive {
+  std::size_t most = 0;
+  std::vector<std::set<Entry>> kept = {};
+
+  std::size_t size(std::size_t quota) const {
+    std::size_t sum = 0;
+    for (const auto& block : kept)
+      sum += std::min(block.size(), quota);
+    return sum;
+  }
+  std::size_t size() const { return size(SIZE_MAX); }
+  static std::uint64_t hash_of(const Entry& entry) {
+    return Rng(kSeed ^ std::get<2>(entry), static_cast<std::uint64_t>(std::get<1>(entry)),
+               Purpose::Training)
+        .next();
+  }
+  void add(const Entry& entry) {
+    kept.resize(std::get<0>(entry) + std::size_t{1});
+    kept.back().insert(entry);
+    if (size() <= most + most / 10) return;
+    std::size_t quota = most;  // becomes the largest under which all fit
+    while (size(quota) > most)
+      --quota;
+    for (auto& block : kept) {
+      while (block.size() > quota)
+        block.erase(std::ranges::max_element(block, {}, hash_of));
+    }
+  }
+};
+
+TEST(NetworkMemory, KeepsOfEachBlockTheSameNumberThoseOfSmallestHash) {
+  for (const std::size_t most : {20UL, 150UL, 301UL}) {
+    NetworkMemory memory(most, kSeed);
+    Naive naive{.most = most};
+    std::size_t shrinks = 0;
+    std::int64_t at = 0;
+    for (std::uint32_t block = 0; block < 17; ++block) {
+      Rng rng(1, block, Purpose::Test);
+      const std::size_t rows = block % 3 == 0 ? 1 + rng.below(8) : 40 + rng.below(200);
+      for (std::size_t i = 0; i < rows; ++i) {
+        if (rng.below(5) == 0) ++at;
+        const auto row = static_cast<std::uint32_t>(at * 1000) + static_cast<std::uint32_t>(i);
+        const auto label = rng.uniform();
+        const std::size_t before = memory.size();
+        memory.add(row, label, TimeUs{at}, block);
+        naive.add({block, at, row, label});
+        if (memory.size() < before) ++shrinks;
+        ASSERT_EQ(memory.size(), naive.size());
+        ASSERT_LE(memory.size(), memory.size() < before ? most : most + most / 10);
+      }
+      for (std::uint32_t b = 0; b <= block; ++b) {
+        ASSERT_EQ(memory.size(b), naive.kept[b].size());
+        ASSERT_EQ(content(memory, b), naive.kept[b]) << "block " << b;
+      }
+    }
+    EXPECT_GT(shrinks, 3U);
+    EXPECT_EQ(memory.size(17), 0U);
+  }
+}
+
+TEST(NetworkMemory, OfMoreBlocksThanExamplesTheNewestStay) {
+  NetworkMemory memory(20, kSeed);
+  for (std::uint32_t block = 0; block < 200; ++block) {
+    for (std::uint32_t row = 0; row < 2; ++row)
+      memory.add(row, 1, TimeUs{block}, block);
+    ASSERT_LE(memory.size(), 22U);
+    ASSERT_GT(memory.size(block), 0U);
+    ASSERT_EQ(drawn(memory, 64, block).size(), 64U);
+    std::uint32_t oldest = 0;
+    while (memory.size(oldest) == 0)
+      ++oldest;
+    for (std::uint32_t b = oldest; b <= block; ++b)
+      ASSERT_GT(memory.size(b), 0U);
+    if (block > 20) {
+      ASSERT_GE(block - oldest, 10U);
+    }
+  }
+}
+
+/// A memory that keeps all of `sizes[b]` rows of block b, `rows` of them at each instant.
+NetworkMemory filled(const std::vector<std::size_t>& sizes, std::size_t rows,
+                     std::set<Entry>* all = nullptr) {
+  NetworkMemory memory(1'000'000, kSeed);
+  std::int64_t at = 0;
+  for (std::uint32_t block = 0; block < sizes.size(); ++block) {
+    for (std::uint32_t i = 0; i < sizes[block]; ++i) {
+      if (i % rows == 0) ++at;
+      memory.add(i, i * 0.5, TimeUs{at}, block);
+      if (all != nullptr) all->insert({block, at, i, i * 0.5});
+    }
+  }
+  return memory;
+}
+
+TEST(NetworkMemory, TheNewestBlockGivesFourTimesItsShareAndAtMostHalf) {
+  struct Case {
+    std::vector<std::size_t> sizes;
+    std::size_t count;
+    std::size_t fresh;
+  };
+  const std::vector<Case> cases = {
+      {{1000, 50, 0, 300, 100}, 512, 512 * 4 * 100 / 1450},
+      {{1000, 50, 0, 300, 900}, 512, 256},
+      {{1000, 1}, 100, 0},
+      {{1000, 1}, 1000, 3},
+      {{10, 10}, 1, 0},
+      {{10, 10}, 7, 3},
+      {{0, 0, 70}, 512, 512},
+  };
+  for (const Case& each : cases) {
+    std::set<Entry> all;
+    const NetworkMemory memory = filled(each.sizes, 7, &all);
+    std::map<std::uint32_t, std::size_t> by_block;
+    constexpr std::size_t kDraws = 2000;
+    for (std::uint64_t draw = 0; draw < kDraws; ++draw) {
+      const auto entries = drawn(memory, each.count, draw);
+      ASSERT_EQ(entries.size(), each.count);
+      std::size_t fresh = 0;
+      for (const Entry& entry : entries) {
+        ASSERT_TRUE(all.contains(entry));
+        ++by_block[std::get<0>(entry)];
+        if (std::get<0>(entry) + 1 == each.sizes.size()) ++fresh;
+      }
+      ASSERT_EQ(fresh, each.fresh);
+    }
+    const auto older = static_cast<double>(std::count_if(
+        each.sizes.begin(), each.sizes.end() - 1, [](std::size_t size) { return size > 0; }));
+    for (std::size_t b = 0; b + 1 < each.sizes.size(); ++b) {
+      if (each.sizes[b] == 0) continue;
+      const double expected = static_cast<double>((each.count - each.fresh) * kDraws) / older;
+      EXPECT_NEAR(static_cast<double>(by_block[static_cast<std::uint32_t>(b)]), expected,
+                  0.1 * expected);
+    }
+  }
+}
+
+TEST(NetworkMemory, DrawsDependOnTheGeneratorAlone) {
+  const NetworkMemory memory = filled({500, 500, 500}, 5);
+  std::set<std::vector<Entry>> seen;
+  for (std::uint64_t draw = 0; draw < 20; ++draw) {
+    const auto entries = drawn(memory, 100, draw);
+    EXPECT_EQ(drawn(memory, 100, draw), entries);
+    seen.insert(entries);
+  }
+  EXPECT_EQ(seen.size(), 20U);
+}
+
+TEST(NetworkMemory, RunsAreOfOneInstantAndNoLongerThan64) {
+  for (const std::size_t rows : {1UL, 9UL, 64UL, 150UL}) {
+    const NetworkMemory memory = filled({3000}, rows);
+    Rng rng(2, rows, Purpose::Test);
+    std::vector<NetworkExample> out(3);  // what is there stays
+    memory.draw_from(0, 640, rng, out);
+    ASSERT_EQ(out.size(), 643U);
+    out.erase(out.begin(), out.begin() + 3);
+    const std::size_t run = std::min<std::size_t>(rows, 64);
+    std::set<std::int64_t> instants;
+    for (std::size_t first = 0; first < out.size(); first += run) {
+      std::set<std::uint32_t> distinct;
+      const std::size_t end = std::min(out.size(), first + run);
+      for (std::size_t i = first; i < end; ++i) {
+        EXPECT_EQ(out[i].at, out[first].at);
+        distinct.insert(out[i].row);
+      }
+      EXPECT_EQ(distinct.size(), end - first);
+      instants.insert(out[first].at.value);
+    }
+    EXPECT_GT(instants.size(), 6U);
+  }
+}
+
+TEST(NetworkMemory, ExamplesOfABlockAreEquallyLikely) {
+  NetworkMemory memory(10'000, kSeed);
+  std::uint32_t row = 0;
+  std::int64_t at = 0;
+  const auto instant = [&](std::size_t rows) {
+    ++at;
+    for (std::size_t i = 0; i < rows; ++i)
+      memory.add(row++, 0, TimeUs{at}, 0);
+  };
+  for (int i = 0; i < 100; ++i) {
+    instant(1);
+    instant(2);
+    if (i % 10 == 0) instant(30);
+    if (i % 50 == 0) instant(200);
+  }
+  Rng rng(3, 0, Purpose::Test);
+  std::vector<NetworkExample> out;
+  constexpr double kVisits = 2000;
+  memory.draw_from(0, static_cast<std::size_t>(kVisits) * row, rng, out);
+  std::vector<double> visits(row);
+  for (const NetworkExample& example : out)
+    ++visits[example.row];
+  // Five deviations of a Poisson count.
+  for (std::uint32_t r = 0; r < row; ++r)
+    EXPECT_NEAR(visits[r], kVisits, 5 * std::sqrt(kVisits)) << "row " << r;
+}
+
+using Labels = std::vector<std::pair<double, std::int64_t>>;
+
+Labels newest(const NetworkMemory& memory, std::uint32_t row, std::int64_t at, std::size_t k) {
+  std::vector<KnownLabel> rows;
+  memory.newest(row, TimeUs{at}, k, rows);
+  Labels out;
+  for (const KnownLabel& label : rows)
+    out.emplace_back(label.label, label.known.value);
+  return out;
+}
+
+TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
+  NetworkMemory memory(100, kSeed);
+  std::map<std::uint32_t, Labels> all;  // in the order of their coming
+  Rng rng(4, 0, Purpose::Test);
+  for (std::int64_t at = 0; at < 3000; at += static_cast<std::int64_t>(rng.below(3))) {
+    // Row 3 has far more than may stay; rows from 150 have none.
+    const auto row = static_cast<std::uint32_t>(rng.below(2) == 0 ? 3 : rng.below(150));
+    const auto label = rng.uniform();
+    memory.know(row, label, TimeUs{at});
+    all[row].emplace_back(label, at);
+  }
+  ASSERT_GT(all[3].size(), 4 * NetworkMemory::kLabelsMax);
+  for (std::uint32_t row = 0; row < 160; ++row) {
+    const Labels known = newest(memory, row, 3000, 10'000);
+    if (all[row].size() <= NetworkMemory::kLabelsMax) {
+      EXPECT_EQ(known.size(), all[row].size());
+    } else {
+      EXPECT_LE(known.size(), NetworkMemory::kLabelsMax);
+      EXPECT_GE(known.size(), NetworkMemory::kLabelsMax * 3 / 4);
+    }
+    const Labels kept(all[row].end() - static_cast<std::ptrdiff_t>(known.size()), all[row].end());
+    for (int question = 0; question < 40; ++question) {
+      const auto at = static_cast<std::int64_t>(rng.below(3002)) - 1;
+      const std::size_t k = rng.below(20);
+      Labels expected;
+      for (auto label = kept.rbegin(); label != kept.rend() && expected.size() < k; ++label) {
+        if (label->second <= at) expected.push_back(*label);
+      }
+      ASSERT_EQ(newest(memory, row, at, k), expected) << "row " << row << " at " << at;
+    }
+  }
+  std::vector<KnownLabel> out(2);
+  memory.newest(3, TimeUs{3000}, 5, out);
+  EXPECT_EQ(out.size(), 7U) << "what was there stays";
+}
+
+/// A committed state of its own.
+struct Kept {
+  store::Scratch scratch;
+  std::unique_ptr<store::Database> database = store::open_database(scratch);
+  std::unique_ptr<store::State> state = store::must(store::State::open(*database));
+
+  void commit() { store::must(state->commit(state->cursor())); }
+  std::map<std::string, std::string> values(Section section) const {
+    std::map<std::string, std::string> out;
+    store::must(state->scan(section, "", [&](std::string_view key, std::string_view value) {
+      out.emplace(key, value);
+      return true;
+    }));
+    return out;
+  }
+};
+
+TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
+  Kept kept;
+  constexpr std::size_t kMost = 300;
+  NetworkMemory memory(kMost, kSeed);
+  auto restarted = std::make_unique<NetworkMemory>(kMost, kSeed);
+  // Another task's, whose rows must not be met.
+  NetworkMemory other(kMost, kSeed);
+  other.add(1, 1, TimeUs{1}, 0);
+  other.know(1, 1, TimeUs{1});
+  other.stage("task2/network/", *kept.state);
+  std::int64_t at = 0;
+  for (std::uint64_t step = 0; step < 40; ++step) {
+    Rng rng(5, step, Purpose::Test);
+    for (int i = 0; i < 60; ++i) {
+      if (rng.below(4) == 0) ++at;
+      const auto row = static_cast<std::uint32_t>(rng.below(400));
+      const double label = rng.uniform();
+      for (NetworkMemory* each : {&memory, restarted.get()}) {
+        if (step % 5 != 4) each->add(row, label, TimeUs{at}, static_cast<std::uint32_t>(step / 6));
+        each->know(row, label, TimeUs{at});
+      }
+    }
+    restarted->stage("task/network/", *kept.state);
+    EXPECT_GT(kept.state->staged_bytes(), 0U);
+    kept.commit();
+    const std::uint64_t nothing = kept.state->staged_bytes();
+    restarted->stage("task/network/", *kept.state);
+    EXPECT_EQ(kept.state->staged_bytes(), nothing) << "nothing changed";
+    if (rng.below(3) == 0) {
+      restarted = std::make_unique<NetworkMemory>(kMost, kSeed);
+      store::must(restarted->load("task/network/", *kept.state));
+    }
+    ASSERT_EQ(restarted->size(), memory.size());
+    ASSERT_EQ(drawn(*restarted, 500, step), drawn(memory, 500, step));
+    for (std::uint32_t row = 0; row < 410; ++row)
+      ASSERT_EQ(newest(*restarted, row, at, 300), newest(memory, row, at, 300));
+  }
+}
+
+TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
+  Kept kept;
+  NetworkMemory memory(100, kSeed);
+  store::must(memory.load("task/network/", *kept.state));
+  EXPECT_EQ(memory.size(), 0U);
+  EXPECT_TRUE(newest(memory, 0, 10, 10).empty());
+}
+
+TEST(NetworkMemory, DamagedBytesAreRefused) {
+  Kept kept;
+  {
+    NetworkMemory memory(100, kSeed);
+    for (std::uint32_t i = 0; i < 6; ++i)
+      memory.add(i, 1, TimeUs{i}, i / 3);
+    for (std::uint32_t i = 0; i < 3; ++i)
+      memory.know(0, 1, TimeUs{i});
+    memory.stage("t/", *kept.state);
+    kept.commit();
+  }
+  const auto refused = [&](Section section, const std::string& key, const std::string& bytes) {
+    kept.state->put(section, key, bytes);
+    kept.commit();
+    NetworkMemory memory(100, kSeed);
+    const Status loaded = memory.load("t/", *kept.state);
+    return !loaded && loaded.error().code == Errc::Corruption;
+  };
+  for (const Section section : {Section::Blobs, Section::Labels}) {
+    const auto values = kept.values(section);
+    ASSERT_EQ(values.size(), 1U);
+    const auto& [key, good] = *values.begin();
+    for (std::size_t size = 1; size < good.size(); ++size)
+      EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
+    EXPECT_TRUE(refused(section, key, good + "x"));
+    std::string many = good;
+    many[section == Section::Blobs ? 8 + 7 : 3] = '\x7f';  // in the first count
+    EXPECT_TRUE(refused(section, key, many));
+    // Times that fall: the first example's, the first label's.
+    std::string unordered = good;
+    unordered[section == Section::Blobs ? 8 + 8 + 12 : 4] = '\x7f';
+    EXPECT_TRUE(refused(section, key, unordered));
+    EXPECT_FALSE(refused(section, key, good));
+  }
+  const std::string key = kept.values(Section::Labels).begin()->first;
+  std::string bytes;
+  ByteWriter writer(bytes);
+  // One label more than a row may have, all of them there.
+  constexpr std::uint32_t kMany = NetworkMemory::kLabelsMax + 1;
+  writer.put(kMany);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    writer.put(std::int64_t{i});
+    writer.put(1.0);
+  }
+  EXPECT_TRUE(refused(Section::Labels, key, bytes));
+  // Rows of more than a page.
+  EXPECT_TRUE(refused(Section::Labels, key, std::string(65 * sizeof(std::uint32_t), '\0')));
+  EXPECT_FALSE(refused(Section::Labels, key, std::string(64 * sizeof(std::uint32_t), '\0')));
+}
+
+}  // namespace
+}  // namespace accrete::daemon
