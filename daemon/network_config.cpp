@@ -1,3 +1,4 @@
+// Names of choices, bounds of numbers, and the way back to TOML.
 #include "daemon/network_config.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Which examples stay, which are drawn, and how both are kept.
 #include "daemon/network_memory.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// When scales are taken anew and blocks begin.
 #include "daemon/network_world.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The length of the gradient, then one step for each parameter.
 #include "models/adam.h"
 
 #include <cmath>

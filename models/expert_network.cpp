@@ -1,3 +1,4 @@
+// Forward, backward and growth; expert_network_state.cpp writes it.
 #include "models/expert_network.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Random pushes of the weights, and every bit put back.
 #include "models/flatness.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The three losses, and the linear map to scores.
 #include "models/network_head.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// A parameter grows, is written and read.
 #include "models/parameter_state.h"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Rows and ages to vectors, and the way back.
 #include "models/row_projection.h"
 
 #include <cmath>

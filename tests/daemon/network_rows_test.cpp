@@ -235,7 +235,7 @@ TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
   rows.begin_block(day(1));
   rows.stage(world.state());
   ASSERT_TRUE(world.fold().checkpoint());
-  for (const char* key : {"network/rows/0", "network/blocks"}) {
+  for (const char* key : {"/network/rows/0", "/network/blocks"}) {
     std::string bytes;
     ASSERT_TRUE(world.state().get(store::Section::Blobs, key, bytes));
     ASSERT_GT(bytes.size(), 8U);
