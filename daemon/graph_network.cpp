@@ -183,25 +183,40 @@ void GraphNetwork::train(TimeUs now) {
   }
 }
 
+std::size_t GraphNetwork::nodes_max() const {
+  return world_.config().activation_bytes_max / (sizeof(float) * world_.config().width);
+}
+
 void GraphNetwork::step() {
   drawn_.clear();
   memory_.draw(world_.config().batch, Rng(seed_, steps_, Purpose::Training), drawn_);
-  targets_.clear();
-  for (const NetworkExample& example : drawn_)
-    targets_.push_back(target_of(example));
-  sample(drawn_);
-  grow_inputs();
-  hide_rows();
-  network_->accumulate(batch_, targets_);
+  accumulate(drawn_, 1);
   network_->step();
   ++steps_;
   dirty_ = true;
 }
 
+/// Gradients of the examples; `piece` numbers the halves as a heap does.
+void GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t piece) {
+  sample(examples);
+  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
+    const std::size_t half = examples.size() / 2;
+    accumulate(examples.first(half), 2 * piece);
+    accumulate(examples.subspan(half), 2 * piece + 1);
+    return;
+  }
+  targets_.clear();
+  for (const NetworkExample& example : examples)
+    targets_.push_back(target_of(example));
+  grow_inputs();
+  hide_rows(piece);
+  network_->accumulate(batch_, targets_);
+}
+
 /// Half of the rows show nothing in a training step, others in every step. Otherwise the network
 /// learns outcomes by heart: what a row shows often says which row it is.
-void GraphNetwork::hide_rows() {
-  Rng rng(seed_ ^ 2, steps_, Purpose::Training);
+void GraphNetwork::hide_rows(std::uint64_t piece) {
+  Rng rng(seed_ ^ (2 * piece), steps_, Purpose::Training);
   for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
     models::RowMatrix<float>& rows = batch_.features[t];
     for (Eigen::Index i = 0; i < rows.rows(); ++i) {
@@ -268,20 +283,31 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
       out[i * stride] = unknown;
     return;
   }
-  models::RowMatrix<float> scores;
+  const std::uint32_t block = world_.rows().block_at(at);
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
     for (const std::uint32_t row : rows.subspan(first, count))
-      drawn_.push_back({row, 0, at, world_.rows().block_at(at)});
-    sample(drawn_);
-    grow_inputs();
-    network_->predict(batch_, scores);
-    const auto width = static_cast<std::size_t>(scores.cols());
-    for (std::size_t i = 0; i < count; ++i) {
-      answer(std::span(scores.data() + i * width, width), out[(first + i) * stride]);
-    }
+      drawn_.push_back({row, 0, at, block});
+    score(drawn_, stride, out.subspan(first * stride));
   }
+}
+
+void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
+                         std::span<models::Output> out) {
+  sample(examples);
+  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
+    const std::size_t half = examples.size() / 2;
+    score(examples.first(half), stride, out);
+    score(examples.subspan(half), stride, out.subspan(half * stride));
+    return;
+  }
+  grow_inputs();
+  models::RowMatrix<float> scores;
+  network_->predict(batch_, scores);
+  const auto width = static_cast<std::size_t>(scores.cols());
+  for (std::size_t i = 0; i < examples.size(); ++i)
+    answer(std::span(scores.data() + i * width, width), out[i * stride]);
 }
 
 std::size_t GraphNetwork::memory_bytes() const {

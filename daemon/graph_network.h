@@ -36,6 +36,9 @@ namespace accrete::daemon {
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes).
 ///
+/// Neighbourhoods that take more room than kActivationBytes an array are handled in halves, so that
+/// a pass takes some tens of times that, whatever the fan-out.
+///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {
  public:
@@ -81,8 +84,12 @@ class GraphNetwork final : private LabelRows {
   void grow_inputs();
   bool ready() const;
   void begin();
+  std::size_t nodes_max() const;
   void step();
-  void hide_rows();
+  void accumulate(std::span<const NetworkExample> examples, std::uint64_t piece);
+  void hide_rows(std::uint64_t piece);
+  void score(std::span<const NetworkExample> examples, std::size_t stride,
+             std::span<models::Output> out);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   std::uint32_t expert_of(std::uint32_t block) const;

@@ -27,7 +27,8 @@ struct NetworkConfig {
   std::size_t experts_max = 16;  ///< of a layer; then the newest goes on for later blocks
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
-  std::size_t memory = 65'536;   ///< examples kept, the same number of each block
+  std::size_t activation_bytes_max = 8u << 20;  ///< of one array of a pass; not in the file
+  std::size_t memory = 65'536;                  ///< examples kept, the same number of each block
 };
 
 /// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is
