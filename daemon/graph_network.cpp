@@ -12,11 +12,10 @@ namespace {
 
 // Labels that must be there before the first step: they say the unit of numbers.
 constexpr std::uint64_t kFirstLabels = 64;
-// Seeds of one forward pass; bounds the memory of a large population.
+// Seeds of one forward pass, at most.
 constexpr std::size_t kAnsweredRows = 256;
 constexpr std::size_t kLabelFanOut = 16;
-constexpr double kFarOut = 100;           // of labels, in units in which deviations are about 1
-constexpr std::size_t kLabelColumns = 2;  // the outcome, and that it is there
+constexpr double kFarOut = 100;  // of labels, in units in which deviations are about 1
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
   return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
@@ -76,7 +75,7 @@ std::vector<std::size_t> GraphNetwork::columns() const {
   std::vector<std::size_t> out;
   for (const TableId table : plan_.tables)
     out.push_back(world_.rows().width(table));
-  out.push_back(kLabelColumns);
+  out.push_back(LabelRow::kColumns);
   return out;
 }
 

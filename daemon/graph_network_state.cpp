@@ -99,7 +99,7 @@ Status GraphNetwork::load(store::State& state) {
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));
   }
-  if (!reader.done()) {
+  if (!reader.done() || first_blocks_.size() != experts()) {
     return Error{Errc::Corruption, "task \"" + name_ + "\": stored network does not decode"};
   }
   return memory_.load(key(""), state);

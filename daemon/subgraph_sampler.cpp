@@ -13,8 +13,6 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kLabelColumns = 2;  // the value, and 1
-
 /// Table and hop of a node in one word.
 std::uint32_t kind_of(std::uint16_t table, std::uint32_t hop) {
   return table | hop << 16;
@@ -236,7 +234,7 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
   std::vector<std::uint32_t>& list = sources_of(plan_.relations.size() - 1, reader);
   for (const LabelRow& outcome : outcomes_) {
     ACCRETE_CHECK(outcome.known <= at);
-    const std::array<float, kLabelColumns> features{outcome.value, 1};
+    const std::array<float, LabelRow::kColumns> features{outcome.value, 1};
     list.push_back(static_cast<std::uint32_t>(places_.size()));
     places_.push_back({place.row, place.moment, 0});
     out_->table.push_back(plan_.labels());
@@ -263,7 +261,7 @@ void SubgraphSampler::finish() {
   out_->features.resize(plan_.table_count());
   for (std::size_t t = 0; t < plan_.table_count(); ++t) {
     const std::size_t width =
-        t < plan_.tables.size() ? rows_.width(plan_.tables[t]) : kLabelColumns;
+        t < plan_.tables.size() ? rows_.width(plan_.tables[t]) : LabelRow::kColumns;
     models::RowMatrix<float>& features = out_->features[t];
     features.resize(static_cast<Eigen::Index>(feature_rows_[t]), static_cast<Eigen::Index>(width));
     std::copy(features_[t].begin(), features_[t].end(), features.data());

@@ -31,6 +31,8 @@ struct Seed {
 
 /// An outcome of an entity.
 struct LabelRow {
+  static constexpr std::size_t kColumns = 2;  ///< of its features: the value, and that it is there
+
   float value = 0;  ///< in units in which deviations are about 1
   TimeUs known;     ///< when it became known
 };

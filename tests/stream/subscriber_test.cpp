@@ -307,6 +307,8 @@ TEST(SubscriberTest, FaultsOfTheLogReachTheSubscriber) {
   MemorySource source;
   Daemon daemon(source);
   daemon.publish(10);
+  daemon.stop();  // all are out: who comes now has to ask the log
+  daemon.start();
   source.fail_reads();
   SubscriberOptions options = daemon.subscriber();
   options.from = 1;
