@@ -306,12 +306,11 @@ TEST(SubscriberTest, RefusesWhatCannotWork) {
 TEST(SubscriberTest, FaultsOfTheLogReachTheSubscriber) {
   MemorySource source;
   Daemon daemon(source);
-  daemon.publish(10);
-  daemon.stop();  // all are out: who comes now has to ask the log
-  daemon.start();
-  source.fail_reads();
   SubscriberOptions options = daemon.subscriber();
   options.from = 1;
+  daemon.publish(10);
+  take(*open_subscriber(options), 10);  // all are out: who comes now has to ask the log
+  source.fail_reads();
   const auto subscriber = open_subscriber(options);
   const auto error = first_error(*subscriber);
   ASSERT_TRUE(error);
