@@ -315,9 +315,9 @@ Status Fold::apply_entry(const TimelineEntry& entry) {
 
 Status Fold::fire_before(TimeUs limit) {
   if (now_ < limit) {
+    if (network_ != nullptr) network_->end_instant();
     for (auto& task : tasks_)
       task->end_instant(now_);
-    if (network_ != nullptr) network_->end_instant(now_);
   }
   while (true) {
     TimeUs next = requests_.empty() ? kTimeMax : requests_.begin()->first;

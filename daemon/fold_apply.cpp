@@ -57,7 +57,7 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (network_ != nullptr) {
     if (const RowContent* row = rows_->content(node, version)) {
-      network_->folded(node.table, row->cells, time);
+      network_->folded(node, row->cells, time, std::max(now_, time));
     }
   }
   // A version older than the newest is late: the edges follow the newest, or ended with it.

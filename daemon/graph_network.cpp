@@ -34,20 +34,32 @@ double old_expert_rate(NetworkConfig::OldExperts old) {
   return 1;
 }
 
+NetworkMemoryOptions memory_options(const NetworkConfig& config, TaskKind kind,
+                                    std::uint64_t seed) {
+  NetworkMemoryOptions options;
+  options.examples_max = config.memory;
+  options.per_class = config.memory_per_class;
+  options.classes = kind == TaskKind::Multiclass;
+  options.seed = seed;
+  return options;
+}
+
 }  // namespace
 
 std::unique_ptr<GraphNetwork> GraphNetwork::make(const TaskPlan& plan, const TaskWorld& world,
                                                  std::uint64_t seed) {
-  if (world.network == nullptr || plan.column) return nullptr;
+  if (world.network == nullptr) return nullptr;
   return std::unique_ptr<GraphNetwork>(new GraphNetwork(plan, world, seed));
 }
 
 GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed)
     : name_(plan.name),
       kind_(plan.kind),
+      entity_(plan.entity),
+      asks_rows_(plan.column.has_value()),
       world_(*world.network),
       seed_(seed ^ hash64(plan.name)),
-      memory_(world_.config().memory, seed_),
+      memory_(memory_options(world_.config(), kind_, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()) {
   const NetworkConfig& config = world_.config();
@@ -55,8 +67,9 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;
   sampling_.seed = seed_;
   sampling_.labels_max = kLabelFanOut;
-  // Numbers of classes say nothing as numbers.
-  if (kind_ != TaskKind::Multiclass) sampling_.labels = this;
+  if (plan.column) sampling_.masked = {{plan.entity, *plan.column}};
+  // Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
+  if (kind_ != TaskKind::Multiclass && !asks_rows_) sampling_.labels = this;
 }
 
 /// A label as the network sees it; what is far out tells no more than that.
@@ -89,6 +102,9 @@ models::NetworkOptions GraphNetwork::options() const {
   options.shape.columns = columns();
   options.routing.top = config.top;
   options.routing.force_own_block = true;
+  options.routing.topology_gate = config.topology_gate;
+  if (!config.block_loss) options.losses.block = 0;
+  if (!config.graph_block_loss) options.losses.graph_block = 0;
   options.old_expert_rate = old_expert_rate(config.old_experts);
   options.seed = seed_;
   return options;
@@ -97,12 +113,12 @@ models::NetworkOptions GraphNetwork::options() const {
 void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const double> labels,
                          TimeUs at) {
   std::size_t known = 0;
-  const std::uint32_t block = world_.rows().block_at(at);
+  const std::uint64_t classes = classes_;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double label = labels[i];
     if (std::isnan(label)) continue;
     ++known;
-    memory_.add(rows[i], label, at, block);
+    memory_.add(rows[i], label, at, block_of(rows[i], at));
     ++labels_;
     const double off = label - mean_;
     mean_ += off / static_cast<double>(labels_);
@@ -111,6 +127,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
+  if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
 }
@@ -130,9 +147,11 @@ std::uint32_t GraphNetwork::expert_of(std::uint32_t block) const {
              : static_cast<std::uint32_t>(after - first_blocks_.begin()) - 1;
 }
 
-/// Neighbourhoods of the drawn examples. A seed is of the block that was open at its time, whatever
-/// block its row first came in: what it is asked is asked of that time. The layers number blocks by
-/// their experts.
+std::uint32_t GraphNetwork::block_of(std::uint32_t row, TimeUs at) {
+  return asks_rows_ ? world_.rows().block(NodeId{entity_, row}) : world_.rows().block_at(at);
+}
+
+/// Neighbourhoods of the drawn examples. The layers number blocks by their experts.
 void GraphNetwork::sample(std::span<const NetworkExample> examples) {
   seeds_.clear();
   for (const NetworkExample& example : examples)
@@ -149,6 +168,10 @@ void GraphNetwork::grow_inputs() {
   const std::vector<std::size_t> columns = this->columns();
   for (std::size_t t = 0; t < columns.size(); ++t)
     network_->grow_columns(t, columns[t]);
+  for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
+    if (world_.rows().has_items(plan_.tables[t]))
+      network_->grow_items(t, world_.rows().items(plan_.tables[t]));
+  }
   if (kind_ == TaskKind::Multiclass) network_->grow_classes(classes_);
 }
 
@@ -177,7 +200,7 @@ void GraphNetwork::train(TimeUs now) {
   if (network_ == nullptr) begin();
   for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {
     give_birth_if_due(now);
-    step();
+    step(now);
     owed_ -= batch;
   }
 }
@@ -186,9 +209,13 @@ std::size_t GraphNetwork::nodes_max() const {
   return world_.config().activation_bytes_max / (sizeof(float) * world_.config().width);
 }
 
-void GraphNetwork::step() {
+void GraphNetwork::step(TimeUs now) {
   drawn_.clear();
   memory_.draw(world_.config().batch, Rng(seed_, steps_, Purpose::Training), drawn_);
+  if (asks_rows_ && steps_ % 2 == 1) {
+    for (NetworkExample& example : drawn_)
+      example.at = now;
+  }
   accumulate(drawn_, 1);
   network_->step();
   ++steps_;
@@ -218,8 +245,13 @@ void GraphNetwork::hide_rows(std::uint64_t piece) {
   Rng rng(seed_ ^ (2 * piece), steps_, Purpose::Training);
   for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
     models::RowMatrix<float>& rows = batch_.features[t];
+    const models::SparseRows items = std::exchange(batch_.items[t], {});
     for (Eigen::Index i = 0; i < rows.rows(); ++i) {
-      if (rng.below(2) == 0) rows.row(i).setZero();
+      const bool hidden = rng.below(2) == 0;
+      if (hidden) rows.row(i).setZero();
+      if (items.rows() == 0) continue;
+      const auto told = items.row(static_cast<std::size_t>(i));
+      batch_.items[t].add_row(hidden ? told.first(0) : told);
     }
   }
 }
@@ -282,12 +314,11 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
       out[i * stride] = unknown;
     return;
   }
-  const std::uint32_t block = world_.rows().block_at(at);
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
     for (const std::uint32_t row : rows.subspan(first, count))
-      drawn_.push_back({row, 0, at, block});
+      drawn_.push_back({row, 0, at, block_of(row, at)});
     score(drawn_, stride, out.subspan(first * stride));
   }
 }

@@ -21,17 +21,19 @@
 
 namespace accrete::daemon {
 
-/// Candidate "network" of a task whose target is a window (binary, regression or multiclass).
+/// Candidate "network" of a task (binary, regression or multiclass).
 ///
 /// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
 /// paid in steps of `batch` seeds, at most kStepsMax at a time, drawn from all that is kept. So the
 /// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
-/// sampled again from the graph as of the seed's time.
+/// sampled again from the graph as of the seed's time. Where a column of the row itself is asked
+/// for, every second step shows the rows as they are now instead: such rows are asked about when
+/// they arrive and while they wait. The column is hidden then, in all rows of the table.
 ///
-/// Blocks: a seed belongs to the block that was open at its time, any other row to the block it was
-/// first mentioned in. When a block has given kBirthExamples examples, an expert is born for it in
-/// every layer, up to `experts_max`; an expert stands for its block and those after it that have
-/// none.
+/// Blocks: a row belongs to the block it was first mentioned in; the seed of a window belongs to
+/// the block that was open at its time, for what it is asked is asked of that time. When a block
+/// has given kBirthExamples examples, an expert is born for it in every layer, up to `experts_max`;
+/// an expert stands for its block and those after it that have none.
 ///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes).
@@ -43,7 +45,7 @@ namespace accrete::daemon {
 class GraphNetwork final : private LabelRows {
  public:
   static constexpr std::size_t kBirthExamples = 256;
-  static constexpr std::size_t kStepsMax = 64;         ///< of one call
+  static constexpr std::size_t kStepsMax = 256;        ///< of one call
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
   static constexpr std::string_view kName = "network";
 
@@ -85,7 +87,8 @@ class GraphNetwork final : private LabelRows {
   bool ready() const;
   void begin();
   std::size_t nodes_max() const;
-  void step();
+  void step(TimeUs now);
+  std::uint32_t block_of(std::uint32_t row, TimeUs at);
   void accumulate(std::span<const NetworkExample> examples, std::uint64_t piece);
   void hide_rows(std::uint64_t piece);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
@@ -102,6 +105,8 @@ class GraphNetwork final : private LabelRows {
 
   std::string name_;
   TaskKind kind_;
+  TableId entity_;
+  bool asks_rows_;  // for a column of the row itself
   NetworkWorld& world_;
   std::uint64_t seed_;
   NetworkMemory memory_;

@@ -6,7 +6,6 @@
 #include <string>
 
 #include <CLI/CLI.hpp>
-#include <omp.h>
 #include <spdlog/spdlog.h>
 #include <sysexits.h>
 #include <systemd/sd-daemon.h>
@@ -17,6 +16,7 @@
 #include "daemon/plan.h"
 #include "daemon/server.h"
 #include "daemon/terminal.h"
+#include "models/threads.h"
 
 namespace {
 
@@ -140,6 +140,6 @@ int main(int count, char** arguments) {
   if (print) terminal::print(accrete::daemon::print_config(config.value()));
   if (check) terminal::print(path + ": good\n");
   if (print || check) return EX_OK;
-  if (config.value().threads > 0) omp_set_num_threads(config.value().threads);
+  if (config.value().threads > 0) accrete::models::set_threads(config.value().threads);
   return run(config.value());
 }

@@ -6,6 +6,7 @@
 #include <string_view>
 #include <utility>
 
+#include "models/candidate.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
@@ -34,7 +35,8 @@ const Names<BlockRule>& rule_names() {
   static const Names<BlockRule> kNames = {{"drift", BlockRule::Drift},
                                           {"rows", BlockRule::Rows},
                                           {"time", BlockRule::Time},
-                                          {"marker", BlockRule::Marker}};
+                                          {"marker", BlockRule::Marker},
+                                          {"classes", BlockRule::Classes}};
   return kNames;
 }
 
@@ -74,6 +76,10 @@ void line(std::string& out, std::string_view key, const std::string& value) {
   out += std::string(key) + " = " + value + "\n";
 }
 
+std::string truth(bool value) {
+  return value ? "true" : "false";
+}
+
 std::string list_of(const std::vector<std::uint64_t>& numbers) {
   std::string out = "[";
   for (const std::uint64_t number : numbers)
@@ -100,10 +106,14 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     }
     section.read("uniform", network.uniform);
     read_count(section, "top", network.top, {1, 16});
+    section.read("block_loss", network.block_loss);
+    section.read("graph_block_loss", network.graph_block_loss);
+    section.read("topology_gate", network.topology_gate);
     read_count(section, "experts_max", network.experts_max, {1, 256});
     read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
     read_count(section, "memory", network.memory, {1024, 1u << 20});
+    read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
     section.finish();
   }
   const toml::table* table = root.read_table("blocks");
@@ -116,10 +126,14 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     if (blocks.every_us <= 0) section.complain("every", "every must be longer than 0");
   } else if (blocks.by == BlockRule::Rows) {
     section.read("every", blocks.every_rows, {1, ~0ull >> 1});
+  } else if (blocks.by == BlockRule::Classes) {
+    std::uint64_t classes = blocks.every_classes;
+    if (section.read("every", classes, {1, models::classes_max}))
+      blocks.every_classes = static_cast<std::uint32_t>(classes);
   } else {
     section.skip("every");
     if (section.has("every")) {
-      section.complain("every", "every needs by = \"rows\" or by = \"time\"");
+      section.complain("every", "every needs by = \"rows\", \"time\" or \"classes\"");
     }
   }
   section.finish();
@@ -131,18 +145,23 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "old_experts", toml_quoted(name_of(old_experts_names(), network.old_experts)));
   line(out, "width", std::to_string(network.width));
   line(out, "fan_out", list_of(network.fan_out));
-  line(out, "uniform", network.uniform ? "true" : "false");
+  line(out, "uniform", truth(network.uniform));
   line(out, "top", std::to_string(network.top));
+  line(out, "block_loss", truth(network.block_loss));
+  line(out, "graph_block_loss", truth(network.graph_block_loss));
+  line(out, "topology_gate", truth(network.topology_gate));
   line(out, "experts_max", std::to_string(network.experts_max));
   line(out, "batch", std::to_string(network.batch));
   line(out, "passes", std::to_string(network.passes));
   line(out, "memory", std::to_string(network.memory));
+  line(out, "memory_per_class", std::to_string(network.memory_per_class));
   out += "\n[blocks]\n";
   line(out, "by", toml_quoted(name_of(rule_names(), blocks.by)));
   if (blocks.by == BlockRule::Rows) line(out, "every", std::to_string(blocks.every_rows));
   if (blocks.by == BlockRule::Time) {
     line(out, "every", toml_quoted(std::to_string(blocks.every_us) + " us"));
   }
+  if (blocks.by == BlockRule::Classes) line(out, "every", std::to_string(blocks.every_classes));
 }
 
 std::string network_fingerprint(const NetworkConfig& network, const BlocksConfig& blocks) {

@@ -11,8 +11,8 @@
 
 namespace accrete::daemon {
 
-/// [network]: a candidate of every task whose target is a window. Off unless the file says which
-/// experts: it costs a multiple of the other learners. Changing anything here folds the log anew.
+/// [network]: a candidate of every task. Off unless the file says which experts: it costs a
+/// multiple of the other learners. Changing anything here folds the log anew.
 struct NetworkConfig {
   enum class Experts : std::uint8_t { Off, Sage, Attention };
   enum class OldExperts : std::uint8_t { Freeze, Slow, All };
@@ -22,13 +22,20 @@ struct NetworkConfig {
   std::size_t width = 32;
   /// Children read of a row, by step away from the entity; one entry a layer.
   std::vector<std::uint64_t> fan_out = {16, 8};
-  bool uniform = false;          ///< which: drawn uniformly (by the seed), or the newest
-  std::size_t top = 2;           ///< experts of a row
+  bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
+  std::size_t top = 2;   ///< experts of a row
+  /// What tells experts their blocks: the gate's loss and that of the topology gate, and the gate
+  /// itself. Off only to see what they are worth.
+  bool block_loss = true;
+  bool graph_block_loss = true;
+  bool topology_gate = true;
   std::size_t experts_max = 16;  ///< of a layer; then the newest goes on for later blocks
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
   std::size_t activation_bytes_max = 8u << 20;  ///< of one array of a pass; not in the file
   std::size_t memory = 65'536;                  ///< examples kept, the same number of each block
+  /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
+  std::size_t memory_per_class = 0;
 };
 
 /// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is
@@ -37,6 +44,7 @@ struct BlocksConfig {
   models::BlockRule by = models::BlockRule::Drift;
   std::uint64_t every_rows = 100'000;        ///< by = "rows"
   std::int64_t every_us = 86'400'000'000ll;  ///< by = "time"
+  std::uint32_t every_classes = 2;           ///< by = "classes": new ones of a block
 };
 
 /// Both sections of the file whose top is `root`; what is wrong becomes a complaint.

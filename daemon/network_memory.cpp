@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "proto/bytes.h"
 #include "proto/hash.h"
@@ -31,11 +32,11 @@ std::uint32_t page_of(std::string_view key) {
 
 }  // namespace
 
-NetworkMemory::NetworkMemory(std::size_t examples_max, std::uint64_t seed)
-    : examples_max_(examples_max), seed_(seed) {}
+NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options) : options_(options) {}
 
 std::uint64_t NetworkMemory::hash_of(const Stored& example) const {
-  return Rng(seed_ ^ example.row, static_cast<std::uint64_t>(example.at_us), Purpose::Training)
+  return Rng(options_.seed ^ example.row, static_cast<std::uint64_t>(example.at_us),
+             Purpose::Training)
       .next();
 }
 
@@ -44,25 +45,32 @@ std::size_t NetworkMemory::size(std::uint32_t block) const {
 }
 
 void NetworkMemory::add(std::uint32_t row, double label, TimeUs at, std::uint32_t block) {
-  ACCRETE_CHECK(block + std::size_t{1} >= blocks_.size());
-  if (block >= blocks_.size()) blocks_.resize(block + std::size_t{1});
-  blocks_[block].push_back({row, label, at.value});
+  if (block >= blocks_.size()) {
+    if (options_.per_class > 0) {
+      for (auto& old : blocks_)
+        close(old);
+    }
+    blocks_.resize(block + std::size_t{1});
+  }
+  auto& examples = blocks_[block];
+  const auto place = std::ranges::upper_bound(examples, at.value, {}, &Stored::at_us);
+  examples.insert(place, {row, label, at.value});
   ++size_;
   dirty_ = true;
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
-  if (size_ > examples_max_ + examples_max_ / 10) shrink();
+  if (size_ > options_.examples_max + options_.examples_max / 10) shrink();
 }
 
-/// Leave at most examples_max_, taken from the largest blocks: none has more than the quota, and
+/// Leave at most examples_max, taken from the largest blocks: none has more than the quota, and
 /// one that had no more lost none. Where not even one a block fits, the oldest blocks are emptied.
 void NetworkMemory::shrink() {
   std::vector<std::size_t> sizes;  // of blocks that keep some, newest first
   for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    if (sizes.size() == examples_max_) block->clear();
+    if (sizes.size() == options_.examples_max) block->clear();
     if (!block->empty()) sizes.push_back(block->size());
   }
   std::ranges::sort(sizes);
-  std::size_t left = examples_max_;
+  std::size_t left = options_.examples_max;
   std::size_t quota = 0;
   for (std::size_t i = 0; i < sizes.size(); ++i) {
     quota = left / (sizes.size() - i);
@@ -83,6 +91,25 @@ void NetworkMemory::shrink() {
     }
     size_ += block.size();
   }
+}
+
+/// A newer block has begun: of each label, the examples of smallest hash stay.
+void NetworkMemory::close(std::vector<Stored>& block) {
+  std::map<double, std::vector<std::uint64_t>> hashes;
+  const auto label_of = [&](const Stored& example) { return options_.classes ? example.label : 0; };
+  for (const Stored& example : block)
+    hashes[label_of(example)].push_back(hash_of(example));
+  for (auto& [label, of_label] : hashes) {
+    if (of_label.size() <= options_.per_class) continue;
+    std::ranges::nth_element(of_label,
+                             of_label.begin() + static_cast<std::ptrdiff_t>(options_.per_class));
+    of_label.resize(options_.per_class + 1);  // the last is the least of those that go
+  }
+  const auto goes = [&](const Stored& example) {
+    const auto& of_label = hashes[label_of(example)];
+    return of_label.size() > options_.per_class && hash_of(example) >= of_label.back();
+  };
+  size_ -= std::erase_if(block, goes);
 }
 
 void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
@@ -108,6 +135,10 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
                               std::vector<NetworkExample>& out) const {
   const auto& examples = blocks_[block];
   ACCRETE_CHECK(!examples.empty());
+  if (options_.classes) {
+    draw_classes(block, count, rng, out);
+    return;
+  }
   while (count > 0) {
     const std::size_t start = rng.below(examples.size());
     const std::int64_t at = examples[start].at_us;
@@ -123,6 +154,22 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
       const Stored& example = examples[first + (start - first + i) % rows];
       out.push_back({example.row, example.label, TimeUs{at}, block});
     }
+  }
+}
+
+void NetworkMemory::draw_classes(std::uint32_t block, std::size_t count, Rng& rng,
+                                 std::vector<NetworkExample>& out) const {
+  std::map<double, std::vector<std::uint32_t>> classes;
+  const auto& examples = blocks_[block];
+  for (std::uint32_t i = 0; i < examples.size(); ++i)
+    classes[examples[i].label].push_back(i);
+  std::vector<const std::vector<std::uint32_t>*> each;
+  for (const auto& [label, places] : classes)
+    each.push_back(&places);
+  for (; count > 0; --count) {
+    const auto& places = *each[rng.below(each.size())];
+    const Stored& example = examples[places[rng.below(places.size())]];
+    out.push_back({example.row, example.label, TimeUs{example.at_us}, block});
   }
 }
 

@@ -31,6 +31,15 @@ struct NetworkExample {
   std::uint32_t block = 0;
 };
 
+struct NetworkMemoryOptions {
+  std::size_t examples_max = 65'536;
+  /// Of each label of a block that is not the newest (`classes`; otherwise of all of it together);
+  /// 0: no such bound.
+  std::size_t per_class = 0;
+  bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
+  std::uint64_t seed = 1;
+};
+
 /// Bounded: of examples, each block keeps the same number, those of smallest hash under the seed
 /// (of more blocks than examples, the newest); of an entity's labels, the newest. Threads: the
 /// fold's. Deterministic: same calls, same bits.
@@ -38,9 +47,9 @@ class NetworkMemory {
  public:
   static constexpr std::size_t kLabelsMax = 64;  ///< of one entity
 
-  NetworkMemory(std::size_t examples_max, std::uint64_t seed);
+  explicit NetworkMemory(const NetworkMemoryOptions& options);
 
-  /// An example; they come in the order of their instants. Checks: blocks do not fall.
+  /// An example. Cost: O(1) in the order of instants, else linear in the block.
   void add(std::uint32_t row, double label, TimeUs at, std::uint32_t block);
   /// The entity's label became known at `known`: from then on it is a row around the entity.
   void know(std::uint32_t row, double label, TimeUs known);
@@ -50,7 +59,8 @@ class NetworkMemory {
 
   /// `count` examples, in runs of one instant (their surroundings overlap). The newest block gives
   /// up to four times its share, at most half; each older block the same of the rest. Examples of a
-  /// block are equally likely, but that the last run may be cut short.
+  /// block are equally likely, but that the last run may be cut short; where labels are classes
+  /// there are no runs, and each class of the block is as likely as any other.
   /// Checks: there is an example.
   void draw(std::size_t count, Rng rng, std::vector<NetworkExample>& out) const;
   /// The same from one block. Checks: it has an example.
@@ -78,11 +88,13 @@ class NetworkMemory {
 
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();
+  void close(std::vector<Stored>& block);
+  void draw_classes(std::uint32_t block, std::size_t count, Rng& rng,
+                    std::vector<NetworkExample>& out) const;
   Status load_examples(std::string_view bytes);
   bool load_labels(std::size_t row, std::string_view bytes);
 
-  std::size_t examples_max_;
-  std::uint64_t seed_;
+  NetworkMemoryOptions options_;
   std::size_t size_ = 0;
   std::vector<std::vector<Stored>> blocks_;  // each in the order of instants
   bool dirty_ = false;

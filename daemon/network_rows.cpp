@@ -16,11 +16,16 @@ constexpr double kClip = 4;
 // A column that misses more rarely than this would cost a weight that hardly ever learns.
 constexpr double kOftenMissing = 0.01;
 constexpr std::size_t kSlotsMin = 256;
+constexpr std::size_t kItemsMax = 1u << 14;  // of a table; later ones share the last sixteenth
 constexpr std::uint32_t kNoPosition = 0xFFFF'FFFF;
 constexpr const char* kBlocksKey = "/network/blocks";
 
 std::string table_key(std::size_t table) {
   return "/network/rows/" + std::to_string(table);
+}
+
+std::string items_key(std::size_t table) {
+  return "/network/items/" + std::to_string(table);
 }
 
 }  // namespace
@@ -31,7 +36,28 @@ NetworkRows::NetworkRows(const Schema& schema, store::Graph& graph, RowReader& r
       graph_(graph),
       rows_(rows),
       cache_bytes_max_(cache_bytes_max),
-      tables_(schema.tables().size()) {}
+      tables_(schema.tables().size()) {
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const auto& columns = schema.tables()[t].columns;
+    const auto is_set = [](const Column& column) { return column.kind == ColumnKind::Set; };
+    if (std::ranges::none_of(columns, is_set)) continue;
+    for (const Column& column : columns)
+      tables_[t].not_items.push_back(!is_set(column));
+  }
+}
+
+NetworkRows::TableState::TableState() : items(kItemsMax) {}
+
+/// Entries of the row into raw_.
+void NetworkRows::list_items(TableId id, std::span<const Value> cells, bool grow) {
+  TableState& table = tables_[id.value];
+  const std::size_t before = table.items.keys().size();
+  // Columns that came after the table was declared are no sets.
+  table.not_items.resize(std::max(table.not_items.size(), cells.size()), true);
+  table.items.encode(0, schema_.table(id), cells, table.not_items, grow, raw_);
+  raw_.merge();
+  table.items_dirty = table.items_dirty || table.items.keys().size() != before;
+}
 
 TimeUs NetworkRows::own_time(const Table& table, std::span<const Value> cells, TimeUs from) {
   if (!table.time || table.time->value >= cells.size()) return from;
@@ -48,6 +74,7 @@ void NetworkRows::observe(TableId id, std::span<const Value> cells, TimeUs from)
   table.scale.grow(table.encoder.width());
   table.scale.observe(encoded_);
   table.dirty = true;
+  if (has_items(id)) list_items(id, cells, true);
 }
 
 void NetworkRows::index_positions(TableState& table) {
@@ -64,8 +91,11 @@ void NetworkRows::freeze(TableState& table) {
   const std::size_t before = table.column_of.size();
   index_positions(table);
   table.scale.freeze();
-  for (std::size_t p = before; p < table.column_of.size(); ++p)
-    table.shown.push_back({static_cast<std::uint32_t>(p), false});
+  for (std::size_t p = before; p < table.column_of.size(); ++p) {
+    const std::uint32_t column = table.column_of[p];
+    const bool as_items = column < table.not_items.size() && !table.not_items[column];
+    if (!as_items) table.shown.push_back({static_cast<std::uint32_t>(p), false});
+  }
   std::vector<bool> names;
   table.encoder.name_positions(names);
   for (Shown& shown : table.shown)
@@ -101,6 +131,7 @@ void NetworkRows::columns_of(MaskedColumn masked, std::vector<std::uint32_t>& ou
 void NetworkRows::drop_cache() {
   for (TableState& table : tables_) {
     std::vector<std::byte>().swap(table.slots);
+    std::vector<std::vector<models::SparseEntry>>().swap(table.item_slots);
     table.slot_count = 0;
   }
   cache_bytes_ = 0;
@@ -121,6 +152,8 @@ std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
     // The old slots are there until the new ones are filled.
     if (cache_bytes_ + count * bytes > cache_bytes_max_) break;
     std::vector<std::byte> slots(count * bytes);
+    // Items stay where their row does: both go by the row's number modulo the count.
+    if (has_items(id)) regroup_items(table, count);
     for (std::size_t i = 0; i < table.slot_count; ++i) {
       SlotHead head;
       std::memcpy(&head, table.slots.data() + i * bytes, sizeof head);
@@ -135,6 +168,17 @@ std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
   if (table.slot_count > 0) return table.slots.data() + (row & (table.slot_count - 1)) * bytes;
   spare_.assign(bytes, std::byte{});
   return spare_.data();
+}
+
+void NetworkRows::regroup_items(TableState& table, std::size_t count) {
+  const std::size_t bytes = table.slot_count == 0 ? 0 : table.slots.size() / table.slot_count;
+  std::vector<std::vector<models::SparseEntry>> grown(count);
+  for (std::size_t i = 0; i < table.slot_count; ++i) {
+    SlotHead head;
+    std::memcpy(&head, table.slots.data() + i * bytes, sizeof head);
+    if (head.ordinal != Ordinal{}) grown[head.row & (count - 1)].swap(table.item_slots[i]);
+  }
+  table.item_slots.swap(grown);
 }
 
 /// False: a key that the graph does not know yet, so the answer may change.
@@ -169,14 +213,19 @@ void NetworkRows::write_features(const TableState& table, float* features) const
 }
 
 NetworkRows::View NetworkRows::view(NodeId node, const store::Version& version) {
-  const TableState& table = tables_[node.table.value];
+  TableState& table = tables_[node.table.value];
   std::byte* const slot = slot_of(node.table, node.row);
   auto* const parents = reinterpret_cast<std::uint32_t*>(slot + sizeof(SlotHead));
   const std::size_t keys = schema_.table(node.table).foreign_keys.size();
   auto* const features = reinterpret_cast<float*>(parents + keys);
+  auto* const items = table.slot_count > 0 && has_items(node.table)
+                          ? &table.item_slots[node.row & (table.slot_count - 1)]
+                          : nullptr;
   SlotHead head;
   std::memcpy(&head, slot, sizeof head);
   if (head.ordinal != version.ordinal || head.row != node.row) {
+    if (items != nullptr) forget_items(*items);
+    spare_items_.clear();
     head = {version.ordinal, kTimeMin, node.row};
     const RowContent* row = rows_.content(node, version);
     if (row != nullptr) {
@@ -185,6 +234,11 @@ NetworkRows::View NetworkRows::view(NodeId node, const store::Version& version) 
       const TimeUs at = head.time == kTimeMin ? TimeUs{0} : head.time;
       table.encoder.encode(row->cells, at, encoded_);
       write_features(table, features);
+      if (has_items(node.table)) {
+        list_items(node.table, row->cells, false);
+        spare_items_.assign(raw_.entries.begin(), raw_.entries.end());
+        if (items != nullptr && !keep_items(*items)) head.ordinal = Ordinal{};  // read anew then
+      }
     } else {
       head.ordinal = Ordinal{};
       std::fill_n(parents, keys, kNoRow);
@@ -192,13 +246,31 @@ NetworkRows::View NetworkRows::view(NodeId node, const store::Version& version) 
     }
     std::memcpy(slot, &head, sizeof head);
   }
-  return {{features, table.shown.size()}, {parents, keys}, head.time};
+  const auto& told = items != nullptr && head.ordinal != Ordinal{} ? *items : spare_items_;
+  return {{features, table.shown.size()}, told, {parents, keys}, head.time};
 }
 
-void NetworkRows::begin_block(TimeUs at) {
+/// The room goes too: what is not shown any more must not fill the cache.
+void NetworkRows::forget_items(std::vector<models::SparseEntry>& items) {
+  cache_bytes_ -= items.capacity() * sizeof(models::SparseEntry);
+  std::vector<models::SparseEntry>().swap(items);
+}
+
+/// Keep the spare items here; false: there is no room.
+bool NetworkRows::keep_items(std::vector<models::SparseEntry>& items) {
+  if (cache_bytes_ + spare_items_.size() * sizeof(models::SparseEntry) > cache_bytes_max_)
+    return false;
+  items.assign(spare_items_.begin(), spare_items_.end());
+  cache_bytes_ += items.capacity() * sizeof(models::SparseEntry);
+  return true;
+}
+
+void NetworkRows::begin_block(NodeId first, TimeUs at) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const TableId id{static_cast<std::uint16_t>(t)};
-    tables_[t].block_rows.push_back(graph_.node_count(id));
+    const std::uint32_t count = graph_.node_count(id);
+    const bool newest = id == first.table && count > 0 && first.row == count - 1;
+    tables_[t].block_rows.push_back(newest ? first.row : count);
   }
   block_times_.push_back(block_times_.empty() ? at : std::max(at, block_times_.back()));
   blocks_dirty_ = true;
@@ -219,7 +291,8 @@ std::size_t NetworkRows::memory_bytes() const {
   std::size_t bytes = cache_bytes_ + block_times_.size() * sizeof(TimeUs);
   for (const TableState& table : tables_) {
     // Moments and their frozen copy, and some 64 bytes for what a position is called.
-    bytes += table.scale.width() * (6 * sizeof(double) + 64) + 4 * table.block_rows.size();
+    bytes += table.scale.width() * (6 * sizeof(double) + 64) + 4 * table.block_rows.size() +
+             table.items.memory_bytes();
   }
   return bytes;
 }
@@ -278,6 +351,14 @@ void NetworkRows::stage(store::State& state) {
     state.put(Section::Blobs, table_key(t), bytes);
     tables_[t].dirty = false;
   }
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    if (!tables_[t].items_dirty) continue;
+    bytes.clear();
+    models::StateWriter writer(bytes);
+    tables_[t].items.save(writer);
+    state.put(Section::Blobs, items_key(t), bytes);
+    tables_[t].items_dirty = false;
+  }
   if (!blocks_dirty_) return;
   bytes.clear();
   models::StateWriter writer(bytes);
@@ -313,6 +394,11 @@ Status NetworkRows::load(store::State& state) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     ACCRETE_TRY(const bool there, state.get(Section::Blobs, table_key(t), bytes));
     if (there) ACCRETE_DO(load(bytes, tables_[t]));
+    ACCRETE_TRY(const bool items, state.get(Section::Blobs, items_key(t), bytes));
+    if (!items) continue;
+    models::StateReader reader(bytes);
+    tables_[t].items.load(reader);
+    ACCRETE_DO(reader.finish("items of network rows"));
   }
   ACCRETE_TRY(const bool blocks, state.get(Section::Blobs, kBlocksKey, bytes));
   return blocks ? load_blocks(bytes) : Status(Ok{});

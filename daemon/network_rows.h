@@ -5,6 +5,8 @@
 // time column (or a null in it) the moment its version began. Features do not depend on when they
 // are read: times among them are told relative to the row's own time.
 //
+// Columns of kind Set are told as items, a column of their own each, not as numbers.
+//
 // Threads: one owner, the fold. Determinism: what is kept in the cache decides nothing.
 #pragma once
 
@@ -18,6 +20,7 @@
 #include "daemon/row_reader.h"
 #include "models/encoder.h"
 #include "models/feature_scale.h"
+#include "models/sparse_encoder.h"
 #include "proto/ids.h"
 #include "proto/schema.h"
 #include "proto/value.h"
@@ -57,9 +60,15 @@ class NetworkRows {
   /// Columns of the features that a column of the table has, ascending; replaces `out`.
   void columns_of(MaskedColumn masked, std::vector<std::uint32_t>& out) const;
 
+  /// Items that a table's columns of kind Set have held so far, a column each; bounded. Numbers of
+  /// the kind are not shown besides: 64 sums of them say less. Never shrinks.
+  std::size_t items(TableId table) const { return tables_[table.value].items.keys().size(); }
+  bool has_items(TableId table) const { return !tables_[table.value].not_items.empty(); }
+
   /// What one version of a row shows.
   struct View {
-    std::span<const float> features;         ///< width() of them
+    std::span<const float> features;  ///< width() of them
+    std::span<const models::SparseEntry> items;
     std::span<const std::uint32_t> parents;  ///< rows by foreign key; kNoRow: it names none
     TimeUs time;                             ///< its own; kTimeMin: it has none
   };
@@ -68,8 +77,9 @@ class NetworkRows {
   /// content is read and encoded.
   View view(NodeId node, const store::Version& version);
 
-  /// A new data block begins: rows that the graph does not have yet belong to it.
-  void begin_block(TimeUs at);
+  /// A new data block begins at `at` with this row, which is in the graph: it belongs to the block,
+  /// unless it was there before, and so do all that come after it.
+  void begin_block(NodeId first, TimeUs at);
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(block_times_.size()) + 1; }
   /// The block in which a row was first mentioned; it never changes. Cost: O(log blocks).
   std::uint32_t block(NodeId node) const;
@@ -91,7 +101,12 @@ class NetworkRows {
     bool name = false;        // shows 0: it only says which row it is
   };
   struct TableState {
+    TableState();
+
     models::RowEncoder encoder;
+    models::SparseEncoder items;
+    std::vector<bool> not_items;  // by column; empty: the table has none of them
+    bool items_dirty = false;
     models::FeatureScale scale;
     bool dirty = false;
     std::vector<std::uint32_t> block_rows;  // first rows of blocks 1, 2, …
@@ -103,6 +118,7 @@ class NetworkRows {
 
     // The cache: a row's slot is its number modulo their count, a power of two.
     std::vector<std::byte> slots;
+    std::vector<std::vector<models::SparseEntry>> item_slots;  // where the table has items
     std::size_t slot_count = 0;
   };
   /// The beginning of a slot; parents and features follow.
@@ -117,6 +133,10 @@ class NetworkRows {
   void freeze(TableState& table);
   std::size_t stride(TableId id) const;
   std::byte* slot_of(TableId id, std::uint32_t row);
+  static void regroup_items(TableState& table, std::size_t count);
+  void forget_items(std::vector<models::SparseEntry>& items);
+  bool keep_items(std::vector<models::SparseEntry>& items);
+  void list_items(TableId id, std::span<const Value> cells, bool grow);
   bool read_parents(TableId id, std::span<const Value> cells, std::uint32_t* parents);
   void write_features(const TableState& table, float* features) const;
   void drop_cache();
@@ -134,7 +154,9 @@ class NetworkRows {
   bool blocks_dirty_ = false;
 
   std::vector<double> encoded_;
+  models::RawRow raw_;
   std::vector<std::byte> spare_;  // a slot where none is kept
+  std::vector<models::SparseEntry> spare_items_;
   std::string key_;
 };
 

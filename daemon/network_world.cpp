@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "daemon/saved.h"
 #include "proto/bytes.h"
@@ -24,6 +25,7 @@ models::BlockClockOptions clock_options(const BlocksConfig& blocks) {
     options.rows_max = std::numeric_limits<std::uint64_t>::max();
   options.rows = blocks.every_rows;
   options.period_us = blocks.every_us;
+  options.classes = blocks.every_classes;
   return options;
 }
 
@@ -33,31 +35,30 @@ NetworkWorld::NetworkWorld(const NetworkConfig& config, const BlocksConfig& bloc
                            const Schema& schema, store::Graph& graph, RowReader& rows)
     : config_(config), rows_(schema, graph, rows, kCacheBytes), clock_(clock_options(blocks)) {}
 
-void NetworkWorld::folded(TableId table, std::span<const Value> cells, TimeUs from) {
-  rows_.observe(table, cells, from);
+void NetworkWorld::folded(NodeId node, std::span<const Value> cells, TimeUs from, TimeUs now) {
+  rows_.observe(node.table, cells, from);
   ++seen_;
-  clock_.add({from.value, 0});
+  if (clock_.add({from.value, std::exchange(new_classes_, 0)}) == block()) return;
+  rows_.begin_block(node, now);
+  begun_ = true;
 }
 
-void NetworkWorld::end_instant(TimeUs at) {
-  if (clock_.block() != clocked_) {
-    clocked_ = clock_.block();
-    rows_.begin_block(at);
-    rows_.freeze();
-    frozen_ = seen_;
-  } else if (seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows) {
-    rows_.freeze();
-    frozen_ = seen_;
-  }
+void NetworkWorld::end_instant() {
+  const bool young = seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows;
+  if (!begun_ && !young) return;
+  rows_.freeze();
+  frozen_ = seen_;
+  begun_ = false;
 }
 
 void NetworkWorld::stage(store::State& state) {
   rows_.stage(state);
   std::string bytes;
   ByteWriter writer(bytes);
-  writer.put(clocked_);
+  writer.put(new_classes_);
   writer.put(seen_);
   writer.put(frozen_);
+  writer.put(static_cast<std::uint8_t>(begun_));
   put_saved(writer, clock_);
   state.put(store::Section::Blobs, "/network/clock", bytes);
 }
@@ -68,9 +69,10 @@ Status NetworkWorld::load(store::State& state) {
   ACCRETE_TRY(const bool stored, state.get(store::Section::Blobs, "/network/clock", bytes));
   if (!stored) return Ok{};
   ByteReader reader(bytes);
-  clocked_ = reader.get<std::uint32_t>();
+  new_classes_ = reader.get<std::uint32_t>();
   seen_ = reader.get<std::uint64_t>();
   frozen_ = reader.get<std::uint64_t>();
+  begun_ = reader.get<std::uint8_t>() != 0;
   ACCRETE_DO(clock_.load(reader.get_text()));
   if (!reader.done()) {
     return Error{Errc::Corruption, "the stored block clock does not decode"};

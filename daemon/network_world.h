@@ -1,6 +1,7 @@
 // What the graph networks of all tasks share: what rows show, and the data blocks of the stream.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -8,6 +9,7 @@
 #include "daemon/network_config.h"
 #include "daemon/network_rows.h"
 #include "models/block_clock.h"
+#include "models/candidate.h"
 #include "proto/ids.h"
 #include "proto/schema.h"
 #include "proto/value.h"
@@ -30,13 +32,18 @@ class NetworkWorld {
   /// The block that is open.
   std::uint32_t block() const { return rows_.blocks() - 1; }
 
-  /// A row was folded; `cells` are complete.
-  void folded(TableId table, std::span<const Value> cells, TimeUs from);
+  /// A row was put into the graph; `cells` are complete, `from` is when the version begins, `now`
+  /// the fold's time. The first row of a new block is of that block.
+  void folded(NodeId node, std::span<const Value> cells, TimeUs from, TimeUs now);
+  /// Labels of classes that no row had before: the row after them may begin a block.
+  void classes_came(std::uint64_t count) {
+    new_classes_ += static_cast<std::uint32_t>(std::min<std::uint64_t>(count, models::classes_max));
+  }
   /// A task's loss has risen, or the stream says that a block ends here.
   void drifted() { clock_.alarm(); }
   void marked() { clock_.mark(); }
-  /// No more rows of times up to `at` come in order: the place to begin a block.
-  void end_instant(TimeUs at);
+  /// No more rows of the fold's time come in order: the place to take scales anew.
+  void end_instant();
 
   std::size_t memory_bytes() const { return rows_.memory_bytes(); }
   void stage(store::State& state);
@@ -47,9 +54,10 @@ class NetworkWorld {
   NetworkConfig config_;
   NetworkRows rows_;
   models::BlockClock clock_;
-  std::uint32_t clocked_ = 0;  // the clock's block when ours began
-  std::uint64_t seen_ = 0;     // rows
-  std::uint64_t frozen_ = 0;   // of them, when scales were last taken
+  std::uint32_t new_classes_ = 0;  // since the last row
+  std::uint64_t seen_ = 0;         // rows
+  std::uint64_t frozen_ = 0;       // of them, when scales were last taken
+  bool begun_ = false;             // a block began since then
 };
 
 }  // namespace accrete::daemon

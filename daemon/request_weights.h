@@ -15,7 +15,9 @@ namespace accrete::daemon {
 
 /// One row in 32, by a hash of seed and row, is held out; of those labelled so far the 512 of
 /// smallest hash are kept, a uniform draw over all time. After each fit all of them are answered
-/// anew as of then, and the linear pool that explains their labels best holds until the next.
+/// anew as of then: each candidate is made as sure of itself as it should be (a power of its
+/// probabilities, where that gains two nats: otherwise the boldest would count most), and the
+/// linear pool that explains the labels best holds until the next fit.
 ///
 /// Prequential weights cannot do this: where classes come one after another, "the same as the last
 /// row" predicts the next row well and says nothing about a row of last year.
@@ -37,7 +39,9 @@ class RequestWeights {
 
   /// What the candidates answer for one of the examples, and its label.
   void say(std::span<const models::Output> outputs, double label);
-  /// Weights from what was said since the last time. Cost: 100 × examples × candidates.
+  /// Weights from what was said since the last time. Cost: 100 × examples × candidates. Kept of an
+  /// example: 8 bytes for each candidate and exponent that is tried, however many classes there
+  /// are.
   void weigh();
 
   /// There were examples to weigh with.
@@ -51,13 +55,15 @@ class RequestWeights {
 
  private:
   std::uint64_t hash(std::uint32_t row) const;
+  std::size_t exponent_of(std::size_t candidate) const;
 
   TaskKind kind_;
   std::size_t candidates_;
   std::uint64_t seed_;
   std::vector<Example> examples_;  // by hash
   std::vector<double> weights_;    // of candidates; empty: not weighed yet
-  std::vector<double> said_;
+  std::vector<double> exponents_;  // the same
+  std::vector<double> said_;       // example, candidate, exponent of the grid
 };
 
 }  // namespace accrete::daemon

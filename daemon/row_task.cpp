@@ -30,6 +30,7 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
       learners_(make_row_learners(plan_.kind, RowView::Everything)),
       own_learners_(make_row_learners(plan_.kind, RowView::Own)),
       propagation_(Propagation::make(plan_, world, {limits.learners_bytes_max, limits.seed})),
+      network_(GraphNetwork::make(plan_, world, limits.seed)),
       waiting_(plan_.name + "/waiting/") {
   for (const auto* group : {learners_.get(), own_learners_.get()}) {
     for (std::size_t k = 0; k < group->size(); ++k)
@@ -38,6 +39,9 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
   if (propagation_) {
     for (std::string& name : Propagation::names())
       names_.push_back(std::move(name));
+  }
+  if (network_) names_.emplace_back(GraphNetwork::kName);
+  if (propagation_) {
     request_weights_ = std::make_unique<RequestWeights>(plan_.kind, names_.size(), limits.seed);
   }
   mixer_ = std::make_unique<models::Mixer>(plan_.kind, names_.size(), row_mixer_options());
@@ -99,18 +103,41 @@ void RowTask::mix(Trigger trigger, std::vector<models::Output>& outputs) const {
   }
 }
 
-void RowTask::score(std::span<const Value> cells, TimeUs at, const Propagation::Answers* around,
-                    Scored& scored) {
+void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at,
+                          std::vector<Around>& out) {
+  out.assign(rows.size(), {});
+  if (propagation_ && !rows.empty()) {
+    std::vector<Propagation::Answers> answers;
+    propagation_->predict(rows, at, answers);
+    for (std::size_t i = 0; i < rows.size(); ++i)
+      out[i].outputs.assign(answers[i].begin(), answers[i].end());
+  }
+  if (!network_) return;
+  std::vector<models::Output> answers(rows.size());
+  network_->predict(rows, at, 1, answers);
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    out[i].outputs.push_back(std::move(answers[i]));
+}
+
+void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
+  out.outputs.clear();
+  if (propagation_) {
+    Propagation::Answers answers;
+    propagation_->predict_arrival(row, at, answers);
+    out.outputs.assign(answers.begin(), answers.end());
+  }
+  if (network_) network_->predict({&row, 1}, at, 1, {&out.outputs.emplace_back(), 1});
+}
+
+void RowTask::score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored) {
   features_.compute_row(cells, at, buffer_);
   // Kept, learnt from and predicted with as floats, so that all three see the same number.
   scored.features.clear();
   for (const double value : buffer_)
     scored.features.push_back(static_cast<float>(value));
   predict(scored.features, scored.outputs);
-  if (around == nullptr) return;
-  const std::size_t first = names_.size() - Propagation::kCandidates;
-  std::copy(around->begin(), around->end(),
-            scored.outputs.begin() + static_cast<std::ptrdiff_t>(first));
+  const std::size_t first = names_.size() - around.outputs.size();
+  std::ranges::copy(around.outputs, scored.outputs.begin() + static_cast<std::ptrdiff_t>(first));
 }
 
 Status RowTask::publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
@@ -168,16 +195,16 @@ Status RowTask::arrive(const FoldedRow& row, const Emit& emit, FoldSink& sink) {
     if (again == nullptr) return Ok{};
     cells = again->cells;
   }
-  Propagation::Answers around;
-  if (propagation_) {
-    propagation_->predict_arrival(row.row, row.at, around);
+  Around around;
+  if (looks_around()) {
+    look_around_arrival(row.row, row.at, around);
     const RowContent* again = world_.rows->row(node, row.at);  // that read other rows
     if (again == nullptr) return Ok{};
     cells = again->cells;
   }
   features_.observe(cells);
   Scored scored;
-  score(cells, row.at, propagation_ ? &around : nullptr, scored);
+  score(cells, row.at, around, scored);
   mix(Trigger::Arrival, scored.outputs);
   features_.enter(cells, row.at);
   ACCRETE_DO(publish(row.row, scored, row.at, Trigger::Arrival, emit));
@@ -201,7 +228,7 @@ void RowTask::settle(const FoldedRow& row, const WaitingRow& waiting, const Labe
                      std::span<const Value> cells, FoldSink& sink) {
   for (const WaitingPrediction& prediction : waiting.predictions)
     grade(row, prediction, label, sink);
-  learn(row.row, waiting.features, label, cells);
+  learn(row.row, waiting, label, cells);
 }
 
 void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
@@ -237,7 +264,7 @@ void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, c
                mixer_->weights()});
 }
 
-void RowTask::learn(std::uint32_t row, std::span<const float> features, const Label& label,
+void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& label,
                     std::span<const Value> cells) {
   ++labels_;
   learners_dirty_ = true;
@@ -247,7 +274,9 @@ void RowTask::learn(std::uint32_t row, std::span<const float> features, const La
     return;
   }
   if (propagation_) propagation_->learn(row, label.value);
-  const std::vector<double> all(features.begin(), features.end());
+  // The first prediction is that of the arrival.
+  if (network_) network_->learn({&row, 1}, {&label.value, 1}, waiting.predictions.front().at);
+  const std::vector<double> all(waiting.features.begin(), waiting.features.end());
   std::vector<double> own;
   features_.own_part(all, own);
   const models::Input everything{all, &history_};
@@ -262,8 +291,10 @@ void RowTask::learn(std::uint32_t row, std::span<const float> features, const La
 
 /// What the instant taught, together; then what the candidates are worth for rows that wait.
 void RowTask::end_instant(TimeUs at) {
-  if (!propagation_ || at > frozen_after_) return;
-  if (propagation_->fit_if_due(at)) weigh_requests(at);
+  if (at > frozen_after_) return;
+  const bool fitted = propagation_ && propagation_->fit_if_due(at);
+  if (network_) network_->train(at);
+  if (fitted) weigh_requests(at);
 }
 
 void RowTask::weigh_requests(TimeUs at) {
@@ -274,13 +305,13 @@ void RowTask::weigh_requests(TimeUs at) {
     rows.push_back(example.row);
     labels.push_back(example.label);
   }
-  std::vector<Propagation::Answers> around;
-  propagation_->predict(rows, at, around);
+  std::vector<Around> around;
+  look_around(rows, at, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
     if (content == nullptr) continue;
-    score(content->cells, at, &around[i], scored);
+    score(content->cells, at, around[i], scored);
     request_weights_->say(std::span(scored.outputs).first(names_.size()), labels[i]);
   }
   request_weights_->weigh();
@@ -299,6 +330,11 @@ void RowTask::touch(std::uint32_t row) {
   if (plan_.on_change && waiting_.has(row)) touched_.insert(row);
 }
 
+std::span<const ExpertEvent> RowTask::expert_events() const {
+  if (network_) return network_->events();
+  return {};
+}
+
 TimeUs RowTask::next_event() const {
   return held_back_.empty() ? kTimeMax : held_back_.begin()->first;
 }
@@ -306,13 +342,13 @@ TimeUs RowTask::next_event() const {
 /// Rows that wait, together: what lies around them is read once.
 Status RowTask::answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                        const Emit& emit, const AnswerCall& answered) {
-  std::vector<Propagation::Answers> around;
-  if (propagation_ && !rows.empty()) propagation_->predict(rows, at, around);
+  std::vector<Around> around;
+  look_around(rows, at, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
     if (content == nullptr) continue;
-    score(content->cells, at, propagation_ ? &around[i] : nullptr, scored);
+    score(content->cells, at, around[i], scored);
     mix(trigger, scored.outputs);
     ACCRETE_DO(publish(rows[i], scored, at, trigger, emit));
     if (answered) ACCRETE_DO(answered(rows[i], scored));
@@ -387,7 +423,8 @@ std::vector<double> RowTask::feature_values(std::uint32_t row, TimeUs at) {
 
 std::size_t RowTask::memory_bytes() const {
   return waiting_.memory_bytes() + features_.memory_bytes() + held_back_.size() * 64 +
-         republished_.size() * 64 + (propagation_ ? propagation_->memory_bytes() : 0);
+         republished_.size() * 64 + (propagation_ ? propagation_->memory_bytes() : 0) +
+         (network_ ? network_->memory_bytes() : 0);
 }
 
 }  // namespace accrete::daemon

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/any_task.h"
+#include "daemon/graph_network.h"
 #include "daemon/propagation.h"
 #include "daemon/request_weights.h"
 #include "daemon/row_features.h"
@@ -35,8 +36,9 @@ struct TaskLimits;
 /// prediction.
 ///
 /// Where rows have others around them (propagation_plan.h), two more candidates learn from stored
-/// rows at the end of an instant, and answers about rows that wait have weights of their own: the
-/// mixer's are earned by predicting the next row, which says little about rows of long ago.
+/// rows at the end of an instant, and so does the graph network where there is one; answers about
+/// rows that wait have weights of their own: the mixer's are earned by predicting the next row,
+/// which says little about rows of long ago.
 class RowTask final : public AnyTask {
  public:
   RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits);
@@ -63,6 +65,9 @@ class RowTask final : public AnyTask {
   void freeze(TimeUs time) override { frozen_after_ = time; }
 
   std::vector<std::string> candidate_names() const override { return names_; }
+  std::span<const ExpertEvent> expert_events() const override;
+  /// Null where the configuration has none.
+  const GraphNetwork* network() const { return network_.get(); }
   std::span<const double> weights() const override { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const override { return metrics_; }
   models::Regret regret() const override { return mixer_->regret(); }
@@ -90,9 +95,16 @@ class RowTask final : public AnyTask {
     std::vector<models::Output> outputs;  // of the candidates, the mixture last
   };
   std::optional<Label> label_of(const Value& value);
+  /// What the candidates that read other rows say of one row; empty where there are none.
+  struct Around {
+    std::vector<models::Output> outputs;
+  };
+  bool looks_around() const { return propagation_ != nullptr || network_ != nullptr; }
+  void look_around(std::span<const std::uint32_t> rows, TimeUs at, std::vector<Around>& out);
+  /// The same of a row that has just arrived.
+  void look_around_arrival(std::uint32_t row, TimeUs at, Around& out);
   /// Features and the candidates' outputs; the mixture is still to be made of them.
-  void score(std::span<const Value> cells, TimeUs at, const Propagation::Answers* around,
-             Scored& scored);
+  void score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored);
   void predict(std::span<const float> features, std::vector<models::Output>& outputs) const;
   void mix(Trigger trigger, std::vector<models::Output>& outputs) const;
   Status publish(std::uint32_t row, const Scored& scored, TimeUs at, Trigger trigger,
@@ -102,7 +114,7 @@ class RowTask final : public AnyTask {
               std::span<const Value> cells, FoldSink& sink);
   void grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
              FoldSink& sink);
-  void learn(std::uint32_t row, std::span<const float> features, const Label& label,
+  void learn(std::uint32_t row, const WaitingRow& waiting, const Label& label,
              std::span<const Value> cells);
   void weigh_requests(TimeUs at);
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
@@ -129,6 +141,7 @@ class RowTask final : public AnyTask {
   std::map<std::string, std::uint32_t, std::less<>> class_index_;
   models::LabelHistory history_;                     // of the whole stream
   std::unique_ptr<Propagation> propagation_;         // null: nothing lies around the rows
+  std::unique_ptr<GraphNetwork> network_;            // null: the configuration has none
   std::unique_ptr<RequestWeights> request_weights_;  // the same
 
   WaitingRows waiting_;

@@ -32,6 +32,7 @@ void RowTask::stage(store::State& state) {
   }
   drift_.stage(plan_.name, state);
   if (propagation_) propagation_->stage(state);
+  if (network_) network_->stage(state);
   features_.stage(state);
   std::string position;
   ByteWriter writer(position);
@@ -101,6 +102,7 @@ Status RowTask::load(store::State& state) {
   learners_dirty_ = false;
   ACCRETE_DO(drift_.load(plan_.name, state));
   if (propagation_) ACCRETE_DO(propagation_->load(state));
+  if (network_) ACCRETE_DO(network_->load(state));
   ACCRETE_DO(features_.load(state));
   ACCRETE_TRY(const bool position, state.get(Section::Blobs, plan_.name + "/position", bytes));
   if (position) ACCRETE_DO(load_position(bytes));

@@ -89,6 +89,7 @@ void SubgraphSampler::begin(std::span<const Seed> seeds) {
   out_->row.clear();
   out_->age_us.clear();
   out_->block.clear();
+  out_->items.assign(tables, {});
   out_->relations.resize(plan_.relations.size());
   for (models::GraphBatch::Relation& relation : out_->relations) {
     relation.begin.clear();
@@ -123,13 +124,19 @@ std::uint32_t SubgraphSampler::moment_of(TimeUs at) const {
   return static_cast<std::uint32_t>(place - moments_.begin());
 }
 
-/// The row of a table's features that shows this; `features` are taken if it is new.
+bool SubgraphSampler::lists_items(std::uint16_t table) const {
+  return table < plan_.tables.size() && rows_.has_items(plan_.tables[table]);
+}
+
+/// The row of a table's features that shows this; features and items are taken if it is new.
 std::uint32_t SubgraphSampler::show(std::uint16_t table, std::uint64_t what,
-                                    std::span<const float> features) {
+                                    std::span<const float> features,
+                                    std::span<const models::SparseEntry> items) {
   if (const std::uint32_t* row = shown_.find(what, table)) return *row;
   const std::uint32_t row = feature_rows_[table]++;
   shown_.add(what, table, row);
   features_[table].insert(features_[table].end(), features.begin(), features.end());
+  if (lists_items(table)) out_->items[table].add_row(items);
   return row;
 }
 
@@ -145,13 +152,13 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
   if (version) {
     const NetworkRows::View view = rows_.view(node, *version);
     parents_.insert(parents_.end(), view.parents.begin(), view.parents.end());
-    out_->row.push_back(show(table, version->ordinal.value, view.features));
+    out_->row.push_back(show(table, version->ordinal.value, view.features, view.items));
     out_->age_us.push_back(age_of(view.time, moments_[moment]));
   } else {
     const std::vector<float> nothing(rows_.width(node.table), 0.0F);
     parents_.resize(parents_.size() + schema_.table(node.table).foreign_keys.size(),
                     NetworkRows::kNoRow);
-    out_->row.push_back(show(table, 0, nothing));
+    out_->row.push_back(show(table, 0, nothing, {}));
     out_->age_us.push_back(models::kAgeless);
   }
   return number;
@@ -239,7 +246,7 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
     places_.push_back({place.row, place.moment, 0});
     out_->table.push_back(plan_.labels());
     out_->row.push_back(
-        show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features));
+        show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features, {}));
     out_->age_us.push_back(age_of(outcome.known, at));
     out_->block.push_back(rows_.block_at(outcome.known));
   }

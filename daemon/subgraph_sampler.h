@@ -112,7 +112,9 @@ class SubgraphSampler {
   std::optional<std::uint32_t> node(std::uint16_t table, std::uint32_t row, std::uint32_t moment);
   std::uint32_t add_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                          const std::optional<store::Version>& version);
-  std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features);
+  bool lists_items(std::uint16_t table) const;
+  std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features,
+                     std::span<const models::SparseEntry> items);
   void expand(std::uint32_t reader, std::size_t fan_out);
   void read_up(std::uint32_t reader, const UpStep& step);
   void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);

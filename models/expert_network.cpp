@@ -119,6 +119,11 @@ void ExpertNetwork<Real>::grow_columns(std::size_t table, std::size_t columns) {
 }
 
 template <class Real>
+void ExpertNetwork<Real>::grow_items(std::size_t table, std::size_t items) {
+  parts_->rows.grow_items(table, items);
+}
+
+template <class Real>
 std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   // Where every node must go to its own block's expert, nodes of the new block have none yet.
   Routing routing = parts_->serving();

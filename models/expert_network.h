@@ -52,10 +52,12 @@ class ExpertNetwork {
 
   std::size_t experts() const;
   std::size_t classes() const;  ///< outputs of the head: 1 unless the task is multiclass
-  /// New classes and feature columns begin at zero. Never shrink. Checks: grow_classes() is for
-  /// multiclass tasks.
+  /// New classes and feature columns begin at zero, new items as small numbers of their own. Never
+  /// shrink. Checks: grow_classes() is for multiclass tasks; for grow_items() the width is a
+  /// multiple of kLanes.
   void grow_classes(std::size_t classes);
   void grow_columns(std::size_t table, std::size_t columns);
+  void grow_items(std::size_t table, std::size_t items);
 
   /// A new expert in every layer, a copy of the one used most by `sample` (nodes of the new block)
   /// in a free choice; older experts get old_expert_rate. Its gate row is the mean of the layer's

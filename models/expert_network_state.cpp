@@ -1,6 +1,6 @@
 // How an ExpertNetwork is written: a small frame, and parts that follow what is learnt.
 //
-//   frame   format, task, shape, columns, classes, experts, rates, (id, version) of the parts
+//   frame   format, task, shape, columns, items, classes, experts, rates, (id, version) of parts
 //   part    its id and version, then its parameters in the order of visit()
 //
 // Each ends with the hash of its bytes: a changed bit in a weight would otherwise be one more
@@ -18,7 +18,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t kFormat = 1;
+constexpr std::uint8_t kFormat = 2;
 constexpr std::string_view kWhat = "a graph expert network";
 
 /// Hash what `out` has from `begin` on.
@@ -74,6 +74,7 @@ void check_shape(StateReader& reader, TaskKind kind, const NetworkShape& shape) 
 /// What a frame says beyond the shape that its reader knows.
 struct Frame {
   std::vector<std::size_t> columns;
+  std::vector<std::size_t> items;
   std::uint64_t classes = 0;
   std::uint64_t experts = 0;
   std::uint64_t growths = 0;
@@ -89,6 +90,10 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
   Frame frame;
   for (std::size_t t = 0; t < shape.columns.size() && !reader.failed(); ++t)
     frame.columns.push_back(reader.u64());
+  for (std::size_t t = 0; t < shape.columns.size() && !reader.failed(); ++t)
+    frame.items.push_back(reader.u64());
+  for (const std::size_t items : frame.items)
+    reader.require(items == 0 || shape.layer.width % kLanes == 0);
   frame.classes = reader.u64();
   frame.experts = reader.u64();
   frame.growths = reader.u64();
@@ -125,9 +130,11 @@ Result<std::string> read_checked(const CandidateGroup::Part& part,
 bool fits(const Frame& frame, std::size_t width, std::size_t number_bytes, std::size_t bytes) {
   const std::size_t rows_max = bytes / number_bytes / std::max<std::size_t>(width, 1);
   std::size_t rows = frame.classes;
-  for (const std::size_t columns : frame.columns) {
-    if (columns > rows_max) return false;
-    rows += columns;
+  for (const auto* sizes : {&frame.columns, &frame.items}) {
+    for (const std::size_t size : *sizes) {
+      if (size > rows_max) return false;
+      rows += size;
+    }
   }
   return rows <= rows_max;
 }
@@ -198,6 +205,8 @@ void ExpertNetwork<Real>::save(std::string& out) const {
   save_shape(writer, parts_->kind, parts_->options.shape);
   for (std::size_t t = 0; t < parts_->rows.tables(); ++t)
     writer.u64(parts_->rows.columns(t));
+  for (std::size_t t = 0; t < parts_->rows.tables(); ++t)
+    writer.u64(parts_->rows.items(t));
   writer.u64(classes());
   writer.u64(experts());
   writer.u64(parts_->growths);
@@ -229,6 +238,8 @@ Status ExpertNetwork<Real>::load(std::string_view bytes, const ReadPart& read_pa
   ACCRETE_DO(sizes.finish(kWhat));
   options.shape.columns = frame.columns;
   auto fresh = std::make_unique<Parts>(parts_->kind, options);
+  for (std::size_t t = 0; t < frame.items.size(); ++t)
+    if (frame.items[t] > 0) fresh->rows.grow_items(t, frame.items[t]);
   fresh->add_experts(frame.experts);
   if (parts_->kind == TaskKind::Multiclass) fresh->head.grow(frame.classes);
   fresh->growths = frame.growths;

@@ -34,6 +34,9 @@ struct GraphBatch {
   std::vector<std::uint32_t> block;  ///< of each node: the data block that it first came in
   std::vector<Relation> relations;   ///< in the order of NetworkShape::relations
   std::vector<RowMatrix<float>> features;  ///< of each table; missing values are 0
+  /// Of each table: the items that its rows hold, as many rows as features; no rows at all where
+  /// the table has no columns of items. A vector of no tables is the same for all of them.
+  std::vector<SparseRows> items;
 
   std::size_t seeds() const { return reach.front(); }
   std::size_t nodes() const { return reach.back(); }

@@ -45,6 +45,25 @@ double probability_of(TaskKind kind, const Output& output, double label) {
   return std::isfinite(said) ? std::clamp(said, kProbabilityMin, 1.0) : kProbabilityMin;
 }
 
+Output sharpened(TaskKind kind, const Output& output, double exponent) {
+  Output out = output;
+  if (kind == TaskKind::Binary) {
+    const double p = std::clamp(output.value, kProbabilityMin, 1 - kProbabilityMin);
+    if (!std::isfinite(p)) return out;
+    out.value = 1 / (1 + std::exp(-exponent * std::log(p / (1 - p))));
+    return out;
+  }
+  double total = 0;
+  for (double& p : out.classes) {
+    p = p > 0 ? std::exp(exponent * std::log(p)) : 0;
+    total += p;
+  }
+  if (!(total > 0)) return output;
+  for (double& p : out.classes)
+    p /= total;
+  return out;
+}
+
 void pool_outputs(TaskKind kind, std::span<const Output> outputs, std::span<const double> weights,
                   Output& mixed) {
   ACCRETE_CHECK(weights.size() == outputs.size());

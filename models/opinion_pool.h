@@ -21,6 +21,11 @@ std::vector<double> pool_weights(std::span<const double> said, std::size_t candi
 /// The probability an output gives to a label, within [1e-6, 1]; binary or multiclass.
 double probability_of(TaskKind kind, const Output& output, double label);
 
+/// The same opinion held more (exponent > 1) or less firmly: p ∝ p^exponent, over the classes or
+/// both sides of a binary task. What said nothing still does. Cost: a logarithm and an exponential
+/// a class. Source: Guo et al. 2017, arXiv:1706.04599 (temperature scaling).
+Output sharpened(TaskKind kind, const Output& output, double exponent);
+
 /// The pool's own output. Candidates that said nothing (no class, no finite number) are left out.
 /// Checks: a weight for each output.
 void pool_outputs(TaskKind kind, std::span<const Output> outputs, std::span<const double> weights,

@@ -18,6 +18,7 @@ namespace {
 constexpr double kDayUs = 86'400e6;
 constexpr double kShortestDays = 0.25;
 constexpr double kLongestDays = kShortestDays * 59049;  // 3^10
+constexpr double kItemStart = 0.05;  // a row of items has length 1, so it begins at about this
 
 /// Features are floats; a network in doubles (the gradient checks) reads a copy.
 template <class Real>
@@ -58,6 +59,10 @@ void nodes_by_table(const GraphBatch& batch, std::size_t tables,
   }
 }
 
+bool has_items(const GraphBatch& batch, std::size_t table) {
+  return table < batch.items.size() && batch.items[table].rows() > 0;
+}
+
 }  // namespace
 
 std::array<double, age_numbers> encode_age(std::int64_t age_us) {
@@ -87,7 +92,7 @@ std::array<double, age_numbers> encode_age(std::int64_t age_us) {
 template <class Real>
 RowProjection<Real>::RowProjection(std::span<const std::size_t> columns, std::size_t width,
                                    std::uint64_t seed)
-    : tables_(columns.size()), width_(width), norm_(width) {
+    : tables_(columns.size()), width_(width), seed_(seed), norm_(width) {
   for (std::size_t t = 0; t < columns.size(); ++t) {
     Rng rng(seed, t, Purpose::Projection);
     Table& table = tables_[t];
@@ -110,6 +115,24 @@ void RowProjection<Real>::grow_columns(std::size_t table, std::size_t columns) {
 }
 
 template <class Real>
+std::size_t RowProjection<Real>::items(std::size_t table) const {
+  return static_cast<std::size_t>(tables_[table].items.value.rows());
+}
+
+template <class Real>
+void RowProjection<Real>::grow_items(std::size_t table, std::size_t items) {
+  ACCRETE_CHECK(table < tables_.size() && width_ % kLanes == 0);
+  Parameter<Real>& weights = tables_[table].items;
+  const Eigen::Index before = weights.value.rows();
+  grow_parameter(weights, items, width_);
+  for (Eigen::Index i = before; i < weights.value.rows(); ++i) {
+    Rng rng(seed_ ^ (table + 1), static_cast<std::uint64_t>(i), Purpose::Projection);
+    for (Eigen::Index j = 0; j < weights.value.cols(); ++j)
+      weights.value(i, j) = static_cast<Real>(kItemStart * (2 * rng.uniform() - 1));
+  }
+}
+
+template <class Real>
 void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidden,
                                   Tape* tape) const {
   Tape own;
@@ -117,15 +140,20 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
   nodes_by_table<Real>(batch, tables_.size(), kept.tables);
   hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
   RowMatrix<Real> told;
+  RowMatrix<Real> listed;
   RowMatrix<Real> aged;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const Table& table = tables_[t];
     const auto& shown = kept.tables[t];
     if (shown.nodes.empty()) continue;
     const bool any = table.weights.value.rows() > 0;
+    const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
     if (any) {
       ACCRETE_CHECK(batch.features[t].cols() == table.weights.value.rows());
       multiply<Real>(as_real<Real>(batch.features[t]), table.weights.value, told);
+    }
+    if (any_items) {
+      multiply<Real>(batch.items[t], batch.items[t].rows(), table.items.value, listed);
     }
     multiply<Real>(shown.ages, table.ages.value, aged);
     for (std::size_t i = 0; i < shown.nodes.size(); ++i) {
@@ -133,6 +161,7 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
       auto x = hidden.row(v);
       x = aged.row(static_cast<Eigen::Index>(i)) + table.bias.value;
       if (any) x += told.row(batch.row[v]);
+      if (any_items) x += listed.row(batch.row[v]);
     }
   }
   SleepCount unused;
@@ -152,11 +181,14 @@ void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
     gather_rows<Real>(d_hidden, shown.nodes, by_node);
     add_column_sums(by_node, table.bias.grad());
     add_outer<Real>(shown.ages, by_node, table.ages.grad());
-    if (table.weights.value.rows() == 0) continue;
+    const bool any = table.weights.value.rows() > 0;
+    const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
+    if (!any && !any_items) continue;
     by_row.setZero(batch.features[t].rows(), d_hidden.cols());
     for (const std::uint32_t v : shown.nodes)
       by_row.row(batch.row[v]) += d_hidden.row(v);
-    add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
+    if (any) add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
+    if (any_items) add_transposed<Real>(batch.items[t], by_row, table.items.grad());
   }
 }
 
@@ -165,6 +197,7 @@ void RowProjection<Real>::visit(const VisitParameter<Real>& visit) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const std::string name = "rows.table" + std::to_string(t);
     visit(name + ".weights", tables_[t].weights);
+    if (tables_[t].items.value.rows() > 0) visit(name + ".items", tables_[t].items);
     visit(name + ".bias", tables_[t].bias);
     visit(name + ".ages", tables_[t].ages);
   }

@@ -1,8 +1,9 @@
 // Rows of tables to vectors of one width, with how long ago the rows were.
 //
-//   x_v = W_t f_v + b_t + T_t phi(age_v)      h_v = silu(LayerNorm(x_v))      t the table of node v
+//   x_v = W_t f_v + I_t s_v + b_t + T_t phi(age_v)      h_v = silu(LayerNorm(x_v))
 //
-// The product with W_t is made once per row of the batch, however many nodes show it.
+// t is the table of node v, f_v are the numbers its row shows, s_v the items (words, tags), sparse.
+// The products with W_t and I_t are made once per row of the batch, however many nodes show it.
 // Source: Robinson et al. 2024 (RDL), arXiv:2407.20060, for encoders per table and an encoding of
 // the age that is added; the periods are ours.
 #pragma once
@@ -47,6 +48,11 @@ class RowProjection {
   std::size_t columns(std::size_t table) const;
   /// New columns have zero weights. Never shrinks. Checks: table < tables().
   void grow_columns(std::size_t table, std::size_t columns);
+  std::size_t items(std::size_t table) const;
+  /// New items begin as small numbers of their own, the same whenever they come: with zeros a rare
+  /// item would say nothing until it has been learnt. Never shrinks. Checks: table < tables(); the
+  /// width is a multiple of kLanes.
+  void grow_items(std::size_t table, std::size_t items);
 
   /// hidden (N, d) of all nodes of the batch. `tape` null: nothing is kept.
   /// Checks: features of every table that has nodes are as wide as columns().
@@ -59,11 +65,13 @@ class RowProjection {
  private:
   struct Table {
     Parameter<Real> weights;  // (columns, d)
+    Parameter<Real> items;    // (items, d)
     Parameter<Real> bias;     // (1, d)
     Parameter<Real> ages;     // (age_numbers, d)
   };
   std::vector<Table> tables_;
   std::size_t width_;
+  std::uint64_t seed_;
   NormSilu<Real> norm_;
 };
 

@@ -219,6 +219,8 @@ INSTANTIATE_TEST_SUITE_P(
               "5:9: [network]: batch = 15 is out of range, give 16 to 4096"},
         Fault{"PassesNegative", "[network]\npasses = -1\n",
               "5:10: [network]: passes = -1 is out of range, give 1 to 1000"},
+        Fault{"BlockLossIsNumber", "[network]\nblock_loss = 0\n",
+              "5:14: key \"block_loss\" in [network] must be true or false, found an integer"},
         Fault{"MemorySmall", "[network]\nmemory = 255\n",
               "5:10: [network]: memory = 255 is out of range, give 1024 to 1048576"}),
     name_of);
@@ -227,20 +229,22 @@ INSTANTIATE_TEST_SUITE_P(
     Blocks, NetworkSections,
     testing::Values(
         Fault{"ByUnknown", "[blocks]\nby = \"row\"\n",
-              "5:6: [blocks]: by = \"row\" is none of drift, rows, time, marker; did you "
+              "5:6: [blocks]: by = \"row\" is none of drift, rows, time, marker, classes; did you "
               "mean \"rows\"?"},
         // Which kind of `every` was meant is not known: nothing is said of it.
         Fault{"ByUnknownWithEvery", "[blocks]\nby = \"tme\"\nevery = \"7 days\"\n",
-              "5:6: [blocks]: by = \"tme\" is none of drift, rows, time, marker; did you "
+              "5:6: [blocks]: by = \"tme\" is none of drift, rows, time, marker, classes; did you "
               "mean \"time\"?"},
         Fault{"ByIsNumberWithEvery", "[blocks]\nby = 5\nevery = 5\n",
               "5:6: key \"by\" in [blocks] must be a text, found an integer"},
         Fault{"EveryUnderDrift", "[blocks]\nby = \"drift\"\nevery = 1000\n",
-              "6:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+              "6:9: [blocks]: every needs by = \"rows\", \"time\" or \"classes\""},
         Fault{"EveryWithoutBy", "[blocks]\nevery = \"1 day\"\n",
-              "5:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+              "5:9: [blocks]: every needs by = \"rows\", \"time\" or \"classes\""},
         Fault{"EveryUnderMarker", "[blocks]\nby = \"marker\"\nevery = 1000\n",
-              "6:9: [blocks]: every needs by = \"rows\" or by = \"time\""},
+              "6:9: [blocks]: every needs by = \"rows\", \"time\" or \"classes\""},
+        Fault{"ClassesZero", "[blocks]\nby = \"classes\"\nevery = 0\n",
+              "6:9: [blocks]: every = 0 is out of range, give 1 to 65536"},
         Fault{"RowsZero", "[blocks]\nby = \"rows\"\nevery = 0\n",
               "6:9: [blocks]: every = 0 is out of range, give 1 to 9223372036854775807"},
         Fault{"RowsOfDuration", "[blocks]\nby = \"rows\"\nevery = \"1 day\"\n",

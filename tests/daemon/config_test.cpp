@@ -184,6 +184,10 @@ experts_max = 9
 batch = 64
 passes = 5
 memory = 4096
+memory_per_class = 12
+block_loss = false
+graph_block_loss = false
+topology_gate = false
 [blocks]
 by = "rows"
 every = 5000
@@ -205,6 +209,8 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.batch, 64U);
   EXPECT_EQ(network.passes, 5U);
   EXPECT_EQ(network.memory, 4096U);
+  EXPECT_EQ(network.memory_per_class, 12U);
+  EXPECT_FALSE(network.block_loss || network.graph_block_loss || network.topology_gate);
   EXPECT_EQ(read.value().blocks.by, models::BlockRule::Rows);
   EXPECT_EQ(read.value().blocks.every_rows, 5000U);
 }
@@ -225,6 +231,8 @@ TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
     EXPECT_EQ(network.batch, 256U);
     EXPECT_EQ(network.passes, 8U);
     EXPECT_EQ(network.memory, 65'536U);
+    EXPECT_EQ(network.memory_per_class, 0U);
+    EXPECT_TRUE(network.block_loss && network.graph_block_loss && network.topology_gate);
     EXPECT_EQ(read.value().blocks.by, models::BlockRule::Drift);
   }
 }
@@ -235,6 +243,8 @@ TEST(Config, EveryRuleAndKindOfExpertsReadsBackFromItsPrint) {
                                            "by = \"rows\"\nevery = 1",
                                            "by = \"rows\"",
                                            "by = \"rows\"\nevery = 9223372036854775807",
+                                           "by = \"classes\"",
+                                           "by = \"classes\"\nevery = 5",
                                            "by = \"time\"",
                                            "by = \"time\"\nevery = \"90 min\""};
   for (const char* experts : {"off", "sage", "attention"}) {
@@ -255,6 +265,7 @@ TEST(Config, EveryRuleAndKindOfExpertsReadsBackFromItsPrint) {
         EXPECT_EQ(second.value().blocks.by, first.value().blocks.by);
         EXPECT_EQ(second.value().blocks.every_rows, first.value().blocks.every_rows);
         EXPECT_EQ(second.value().blocks.every_us, first.value().blocks.every_us);
+        EXPECT_EQ(second.value().blocks.every_classes, first.value().blocks.every_classes);
         EXPECT_EQ(fold_fingerprint(second.value()), fold_fingerprint(first.value()));
       }
     }
@@ -290,6 +301,12 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"batch = 64", "batch = 65"},
       {"passes = 5", "passes = 6"},
       {"memory = 4096", "memory = 4097"},
+      {"memory_per_class = 12", "memory_per_class = 13"},
+      {"\nblock_loss = false", "\nblock_loss = true"},
+      {"graph_block_loss = false", "graph_block_loss = true"},
+      {"topology_gate = false", "topology_gate = true"},
+      {"\"rows\"\nevery = 5000", "\"classes\"\nevery = 2"},
+      {"\"rows\"\nevery = 5000", "\"classes\"\nevery = 3"},
       {"\"rows\"\nevery = 5000", "\"rows\"\nevery = 5001"},
       {"\"rows\"\nevery = 5000", "\"marker\""},
       {"\"rows\"\nevery = 5000", "\"time\"\nevery = \"1 h\""},

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <stream.pb.h>
 
 #include "daemon/task.h"
+#include "models/threads.h"
 #include "tests/daemon/fold_world.h"
 
 namespace accrete::daemon {
@@ -36,9 +36,9 @@ TEST(Fold, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
     options.row_cache_rows = 3;
     options.lookahead_graph_bytes_min = 0;
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);
-    omp_set_num_threads(2);
+    models::set_threads(2);
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);
-    omp_set_num_threads(1);
+    models::set_threads(1);
   }
 }
 

@@ -6,10 +6,10 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <stream.pb.h>
 
 #include "daemon/task.h"
+#include "models/threads.h"
 #include "tests/daemon/fold_world.h"
 
 namespace accrete::daemon {
@@ -44,9 +44,9 @@ TEST(GraphNetwork, SameBitsForAnyGroupingCommitsAndThreads) {
     options.graph_bytes_max = 1;
     options.row_cache_rows = 3;
     EXPECT_EQ(digest_of(config, stream, options, 7), expected);
-    omp_set_num_threads(2);
+    models::set_threads(2);
     EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
-    omp_set_num_threads(1);
+    models::set_threads(1);
     options.network.experts = NetworkConfig::Experts::Off;
     EXPECT_NE(digest_of(config, stream, options), expected) << "the network is in the answers";
   }

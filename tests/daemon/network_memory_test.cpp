@@ -3,6 +3,7 @@
 #include "daemon/network_memory.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <map>
@@ -25,6 +26,13 @@ namespace {
 using store::Section;
 
 constexpr std::uint64_t kSeed = 11;
+
+NetworkMemoryOptions of_most(std::size_t examples) {
+  NetworkMemoryOptions options;
+  options.examples_max = examples;
+  options.seed = kSeed;
+  return options;
+}
 
 /// Block, instant, row, label.
 using Entry = std::tuple<std::uint32_t, std::int64_t, std::uint32_t, double>;
@@ -88,7 +96,7 @@ struct Naive {
 
 TEST(NetworkMemory, KeepsOfEachBlockTheSameNumberThoseOfSmallestHash) {
   for (const std::size_t most : {20UL, 150UL, 301UL}) {
-    NetworkMemory memory(most, kSeed);
+    NetworkMemory memory(of_most(most));
     Naive naive{.most = most};
     std::size_t shrinks = 0;
     std::int64_t at = 0;
@@ -117,7 +125,7 @@ TEST(NetworkMemory, KeepsOfEachBlockTheSameNumberThoseOfSmallestHash) {
 }
 
 TEST(NetworkMemory, OfMoreBlocksThanExamplesTheNewestStay) {
-  NetworkMemory memory(20, kSeed);
+  NetworkMemory memory(of_most(20));
   for (std::uint32_t block = 0; block < 200; ++block) {
     for (std::uint32_t row = 0; row < 2; ++row)
       memory.add(row, 1, TimeUs{block}, block);
@@ -138,7 +146,7 @@ TEST(NetworkMemory, OfMoreBlocksThanExamplesTheNewestStay) {
 /// A memory that keeps all of `sizes[b]` rows of block b, `rows` of them at each instant.
 NetworkMemory filled(const std::vector<std::size_t>& sizes, std::size_t rows,
                      std::set<Entry>* all = nullptr) {
-  NetworkMemory memory(1'000'000, kSeed);
+  NetworkMemory memory(of_most(1'000'000));
   std::int64_t at = 0;
   for (std::uint32_t block = 0; block < sizes.size(); ++block) {
     for (std::uint32_t i = 0; i < sizes[block]; ++i) {
@@ -228,7 +236,7 @@ TEST(NetworkMemory, RunsAreOfOneInstantAndNoLongerThan64) {
 }
 
 TEST(NetworkMemory, ExamplesOfABlockAreEquallyLikely) {
-  NetworkMemory memory(10'000, kSeed);
+  NetworkMemory memory(of_most(10'000));
   std::uint32_t row = 0;
   std::int64_t at = 0;
   const auto instant = [&](std::size_t rows) {
@@ -254,6 +262,107 @@ TEST(NetworkMemory, ExamplesOfABlockAreEquallyLikely) {
     EXPECT_NEAR(visits[r], kVisits, 5 * std::sqrt(kVisits)) << "row " << r;
 }
 
+/// A committed state of its own.
+struct Kept {
+  store::Scratch scratch;
+  std::unique_ptr<store::Database> database = store::open_database(scratch);
+  std::unique_ptr<store::State> state = store::must(store::State::open(*database));
+
+  void commit() { store::must(state->commit(state->cursor())); }
+  std::map<std::string, std::string> values(Section section) const {
+    std::map<std::string, std::string> out;
+    store::must(state->scan(section, "", [&](std::string_view key, std::string_view value) {
+      out.emplace(key, value);
+      return true;
+    }));
+    return out;
+  }
+};
+
+TEST(NetworkMemory, OfClassesEachIsDrawnAsOftenAsAnyOther) {
+  NetworkMemoryOptions options = of_most(10'000);
+  options.classes = true;
+  NetworkMemory memory(options);
+  constexpr std::uint32_t kRows = 1000;
+  // A tenth is of class 1, one row of class 2.
+  const auto class_of = [](std::uint32_t row) { return row == 7 ? 2 : row % 10 == 0 ? 1 : 0; };
+  for (std::uint32_t row = 0; row < kRows; ++row)
+    memory.add(row, class_of(row), TimeUs{row / 50}, 0);
+  Rng rng(3, 1, Purpose::Test);
+  std::vector<NetworkExample> out;
+  constexpr std::size_t kDraws = 90'000;
+  memory.draw_from(0, kDraws, rng, out);
+  std::map<int, std::size_t> by_class;
+  std::vector<double> visits(kRows);
+  for (const NetworkExample& example : out) {
+    ASSERT_EQ(example.label, class_of(example.row));
+    ASSERT_EQ(example.at, TimeUs{example.row / 50});
+    ++by_class[class_of(example.row)];
+    ++visits[example.row];
+  }
+  for (const int label : {0, 1, 2})
+    EXPECT_NEAR(static_cast<double>(by_class[label]), kDraws / 3.0, 5 * std::sqrt(kDraws / 4.5));
+  for (std::uint32_t row = 0; row < kRows; ++row) {
+    const double expected =
+        kDraws / 3.0 / std::array{899, 100, 1}.at(static_cast<std::size_t>(class_of(row)));
+    EXPECT_NEAR(visits[row], expected, 6 * std::sqrt(expected)) << "row " << row;
+  }
+}
+
+TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
+  for (const bool classes : {true, false}) {
+    NetworkMemoryOptions options = of_most(10'000);
+    options.classes = classes;
+    options.per_class = 5;
+    NetworkMemory memory(options);
+    std::map<std::uint32_t, std::set<Entry>> all;
+    std::int64_t at = 0;
+    const auto add = [&](std::uint32_t row, double label, std::uint32_t block) {
+      memory.add(row, label, TimeUs{at}, block);
+      all[block].insert({block, at, row, label});
+    };
+    for (std::uint32_t block = 0; block < 3; ++block) {
+      for (std::uint32_t row = 0; row < 90; ++row, ++at)
+        add(block * 100 + row, row < 3 ? 2 : row % 2, block);
+      ASSERT_EQ(memory.size(block), 90U) << "the newest keeps all";
+    }
+    for (const std::uint32_t block : {0U, 1U}) {
+      std::map<double, std::set<std::pair<std::uint64_t, Entry>>> by_hash;
+      for (const Entry& entry : all[block])
+        by_hash[classes ? std::get<3>(entry) : 0].insert({Naive::hash_of(entry), entry});
+      std::set<Entry> expected;
+      for (const auto& [label, entries] : by_hash) {
+        auto entry = entries.begin();
+        for (int i = 0; i < 5 && entry != entries.end(); ++i, ++entry)
+          expected.insert(entry->second);
+      }
+      EXPECT_EQ(content(memory, block), expected);
+      EXPECT_EQ(memory.size(block), classes ? 13U : 5U);
+    }
+    EXPECT_EQ(memory.size(), memory.size(0) + memory.size(1) + 90);
+  }
+}
+
+TEST(NetworkMemory, LateExamplesFindTheirBlockAndPlace) {
+  NetworkMemory memory(of_most(1000));
+  std::map<std::uint32_t, std::set<Entry>> all;
+  Rng rng(6, 0, Purpose::Test);
+  for (std::uint32_t row = 0; row < 300; ++row) {
+    const auto at = static_cast<std::int64_t>(rng.below(row < 150 ? 100 : 200));
+    const auto block = static_cast<std::uint32_t>(at / 100);
+    memory.add(row, 1, TimeUs{at}, block);
+    all[block].insert({block, at, row, 1});
+  }
+  for (const std::uint32_t block : {0U, 1U})
+    EXPECT_EQ(content(memory, block), all[block]);
+  Kept kept;
+  memory.stage("t/", *kept.state);
+  kept.commit();
+  NetworkMemory loaded(of_most(1000));
+  store::must(loaded.load("t/", *kept.state));
+  EXPECT_EQ(drawn(loaded, 200, 1), drawn(memory, 200, 1));
+}
+
 using Labels = std::vector<std::pair<double, std::int64_t>>;
 
 Labels newest(const NetworkMemory& memory, std::uint32_t row, std::int64_t at, std::size_t k) {
@@ -266,7 +375,7 @@ Labels newest(const NetworkMemory& memory, std::uint32_t row, std::int64_t at, s
 }
 
 TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
-  NetworkMemory memory(100, kSeed);
+  NetworkMemory memory(of_most(100));
   std::map<std::uint32_t, Labels> all;  // in the order of their coming
   Rng rng(4, 0, Purpose::Test);
   for (std::int64_t at = 0; at < 3000; at += static_cast<std::int64_t>(rng.below(3))) {
@@ -301,30 +410,13 @@ TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
   EXPECT_EQ(out.size(), 7U) << "what was there stays";
 }
 
-/// A committed state of its own.
-struct Kept {
-  store::Scratch scratch;
-  std::unique_ptr<store::Database> database = store::open_database(scratch);
-  std::unique_ptr<store::State> state = store::must(store::State::open(*database));
-
-  void commit() { store::must(state->commit(state->cursor())); }
-  std::map<std::string, std::string> values(Section section) const {
-    std::map<std::string, std::string> out;
-    store::must(state->scan(section, "", [&](std::string_view key, std::string_view value) {
-      out.emplace(key, value);
-      return true;
-    }));
-    return out;
-  }
-};
-
 TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
   Kept kept;
   constexpr std::size_t kMost = 300;
-  NetworkMemory memory(kMost, kSeed);
-  auto restarted = std::make_unique<NetworkMemory>(kMost, kSeed);
+  NetworkMemory memory(of_most(kMost));
+  auto restarted = std::make_unique<NetworkMemory>(of_most(kMost));
   // Another task's, whose rows must not be met.
-  NetworkMemory other(kMost, kSeed);
+  NetworkMemory other(of_most(kMost));
   other.add(1, 1, TimeUs{1}, 0);
   other.know(1, 1, TimeUs{1});
   other.stage("task2/network/", *kept.state);
@@ -347,7 +439,7 @@ TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
     restarted->stage("task/network/", *kept.state);
     EXPECT_EQ(kept.state->staged_bytes(), nothing) << "nothing changed";
     if (rng.below(3) == 0) {
-      restarted = std::make_unique<NetworkMemory>(kMost, kSeed);
+      restarted = std::make_unique<NetworkMemory>(of_most(kMost));
       store::must(restarted->load("task/network/", *kept.state));
     }
     ASSERT_EQ(restarted->size(), memory.size());
@@ -359,7 +451,7 @@ TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
 
 TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
   Kept kept;
-  NetworkMemory memory(100, kSeed);
+  NetworkMemory memory(of_most(100));
   store::must(memory.load("task/network/", *kept.state));
   EXPECT_EQ(memory.size(), 0U);
   EXPECT_TRUE(newest(memory, 0, 10, 10).empty());
@@ -368,7 +460,7 @@ TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
 TEST(NetworkMemory, DamagedBytesAreRefused) {
   Kept kept;
   {
-    NetworkMemory memory(100, kSeed);
+    NetworkMemory memory(of_most(100));
     for (std::uint32_t i = 0; i < 6; ++i)
       memory.add(i, 1, TimeUs{i}, i / 3);
     for (std::uint32_t i = 0; i < 3; ++i)
@@ -379,7 +471,7 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
   const auto refused = [&](Section section, const std::string& key, const std::string& bytes) {
     kept.state->put(section, key, bytes);
     kept.commit();
-    NetworkMemory memory(100, kSeed);
+    NetworkMemory memory(of_most(100));
     const Status loaded = memory.load("t/", *kept.state);
     return !loaded && loaded.error().code == Errc::Corruption;
   };

@@ -3,16 +3,21 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "tests/daemon/people.h"
 #include "tests/daemon/sampler_world.h"
 
 namespace accrete::daemon {
 namespace {
+
+/// Blocks begin between rows here.
+constexpr NodeId kNobody{TableId{0}, NetworkRows::kNoRow};
 
 NetworkRows rows_of(World& world, std::size_t cache_bytes) {
   return {world.fold().schema(), world.fold().graph(), world.fold().rows(), cache_bytes};
@@ -177,7 +182,7 @@ TEST(NetworkRows, BlocksAreThoseOfFirstMention) {
   };
   const std::span all(stream.stream);
   for (std::uint32_t number = 0; number < 5; ++number) {
-    if (number > 0) rows.begin_block(day(10.0 * number));
+    if (number > 0) rows.begin_block(kNobody, day(10.0 * number));
     const std::size_t first = number == 3 ? 0 : all.size() / 5 * number;
     if (number != 3) world.feed(all.subspan(first, all.size() / 5), 1);  // block 3 has no rows
     note(number);
@@ -201,11 +206,11 @@ TEST(NetworkRows, ContinueBitForBitFromWhatWasSaved) {
     NetworkRows kept = rows_of(world, 1u << 20);
     observe_all(world, kept);
     kept.freeze();
-    kept.begin_block(day(3));
+    kept.begin_block(kNobody, day(3));
     kept.stage(world.state());
     ASSERT_TRUE(world.fold().checkpoint());
     observe_all(world, kept);  // beyond the frozen moments
-    kept.begin_block(day(5));
+    kept.begin_block(kNobody, day(5));
     kept.stage(world.state());
     ASSERT_TRUE(world.fold().checkpoint());
     NetworkRows loaded = rows_of(world, 1u << 20);
@@ -224,6 +229,87 @@ TEST(NetworkRows, ContinueBitForBitFromWhatWasSaved) {
   }
 }
 
+/// A person's items by the keys of their columns: what a set says, whoever numbers them.
+std::map<std::string, float> items_of(World& world, NetworkRows& rows, NodeId node) {
+  const auto version = world.fold().graph().newest_version(node);
+  std::map<std::string, float> out;
+  for (const models::SparseEntry& entry : rows.view(node, *version).items)
+    out[std::to_string(entry.column)] += entry.value;
+  return out;
+}
+
+TEST(NetworkRows, SetsAreItemsWhateverTheCacheHolds) {
+  const Config config = people_config();
+  World world(config);
+  world.feed(people(3, 2, 104, false).transactions);
+  const TableId person = *world.fold().schema().find("people");
+  const auto words = *world.fold().schema().table(person).find("words");
+  const std::uint32_t count = world.fold().graph().node_count(person);
+  ASSERT_GT(count, 200U);
+  NetworkRows large = rows_of(world, 1u << 20);
+  NetworkRows small = rows_of(world, 20'000);
+  NetworkRows none = rows_of(world, 1);
+  for (NetworkRows* rows : {&large, &small, &none}) {
+    EXPECT_TRUE(rows->has_items(person));
+    EXPECT_FALSE(rows->has_items(*world.fold().schema().find("teams")));
+    observe_all(world, *rows);
+    rows->freeze();
+    std::vector<std::uint32_t> columns;
+    rows->columns_of({person, words}, columns);
+    EXPECT_TRUE(columns.empty()) << "items are no numbers";
+  }
+  std::set<std::string> all;
+  for (int round = 0; round < 2; ++round) {
+    for (std::uint32_t row = 0; row < count; ++row) {
+      const NodeId node{person, row};
+      const auto version = world.fold().graph().newest_version(node);
+      if (!version || version->deleted) continue;
+      const RowContent* content = world.fold().rows().content(node, *version);
+      const std::string text(content->at(words).text);
+      const auto items = items_of(world, large, node);
+      // "w12 w40", or the same word twice, which adds up.
+      const bool twice = text.substr(0, text.find(' ')) == text.substr(text.find(' ') + 1);
+      EXPECT_EQ(items.size(), twice ? 1U : 2U);
+      for (const auto& [item, value] : items) {
+        all.insert(item);
+        EXPECT_NEAR(value, (twice ? 2 : 1) / std::sqrt(2.0F), 1e-5);
+      }
+      EXPECT_EQ(items_of(world, small, node), items);
+      EXPECT_EQ(items_of(world, none, node), items);
+    }
+  }
+  EXPECT_EQ(all.size(), large.items(person)) << "each item has a column of its own";
+  EXPECT_LE(small.memory_bytes() - none.memory_bytes(), 20'000U);
+  large.stage(world.state());
+  ASSERT_TRUE(world.fold().checkpoint());
+  NetworkRows loaded = rows_of(world, 1u << 20);
+  const Status status = loaded.load(world.state());
+  ASSERT_TRUE(status) << status.error().detail;
+  for (std::uint32_t row = 0; row < count; ++row) {
+    if (world.fold().graph().newest_version({person, row})) {
+      EXPECT_EQ(items_of(world, loaded, {person, row}), items_of(world, large, {person, row}));
+    }
+  }
+}
+
+TEST(NetworkRows, TheRowThatBeginsABlockIsItsFirst) {
+  const Config config = people_config();
+  World world(config);
+  world.feed(people(3, 1, 104, false).transactions);
+  NetworkRows rows = rows_of(world, 1u << 20);
+  const TableId person = *world.fold().schema().find("people");
+  const TableId team = *world.fold().schema().find("teams");
+  const std::uint32_t last = world.fold().graph().node_count(person) - 1;
+  rows.begin_block({person, last}, day(1));
+  EXPECT_EQ(rows.block({person, last}), 1U);
+  EXPECT_EQ(rows.block({person, last - 1}), 0U);
+  EXPECT_EQ(rows.block({team, 0}), 0U);
+  rows.begin_block({person, 5}, day(2));  // an old row changed: it stays where it was
+  EXPECT_EQ(rows.block({person, 5}), 0U);
+  EXPECT_EQ(rows.block({person, last}), 1U);
+  EXPECT_EQ(rows.block({person, last + 1}), 2U);
+}
+
 TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
   const RandomStream stream(2, 100, true);
   const Config config = stream.config();
@@ -232,7 +318,7 @@ TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
   NetworkRows rows = rows_of(world, 1u << 20);
   observe_all(world, rows);
   rows.freeze();
-  rows.begin_block(day(1));
+  rows.begin_block(kNobody, day(1));
   rows.stage(world.state());
   ASSERT_TRUE(world.fold().checkpoint());
   for (const char* key : {"/network/rows/0", "/network/blocks"}) {

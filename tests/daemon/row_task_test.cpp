@@ -8,9 +8,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <omp.h>
 #include <stream.pb.h>
 
+#include "models/threads.h"
 #include "tests/daemon/fold_world.h"
 
 namespace accrete::daemon {
@@ -160,9 +160,9 @@ TEST(RowTask, SameBitsForAnyGroupingCommitsThreadsAndLateness) {
     options.graph_bytes_max = 1;
     options.row_cache_rows = 3;
     EXPECT_EQ(digest_of(config, stream, options, 5), expected);
-    omp_set_num_threads(2);
+    models::set_threads(2);
     EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
-    omp_set_num_threads(1);
+    models::set_threads(1);
   }
 }
 

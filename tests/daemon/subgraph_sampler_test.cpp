@@ -11,6 +11,9 @@
 namespace accrete::daemon {
 namespace {
 
+/// Blocks begin between rows here.
+constexpr NodeId kNobody{TableId{0}, NetworkRows::kNoRow};
+
 constexpr std::size_t kCacheBytes = 8u << 20;
 
 /// A folded stream, its rows, and a sampler around one of its tables.
@@ -27,7 +30,7 @@ struct Sampled {
   void feed_all(const RandomStream& stream) {
     const std::span all(stream.stream);
     feed(all.first(all.size() / 2));
-    rows.begin_block(day(stream.now() / 2));
+    rows.begin_block(kNobody, day(stream.now() / 2));
     feed(all.subspan(all.size() / 2));
     observe_all(world, rows);
     rows.freeze();
@@ -273,13 +276,13 @@ TEST(SubgraphSampler, IsTheSameWithoutTheRowsOfTheFuture) {
     for (const bool with_future : {false, true}) {
       Sampled sampled(stream, seed, 2);
       sampled.feed(std::span(past).first(cut / 2));
-      sampled.rows.begin_block(at);
+      sampled.rows.begin_block(kNobody, at);
       sampled.feed(std::span(past).subspan(cut / 2));
       observe_all(sampled.world, sampled.rows);
       sampled.rows.freeze();
       const std::uint32_t there = sampled.world.fold().graph().node_count(sampled.entity);
       if (with_future) {
-        sampled.rows.begin_block(TimeUs{at.value + 1});
+        sampled.rows.begin_block(kNobody, TimeUs{at.value + 1});
         sampled.feed(future);
         observe_all(sampled.world, sampled.rows);
       }

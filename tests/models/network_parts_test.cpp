@@ -101,6 +101,106 @@ TEST(RowProjection, NewColumnsChangeNothingUntilTheyAreLearnt) {
   EXPECT_LT((after - before).cwiseAbs().maxCoeff(), 1e-12);
 }
 
+/// Items of table 0's rows, repeats among them and one that the weights do not have.
+void add_items(GraphBatch& batch, std::uint64_t seed) {
+  Rng rng(seed, 5, Purpose::Test);
+  batch.items.assign(batch.features.size(), {});
+  for (Eigen::Index row = 0; row < batch.features[0].rows(); ++row) {
+    for (std::uint64_t i = rng.below(4); i > 0; --i) {
+      batch.items[0].add(static_cast<std::uint32_t>(rng.below(8)),
+                         static_cast<float>(rng.uniform() - 0.3));
+    }
+    batch.items[0].end_row();
+  }
+}
+
+TEST(RowProjection, ItemsAreColumnsOfTheirOwn) {
+  const GraphWorld world = make_graph_world(4, {});
+  const GraphBatch plain = make_batch(world, {{0}, {1}, {2, kWorldEndUs / 2}, {5}});
+  GraphBatch batch = plain;
+  add_items(batch, 4);
+  RowProjection<double> rows(world.columns(), 8, 1);
+  RowMatrix<double> without;
+  rows.forward(batch, without, nullptr);
+  RowMatrix<double> same;
+  rows.forward(plain, same, nullptr);
+  EXPECT_EQ(same, without) << "items nobody has weights for say nothing";
+  rows.grow_items(0, 7);
+  ASSERT_EQ(rows.items(0), 7U);
+  // The same numbers as more columns of the features.
+  RowMatrix<double> items;
+  rows.visit([&](std::string_view name, Parameter<double>& parameter) {
+    if (name == "rows.table0.items") items = parameter.value;
+  });
+  ASSERT_EQ(items.rows(), 7);
+  EXPECT_GT(items.cwiseAbs().rowwise().maxCoeff().minCoeff(), 0.0);
+  RowMatrix<double> hidden;
+  rows.forward(batch, hidden, nullptr);
+  GraphBatch dense = plain;
+  dense.features[0].conservativeResize(Eigen::NoChange, 3 + 7);
+  dense.features[0].rightCols(7).setZero();
+  for (Eigen::Index row = 0; row < dense.features[0].rows(); ++row) {
+    for (const SparseEntry& entry : batch.items[0].row(static_cast<std::size_t>(row)))
+      if (entry.column < 7) dense.features[0](row, 3 + entry.column) += entry.value;
+  }
+  rows.grow_columns(0, 10);
+  rows.visit([&](std::string_view name, Parameter<double>& parameter) {
+    if (name == "rows.table0.weights") parameter.value.bottomRows(7) = items;
+  });
+  RowMatrix<double> expected;
+  rows.forward(dense, expected, nullptr);
+  EXPECT_LT((hidden - expected).cwiseAbs().maxCoeff(), 1e-6);
+  EXPECT_GT((hidden - without).cwiseAbs().maxCoeff(), 1e-3);
+}
+
+TEST(RowProjection, AnItemBeginsTheSameWheneverItComes) {
+  const auto items_after = [](const std::vector<std::size_t>& sizes) {
+    RowProjection<double> rows(std::vector<std::size_t>{2, 0}, 8, 3);
+    for (const std::size_t size : sizes)
+      rows.grow_items(1, size);
+    RowMatrix<double> items;
+    rows.visit([&](std::string_view name, Parameter<double>& parameter) {
+      if (name == "rows.table1.items") items = parameter.value;
+    });
+    return items;
+  };
+  EXPECT_EQ(items_after({9}), items_after({2, 2, 3, 9, 5}));
+}
+
+TEST(RowProjection, GradientsOfItemsAreThoseOfDifferences) {
+  const GraphWorld world = make_graph_world(6, {});
+  GraphBatch batch = make_batch(world, {{0}, {1}, {3}, {2, kWorldEndUs / 3}});
+  add_items(batch, 6);
+  RowProjection<double> rows(world.columns(), 8, 1);
+  rows.grow_items(0, 8);
+  RowMatrix<double> hidden;
+  RowProjection<double>::Tape tape;
+  rows.forward(batch, hidden, &tape);
+  const RowMatrix<double> slope = parameter_of(hidden.rows(), hidden.cols(), 8).value;
+  RowMatrix<double> d_hidden = slope;
+  rows.backward(batch, tape, d_hidden);
+  Parameter<double>* items = nullptr;
+  rows.visit([&](std::string_view name, Parameter<double>& parameter) {
+    if (name == "rows.table0.items") items = &parameter;
+  });
+  ASSERT_NE(items, nullptr);
+  ASSERT_GT(items->gradient.cwiseAbs().maxCoeff(), 0.01);
+  const auto objective = [&] {
+    RowMatrix<double> out;
+    rows.forward(batch, out, nullptr);
+    return out.cwiseProduct(slope).sum();
+  };
+  for (Eigen::Index i = 0; i < items->value.size(); ++i) {
+    const double kept = items->value.data()[i];
+    items->value.data()[i] = kept + 1e-5;
+    const double above = objective();
+    items->value.data()[i] = kept - 1e-5;
+    const double below = objective();
+    items->value.data()[i] = kept;
+    EXPECT_NEAR(items->gradient.data()[i], (above - below) / 2e-5, 1e-6);
+  }
+}
+
 TEST(TaskLoss, IsTheWeightedMeanOfItsFormulaAndItsGradientIsThatOfDifferences) {
   const std::size_t classes = 4;
   for (const TaskKind kind : {TaskKind::Binary, TaskKind::Regression, TaskKind::Multiclass}) {

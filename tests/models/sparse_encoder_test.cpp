@@ -156,6 +156,23 @@ TEST(OpinionPool, ExplainsAsWellAsTheBestAndGivesItTheWeight) {
   EXPECT_GT(pooled, best - 1);
 }
 
+TEST(OpinionPool, SharpenedIsAPowerOfTheProbabilities) {
+  Output classes;
+  classes.classes = {0.2, 0, 0.5, 0.3};
+  const Output firm = sharpened(TaskKind::Multiclass, classes, 2);
+  const double total = 0.04 + 0.25 + 0.09;
+  EXPECT_NEAR(firm.classes[0], 0.04 / total, 1e-12);
+  EXPECT_EQ(firm.classes[1], 0);
+  EXPECT_NEAR(firm.classes[3], 0.09 / total, 1e-12);
+  Output binary;
+  binary.value = 0.8;
+  EXPECT_NEAR(sharpened(TaskKind::Binary, binary, 0.5).value, 2.0 / 3, 1e-12);
+  EXPECT_NEAR(sharpened(TaskKind::Binary, binary, 1).value, 0.8, 1e-12);
+  binary.value = std::nan("");
+  EXPECT_TRUE(std::isnan(sharpened(TaskKind::Binary, binary, 2).value));
+  EXPECT_TRUE(sharpened(TaskKind::Multiclass, Output{}, 2).classes.empty());
+}
+
 TEST(OpinionPool, SilentCandidatesAreLeftOut) {
   std::vector<Output> outputs(3);
   outputs[0].classes = {0.2, 0.8};

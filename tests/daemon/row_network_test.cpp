@@ -1,0 +1,129 @@
+// The graph network on a column of the rows themselves: the fold's promises hold with it, the
+// column is hidden, experts come with new classes, and what only neighbours say is learnt.
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "daemon/row_task.h"
+#include "models/threads.h"
+#include "tests/daemon/people.h"
+
+namespace accrete::daemon {
+namespace {
+
+FoldOptions network_options() {
+  FoldOptions options;
+  options.network.experts = NetworkConfig::Experts::Sage;
+  options.network.width = 16;
+  options.network.fan_out = {4, 4};
+  options.network.batch = 32;
+  options.network.passes = 2;
+  options.blocks.by = models::BlockRule::Rows;
+  options.blocks.every_rows = 300;
+  return options;
+}
+
+const GraphNetwork& network_of(World& world, std::string_view task) {
+  return *dynamic_cast<RowTask&>(*world.fold().find_task(task)).network();
+}
+
+TEST(RowNetwork, SameBitsForAnyGroupingCommitsThreadsAndMemory) {
+  const Config config = people_config();
+  const auto stream = people(1, 2, 104).transactions;
+  FoldOptions options = network_options();
+  const std::string expected = digest_of(config, stream, options);
+  EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+  options.checkpoint_records_min = 1;
+  options.pending_bytes_max = 1;
+  options.graph_bytes_max = 1;
+  options.row_cache_rows = 3;
+  models::set_threads(2);
+  EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
+  models::set_threads(1);
+  options.network.experts = NetworkConfig::Experts::Off;
+  EXPECT_NE(digest_of(config, stream, options), expected) << "the network is in the answers";
+}
+
+TEST(RowNetwork, CrashesAnywhereChangeNothing) {
+  const Config config = people_config();
+  const auto stream = people(2, 2, 104).transactions;
+  FoldOptions options = network_options();
+  options.lateness_us = kDayUs;
+  options.checkpoint_records_min = 97;
+  options.network.memory_per_class = 20;
+  for (const auto rule : {models::BlockRule::Rows, models::BlockRule::Classes}) {
+    options.blocks.by = rule;
+    options.blocks.every_classes = 1;
+    const std::string expected = digest_of(config, stream, options);
+    EXPECT_EQ(digest_after_crashes(config, stream, options, 1, 9), expected);
+  }
+}
+
+TEST(RowNetwork, WhatComesLaterChangesNothingEarlier) {
+  const Config config = people_config();
+  const auto stream = people(3, 2, 200).transactions;
+  World whole(config, network_options());
+  whole.feed(stream);
+  World cut(config, network_options());
+  cut.feed(std::span(stream).first(stream.size() * 2 / 3));
+  ASSERT_GT(network_of(cut, "field").steps(), 5U);
+  ASSERT_GT(cut.sink->payloads.size(), 200U);
+  for (std::size_t i = 0; i < cut.sink->payloads.size(); ++i)
+    ASSERT_EQ(cut.sink->payloads[i], whole.sink->payloads[i]) << "prediction " << i;
+}
+
+TEST(RowNetwork, ARowsOwnColumnIsHidden) {
+  const Config config = people_config();
+  const auto said = [&](const char* field) {
+    // The same people, then one more who says this.
+    People stream = people(7, 2, 200, false);
+    Transaction one;
+    const std::int64_t id = 1'000'000;
+    const TimeUs at = day(1000);
+    one.records.push_back(change_record(
+        people_layout(), Op::Insert,
+        {Value::of_integer(id), Value::of_integer(1), Value::of_text("w1 w17"), Value::of_real(30),
+         Value::of_text(field), Value::null(), Value::of_time(at)}));
+    one.position = stream.transactions.size() + 1;
+    stream.transactions.push_back(std::move(one));
+    World world(config, network_options());
+    world.feed(stream.transactions);
+    EXPECT_GT(network_of(world, "field").steps(), 5U);
+    std::vector<std::string> of_one;
+    for (const std::string& payload : world.sink->payloads) {
+      wire::Prediction prediction;
+      EXPECT_TRUE(prediction.ParseFromString(payload));
+      if (prediction.task() == "field" && prediction.entity(0).integer() == id)
+        of_one.push_back(payload);
+    }
+    return of_one;
+  };
+  const auto first = said("field0");
+  ASSERT_EQ(first.size(), 1U);
+  EXPECT_EQ(said("field1"), first);
+}
+
+TEST(RowNetwork, ExpertsComeWithNewClassesAndOldOnesAreStillKnown) {
+  const Config config = people_config();
+  const People stream = people(4, 4, 400);
+  FoldOptions options = network_options();
+  options.network.passes = 12;
+  options.network.fan_out = {12, 12};
+  options.network.memory_per_class = 40;
+  options.blocks.by = models::BlockRule::Classes;
+  options.blocks.every_classes = 2;
+  World world(config, options);
+  world.feed(stream.transactions);
+  const GraphNetwork& network = network_of(world, "field");
+  ASSERT_EQ(network.events().size(), 1U) << "four fields are two blocks of two";
+  EXPECT_EQ(network.events()[0].block, 1U);
+  std::map<std::string, double> right = accuracies(world, stream);
+  EXPECT_GT(right["network"], 0.5);
+  EXPECT_LT(right["last-label"], 0.4);
+}
+
+}  // namespace
+}  // namespace accrete::daemon
