@@ -16,6 +16,7 @@ constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kAnsweredRows = 256;
 constexpr std::size_t kLabelFanOut = 16;
 constexpr double kFarOut = 100;  // of labels, in units in which deviations are about 1
+constexpr double kProbabilityMin = 1e-3;
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
   return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
@@ -57,6 +58,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       kind_(plan.kind),
       entity_(plan.entity),
       asks_rows_(plan.column.has_value()),
+      on_heads_(world.network->config().on_heads && !asks_rows_ && kind_ != TaskKind::Multiclass),
       world_(*world.network),
       seed_(seed ^ hash64(plan.name)),
       memory_(memory_options(world_.config(), kind_, seed_)),
@@ -75,6 +77,14 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
 /// A label as the network sees it; what is far out tells no more than that.
 double GraphNetwork::in_units(double label) const {
   return std::clamp((label - centre_) / unit_, -kFarOut, kFarOut);
+}
+
+/// What is known without the network, as a score.
+double GraphNetwork::score_of(double start) const {
+  if (!on_heads_) return 0;
+  if (kind_ == TaskKind::Regression) return in_units(start);
+  const double p = std::clamp(start, kProbabilityMin, 1 - kProbabilityMin);
+  return std::log(p / (1 - p));
 }
 
 void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) {
@@ -111,14 +121,15 @@ models::NetworkOptions GraphNetwork::options() const {
 }
 
 void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const double> labels,
-                         TimeUs at) {
+                         TimeUs at, std::span<const double> starts) {
+  ACCRETE_CHECK(starts.size() == (on_heads_ ? rows.size() : 0));
   std::size_t known = 0;
   const std::uint64_t classes = classes_;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double label = labels[i];
     if (std::isnan(label)) continue;
     ++known;
-    memory_.add(rows[i], label, at, block_of(rows[i], at));
+    memory_.add({rows[i], label, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
     ++labels_;
     const double off = label - mean_;
     mean_ += off / static_cast<double>(labels_);
@@ -191,7 +202,8 @@ void GraphNetwork::begin() {
 }
 
 models::Target GraphNetwork::target_of(const NetworkExample& example) const {
-  return {kind_ == TaskKind::Regression ? in_units(example.label) : example.label, 1};
+  return {kind_ == TaskKind::Regression ? in_units(example.label) : example.label, 1,
+          score_of(example.start)};
 }
 
 void GraphNetwork::train(TimeUs now) {
@@ -281,14 +293,14 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   events_.push_back(std::move(event));
 }
 
-void GraphNetwork::answer(std::span<const float> scores, models::Output& out) const {
+void GraphNetwork::answer(std::span<const float> scores, double start, models::Output& out) const {
   out = models::Output{};
   switch (kind_) {
     case TaskKind::Binary:
-      out.value = 1 / (1 + std::exp(-static_cast<double>(scores[0])));
+      out.value = 1 / (1 + std::exp(-(scores[0] + score_of(start))));
       return;
     case TaskKind::Regression:
-      out.value = centre_ + unit_ * scores[0];
+      out.value = centre_ + unit_ * (scores[0] + score_of(start));
       return;
     default:
       break;
@@ -304,21 +316,24 @@ void GraphNetwork::answer(std::span<const float> scores, models::Output& out) co
 }
 
 void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-                           std::span<models::Output> out) {
+                           std::span<models::Output> out, std::span<const double> starts) {
   ACCRETE_CHECK(rows.empty() || out.size() > (rows.size() - 1) * stride);
+  ACCRETE_CHECK(starts.size() == (on_heads_ ? rows.size() : 0));
   if (network_ == nullptr) {
     models::Output unknown;
     if (kind_ == TaskKind::Binary) unknown.value = 0.5;
     if (kind_ == TaskKind::Regression) unknown.value = mean_;
-    for (std::size_t i = 0; i < rows.size(); ++i)
+    for (std::size_t i = 0; i < rows.size(); ++i) {
       out[i * stride] = unknown;
+      if (on_heads_) out[i * stride].value = starts[i];
+    }
     return;
   }
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
-    for (const std::uint32_t row : rows.subspan(first, count))
-      drawn_.push_back({row, 0, at, block_of(row, at)});
+    for (std::size_t i = first; i < first + count; ++i)
+      drawn_.push_back({rows[i], 0, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
     score(drawn_, stride, out.subspan(first * stride));
   }
 }
@@ -337,7 +352,7 @@ void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t s
   network_->predict(batch_, scores);
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
-    answer(std::span(scores.data() + i * width, width), out[i * stride]);
+    answer(std::span(scores.data() + i * width, width), examples[i].start, out[i * stride]);
 }
 
 std::size_t GraphNetwork::memory_bytes() const {

@@ -36,7 +36,10 @@ namespace accrete::daemon {
 /// an expert stands for its block and those after it that have none.
 ///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
-/// nothing for classes).
+/// nothing for classes), or what the other candidates say.
+///
+/// On heads: an example remembers what the others said of it before its label was known, so what is
+/// learnt is what they do not know. Weights of the head begin at zero: at first the network agrees.
 ///
 /// Neighbourhoods that take more room than kActivationBytes an array are handled in halves, so that
 /// a pass takes some tens of times that, whatever the fan-out.
@@ -53,8 +56,14 @@ class GraphNetwork final : private LabelRows {
   static std::unique_ptr<GraphNetwork> make(const TaskPlan& plan, const TaskWorld& world,
                                             std::uint64_t seed);
 
+  /// Whether it adds to what the other candidates say together: then learn() and predict() are told
+  /// that, a probability or a number a row.
+  bool on_heads() const { return on_heads_; }
+
   /// Labels (0/1, a number, a class index; NaN: not known) of these entities as of `at` teach.
-  void learn(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at);
+  /// `starts`: what the others said together; empty unless on_heads().
+  void learn(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at,
+             std::span<const double> starts = {});
   /// These labels of a tick became known at `known`: they are rows around the entity from then on.
   void know(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs known);
   /// Take the steps that are owed. Cost: a forward and a backward pass of `batch` seeds each.
@@ -62,7 +71,7 @@ class GraphNetwork final : private LabelRows {
 
   /// Answers for rows as of `at` into out[i * stride]. Cost: what lies around them, each row once.
   void predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-               std::span<models::Output> out);
+               std::span<models::Output> out, std::span<const double> starts = {});
 
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
@@ -82,6 +91,7 @@ class GraphNetwork final : private LabelRows {
   models::NetworkOptions options() const;
   std::vector<std::size_t> columns() const;
   double in_units(double label) const;
+  double score_of(double start) const;
   void sample(std::span<const NetworkExample> seeds);
   void grow_inputs();
   bool ready() const;
@@ -97,7 +107,7 @@ class GraphNetwork final : private LabelRows {
   void give_birth(std::uint32_t block, TimeUs now);
   std::uint32_t expert_of(std::uint32_t block) const;
   models::Target target_of(const NetworkExample& example) const;
-  void answer(std::span<const float> scores, models::Output& out) const;
+  void answer(std::span<const float> scores, double start, models::Output& out) const;
   std::string key(std::string_view part) const { return name_ + "/network/" + std::string(part); }
   std::string part_key(std::uint64_t id) const;
   void stage_network(store::State& state);
@@ -107,6 +117,7 @@ class GraphNetwork final : private LabelRows {
   TaskKind kind_;
   TableId entity_;
   bool asks_rows_;  // for a column of the row itself
+  bool on_heads_;
   NetworkWorld& world_;
   std::uint64_t seed_;
   NetworkMemory memory_;

@@ -105,6 +105,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
       section.complain("fan_out", "fan_out must have 1 to 3 numbers, one a layer");
     }
     section.read("uniform", network.uniform);
+    section.read("on_heads", network.on_heads);
     read_count(section, "top", network.top, {1, 16});
     section.read("block_loss", network.block_loss);
     section.read("graph_block_loss", network.graph_block_loss);
@@ -146,6 +147,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "width", std::to_string(network.width));
   line(out, "fan_out", list_of(network.fan_out));
   line(out, "uniform", truth(network.uniform));
+  line(out, "on_heads", truth(network.on_heads));
   line(out, "top", std::to_string(network.top));
   line(out, "block_loss", truth(network.block_loss));
   line(out, "graph_block_loss", truth(network.graph_block_loss));

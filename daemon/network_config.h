@@ -23,7 +23,10 @@ struct NetworkConfig {
   /// Children read of a row, by step away from the entity; one entry a layer.
   std::vector<std::uint64_t> fan_out = {16, 8};
   bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
-  std::size_t top = 2;   ///< experts of a row
+  /// Of windows, binary and regression: the network says what to add to what the other candidates
+  /// say together, nothing at first; not a score of its own.
+  bool on_heads = true;
+  std::size_t top = 2;  ///< experts of a row
   /// What tells experts their blocks: the gate's loss and that of the topology gate, and the gate
   /// itself. Off only to see what they are worth.
   bool block_loss = true;

@@ -44,7 +44,8 @@ std::size_t NetworkMemory::size(std::uint32_t block) const {
   return block < blocks_.size() ? blocks_[block].size() : 0;
 }
 
-void NetworkMemory::add(std::uint32_t row, double label, TimeUs at, std::uint32_t block) {
+void NetworkMemory::add(const NetworkExample& example) {
+  const std::uint32_t block = example.block;
   if (block >= blocks_.size()) {
     if (options_.per_class > 0) {
       for (auto& old : blocks_)
@@ -53,8 +54,8 @@ void NetworkMemory::add(std::uint32_t row, double label, TimeUs at, std::uint32_
     blocks_.resize(block + std::size_t{1});
   }
   auto& examples = blocks_[block];
-  const auto place = std::ranges::upper_bound(examples, at.value, {}, &Stored::at_us);
-  examples.insert(place, {row, label, at.value});
+  const auto place = std::ranges::upper_bound(examples, example.at.value, {}, &Stored::at_us);
+  examples.insert(place, {example.row, example.label, example.at.value, example.start});
   ++size_;
   dirty_ = true;
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
@@ -152,7 +153,7 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
     if (rng.below(run) != 0) continue;
     for (std::size_t i = 0; i < run && count > 0; ++i, --count) {
       const Stored& example = examples[first + (start - first + i) % rows];
-      out.push_back({example.row, example.label, TimeUs{at}, block});
+      out.push_back(told(example, block));
     }
   }
 }
@@ -169,7 +170,7 @@ void NetworkMemory::draw_classes(std::uint32_t block, std::size_t count, Rng& rn
   for (; count > 0; --count) {
     const auto& places = *each[rng.below(each.size())];
     const Stored& example = examples[places[rng.below(places.size())]];
-    out.push_back({example.row, example.label, TimeUs{example.at_us}, block});
+    out.push_back(told(example, block));
   }
 }
 
@@ -211,6 +212,7 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
         writer.put(example.row);
         writer.put(example.label);
         writer.put(example.at_us);
+        writer.put(example.start);
       }
     }
     state.put(Section::Blobs, prefix + "examples", bytes);
@@ -235,7 +237,7 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
 
 Status NetworkMemory::load_examples(std::string_view bytes) {
   const Error corrupt{Errc::Corruption, "stored examples of a network do not decode"};
-  constexpr std::size_t kExampleBytes = 20;
+  constexpr std::size_t kExampleBytes = 28;
   ByteReader reader(bytes);
   const auto blocks = reader.get<std::uint64_t>();
   if (blocks > bytes.size()) return corrupt;
@@ -248,6 +250,7 @@ Status NetworkMemory::load_examples(std::string_view bytes) {
       example.row = reader.get<std::uint32_t>();
       example.label = reader.get<double>();
       example.at_us = reader.get<std::int64_t>();
+      example.start = reader.get<double>();
     }
     if (!std::ranges::is_sorted(block, {}, &Stored::at_us)) return corrupt;
     size_ += block.size();

@@ -23,12 +23,13 @@ struct KnownLabel {
 };
 
 /// An outcome that is known. What lay around the entity at that time is read from the graph, which
-/// keeps everything, so an example is three numbers.
+/// keeps everything, so an example is four numbers.
 struct NetworkExample {
   std::uint32_t row = 0;
   double label = 0;
   TimeUs at;
   std::uint32_t block = 0;
+  double start = 0;  ///< what was known without the network, in the label's terms
 };
 
 struct NetworkMemoryOptions {
@@ -50,7 +51,7 @@ class NetworkMemory {
   explicit NetworkMemory(const NetworkMemoryOptions& options);
 
   /// An example. Cost: O(1) in the order of instants, else linear in the block.
-  void add(std::uint32_t row, double label, TimeUs at, std::uint32_t block);
+  void add(const NetworkExample& example);
   /// The entity's label became known at `known`: from then on it is a row around the entity.
   void know(std::uint32_t row, double label, TimeUs known);
 
@@ -83,7 +84,11 @@ class NetworkMemory {
     std::uint32_t row = 0;
     double label = 0;
     std::int64_t at_us = 0;
+    double start = 0;
   };
+  static NetworkExample told(const Stored& example, std::uint32_t block) {
+    return {example.row, example.label, TimeUs{example.at_us}, block, example.start};
+  }
   using Labels = std::vector<KnownLabel>;  // ascending times
 
   std::uint64_t hash_of(const Stored& example) const;

@@ -136,10 +136,6 @@ void Task::predict(TimeUs at, Scored& scored) {
   const std::size_t candidates = names_.size();
   const std::size_t per_row = candidates + 1;
   scored.outputs.resize(scored.rows.size() * per_row);
-  if (network_ != nullptr) {
-    network_->predict(scored.rows, at, per_row,
-                      std::span(scored.outputs).subspan(learners_->size()));
-  }
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;
   const auto chunks = static_cast<std::ptrdiff_t>((scored.rows.size() + kChunk - 1) / kChunk);
@@ -149,10 +145,26 @@ void Task::predict(TimeUs at, Scored& scored) {
     const std::size_t count = std::min(kChunk, scored.rows.size() - first);
     const auto outputs = std::span(scored.outputs).subspan(first * per_row, count * per_row);
     learners_->predict(inputs.all().subspan(first, count), per_row, outputs);
-    for (std::size_t i = 0; i < count; ++i) {
-      mixer_->combine(outputs.subspan(i * per_row, candidates), outputs[i * per_row + candidates]);
-    }
   }
+  if (network_ != nullptr) {
+    std::vector<double> starts;
+    for (std::size_t i = 0; network_->on_heads() && i < scored.rows.size(); ++i)
+      starts.push_back(start_of(std::span(scored.outputs).subspan(i * per_row, candidates)));
+    network_->predict(scored.rows, at, per_row,
+                      std::span(scored.outputs).subspan(learners_->size()), starts);
+  }
+  for (std::size_t i = 0; i < scored.rows.size(); ++i) {
+    const auto outputs = std::span(scored.outputs).subspan(i * per_row, per_row);
+    mixer_->combine(outputs.first(candidates), outputs.back());
+  }
+}
+
+/// What the candidates say together without the network, by the weights of now.
+double Task::start_of(std::span<models::Output> candidates) const {
+  candidates[learners_->size()].value = std::numeric_limits<double>::quiet_NaN();  // says nothing
+  models::Output mixed;
+  mixer_->combine(candidates, mixed);
+  return mixed.value;
 }
 
 void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored) {

@@ -91,6 +91,9 @@ class Task final : public AnyTask {
   class Inputs;
   void compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features);
   void predict(TimeUs at, Scored& scored);
+  double start_of(std::span<models::Output> candidates) const;
+  void teach_network(const PendingBatch& batch, std::span<const std::uint32_t> rows,
+                     std::span<const double> labels);
   void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
   std::size_t taught_max() const;
   std::uint32_t parts_of(std::size_t rows) const;

@@ -84,6 +84,22 @@ void Task::train_between(TimeUs at) {
   pending_.push(std::move(batch));
 }
 
+/// Rows that nothing was said of cannot teach what to add to it.
+void Task::teach_network(const PendingBatch& batch, std::span<const std::uint32_t> rows,
+                         std::span<const double> labels) {
+  std::vector<double> starts;
+  if (network_->on_heads()) {
+    if (batch.silent) return;
+    std::vector<models::Output> outputs(names_.size());
+    for (const std::uint32_t i : batch.taught) {
+      for (std::size_t c = 0; c < outputs.size(); ++c)
+        outputs[c].value = batch.outputs[i * (outputs.size() + 1) + c];
+      starts.push_back(start_of(outputs));
+    }
+  }
+  network_->learn(rows, labels, batch.at, starts);
+}
+
 /// Labels by row of the batch, NaN where there is none.
 void Task::teach(const PendingBatch& batch, std::span<const double> labels) {
   std::vector<std::uint32_t> rows;
@@ -100,7 +116,7 @@ void Task::teach(const PendingBatch& batch, std::span<const double> labels) {
   const Inputs inputs(*this, rows, batch.features, batch.width, !batch.silent);
   const std::vector<double> weights(rows.size(), 1.0);
   learners_->learn(inputs.all(), known, weights);
-  if (network_ != nullptr) network_->learn(rows, known, batch.at);
+  if (network_ != nullptr) teach_network(batch, rows, known);
   if (batch.silent) taught_between_ += rows.size();
   learners_dirty_ = true;
 }

@@ -98,6 +98,7 @@ double task_loss(TaskKind kind, const RowMatrix<Real>& scores, std::span<const T
   double weight = 0;
   for (const Target& target : targets) {
     ACCRETE_CHECK(target.weight >= 0 && std::isfinite(target.value));
+    ACCRETE_CHECK(std::isfinite(target.start));
     weight += target.weight;
   }
   if (d_scores != nullptr) d_scores->setZero(scores.rows(), scores.cols());
@@ -111,12 +112,13 @@ double task_loss(TaskKind kind, const RowMatrix<Real>& scores, std::span<const T
     const double share = target.weight / weight;
     switch (kind) {
       case TaskKind::Binary:
-        loss += share * binary_loss(row[0], target.value, row[0]);
+        loss += share * binary_loss(row[0] + target.start, target.value, row[0]);
         break;
       case TaskKind::Regression:
-        loss += share * absolute_loss(row[0], target.value, row[0]);
+        loss += share * absolute_loss(row[0] + target.start, target.value, row[0]);
         break;
       case TaskKind::Multiclass:
+        ACCRETE_CHECK(target.start == 0);
         loss += share * class_loss(row, target.value);
         break;
     }

@@ -20,6 +20,7 @@ namespace accrete::models {
 struct Target {
   double value = 0;
   double weight = 1;
+  double start = 0;  ///< added to the score before the loss: what is known without the network
 };
 
 template <class Real>
@@ -54,7 +55,8 @@ class NetworkHead {
 
 /// Weighted mean over the rows (0 when no weight is above zero) of log loss on the logit,
 /// √(e² + .1²) − .1 with e = score − value, or cross entropy. `d_scores`, if asked for, becomes its
-/// gradient. Checks: a target a row; weights >= 0; 0 or 1, or a class that has a column.
+/// gradient. Checks: a target a row; weights >= 0; 0 or 1, or a class that has a column; classes
+/// start from nothing.
 template <class Real>
 double task_loss(TaskKind kind, const RowMatrix<Real>& scores, std::span<const Target> targets,
                  RowMatrix<Real>* d_scores);

@@ -108,7 +108,7 @@ TEST(NetworkMemory, KeepsOfEachBlockTheSameNumberThoseOfSmallestHash) {
         const auto row = static_cast<std::uint32_t>(at * 1000) + static_cast<std::uint32_t>(i);
         const auto label = rng.uniform();
         const std::size_t before = memory.size();
-        memory.add(row, label, TimeUs{at}, block);
+        memory.add({row, label, TimeUs{at}, block});
         naive.add({block, at, row, label});
         if (memory.size() < before) ++shrinks;
         ASSERT_EQ(memory.size(), naive.size());
@@ -128,7 +128,7 @@ TEST(NetworkMemory, OfMoreBlocksThanExamplesTheNewestStay) {
   NetworkMemory memory(of_most(20));
   for (std::uint32_t block = 0; block < 200; ++block) {
     for (std::uint32_t row = 0; row < 2; ++row)
-      memory.add(row, 1, TimeUs{block}, block);
+      memory.add({row, 1, TimeUs{block}, block});
     ASSERT_LE(memory.size(), 22U);
     ASSERT_GT(memory.size(block), 0U);
     ASSERT_EQ(drawn(memory, 64, block).size(), 64U);
@@ -151,7 +151,7 @@ NetworkMemory filled(const std::vector<std::size_t>& sizes, std::size_t rows,
   for (std::uint32_t block = 0; block < sizes.size(); ++block) {
     for (std::uint32_t i = 0; i < sizes[block]; ++i) {
       if (i % rows == 0) ++at;
-      memory.add(i, i * 0.5, TimeUs{at}, block);
+      memory.add({i, i * 0.5, TimeUs{at}, block});
       if (all != nullptr) all->insert({block, at, i, i * 0.5});
     }
   }
@@ -242,7 +242,7 @@ TEST(NetworkMemory, ExamplesOfABlockAreEquallyLikely) {
   const auto instant = [&](std::size_t rows) {
     ++at;
     for (std::size_t i = 0; i < rows; ++i)
-      memory.add(row++, 0, TimeUs{at}, 0);
+      memory.add({row++, 0, TimeUs{at}, 0});
   };
   for (int i = 0; i < 100; ++i) {
     instant(1);
@@ -285,9 +285,11 @@ TEST(NetworkMemory, OfClassesEachIsDrawnAsOftenAsAnyOther) {
   NetworkMemory memory(options);
   constexpr std::uint32_t kRows = 1000;
   // A tenth is of class 1, one row of class 2.
-  const auto class_of = [](std::uint32_t row) { return row == 7 ? 2 : row % 10 == 0 ? 1 : 0; };
+  const auto class_of = [](std::uint32_t row) {
+    return row == 7 ? 2.0 : row % 10 == 0 ? 1.0 : 0.0;
+  };
   for (std::uint32_t row = 0; row < kRows; ++row)
-    memory.add(row, class_of(row), TimeUs{row / 50}, 0);
+    memory.add({row, class_of(row), TimeUs{row / 50}, 0});
   Rng rng(3, 1, Purpose::Test);
   std::vector<NetworkExample> out;
   constexpr std::size_t kDraws = 90'000;
@@ -297,7 +299,7 @@ TEST(NetworkMemory, OfClassesEachIsDrawnAsOftenAsAnyOther) {
   for (const NetworkExample& example : out) {
     ASSERT_EQ(example.label, class_of(example.row));
     ASSERT_EQ(example.at, TimeUs{example.row / 50});
-    ++by_class[class_of(example.row)];
+    ++by_class[static_cast<int>(example.label)];
     ++visits[example.row];
   }
   for (const int label : {0, 1, 2})
@@ -318,7 +320,7 @@ TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
     std::map<std::uint32_t, std::set<Entry>> all;
     std::int64_t at = 0;
     const auto add = [&](std::uint32_t row, double label, std::uint32_t block) {
-      memory.add(row, label, TimeUs{at}, block);
+      memory.add({row, label, TimeUs{at}, block});
       all[block].insert({block, at, row, label});
     };
     for (std::uint32_t block = 0; block < 3; ++block) {
@@ -350,7 +352,7 @@ TEST(NetworkMemory, LateExamplesFindTheirBlockAndPlace) {
   for (std::uint32_t row = 0; row < 300; ++row) {
     const auto at = static_cast<std::int64_t>(rng.below(row < 150 ? 100 : 200));
     const auto block = static_cast<std::uint32_t>(at / 100);
-    memory.add(row, 1, TimeUs{at}, block);
+    memory.add({row, 1, TimeUs{at}, block});
     all[block].insert({block, at, row, 1});
   }
   for (const std::uint32_t block : {0U, 1U})
@@ -417,7 +419,7 @@ TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
   auto restarted = std::make_unique<NetworkMemory>(of_most(kMost));
   // Another task's, whose rows must not be met.
   NetworkMemory other(of_most(kMost));
-  other.add(1, 1, TimeUs{1}, 0);
+  other.add({1, 1, TimeUs{1}, 0});
   other.know(1, 1, TimeUs{1});
   other.stage("task2/network/", *kept.state);
   std::int64_t at = 0;
@@ -428,7 +430,8 @@ TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
       const auto row = static_cast<std::uint32_t>(rng.below(400));
       const double label = rng.uniform();
       for (NetworkMemory* each : {&memory, restarted.get()}) {
-        if (step % 5 != 4) each->add(row, label, TimeUs{at}, static_cast<std::uint32_t>(step / 6));
+        if (step % 5 != 4)
+          each->add({row, label, TimeUs{at}, static_cast<std::uint32_t>(step / 6)});
         each->know(row, label, TimeUs{at});
       }
     }
@@ -462,7 +465,7 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
   {
     NetworkMemory memory(of_most(100));
     for (std::uint32_t i = 0; i < 6; ++i)
-      memory.add(i, 1, TimeUs{i}, i / 3);
+      memory.add({i, 1, TimeUs{i}, i / 3});
     for (std::uint32_t i = 0; i < 3; ++i)
       memory.know(0, 1, TimeUs{i});
     memory.stage("t/", *kept.state);
