@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,11 +25,15 @@ struct NetworkConfig {
   std::vector<std::uint64_t> fan_out = {16, 8};
   bool uniform = false;          ///< which: drawn uniformly (by the seed), or the newest
   std::size_t top = 2;           ///< experts of a row
-  std::size_t experts_max = 16;  ///< of a layer; then the newest goes on for later blocks
+  std::size_t experts_max = 16;  ///< of a layer; then two are merged, or the newest goes on
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
   std::size_t activation_bytes_max = 8u << 20;  ///< of one array of a pass; not in the file
   std::size_t memory = 65'536;                  ///< examples kept, the same number of each block
+
+  /// Share by which a merge may raise the loss of any expert's blocks: one that does more is worse
+  /// than to have no new expert. None: nothing is merged. Not in the file.
+  std::optional<double> merge_rise_max = 0.05;
 };
 
 /// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is
