@@ -1,4 +1,5 @@
-// Learning and answering; graph_network_state.cpp keeps it.
+// Learning and answering; graph_network_merge.cpp makes room for experts, graph_network_state.cpp
+// keeps it.
 #include "daemon/graph_network.h"
 
 #include <algorithm>
@@ -270,10 +271,11 @@ void GraphNetwork::hide_rows(std::uint64_t piece) {
 
 /// Blocks in their order; one that stays too small has none.
 void GraphNetwork::give_birth_if_due(TimeUs now) {
-  if (network_->experts() >= world_.config().experts_max) return;
-  for (std::uint32_t block = first_blocks_.back() + 1; block < memory_.blocks(); ++block) {
+  const bool full = network_->experts() >= world_.config().experts_max;
+  std::uint32_t block = std::max(first_blocks_.back(), without_room_) + 1;
+  for (; block < memory_.blocks(); ++block) {
     if (memory_.size(block) < kBirthExamples) continue;
-    give_birth(block, now);
+    if (!full || make_room(block, now)) give_birth(block, now);
     return;
   }
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -21,6 +22,8 @@
 
 namespace accrete::daemon {
 
+struct ExpertSample;  // graph_network_merge.cpp
+
 /// Candidate "network" of a task (binary, regression or multiclass).
 ///
 /// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
@@ -32,8 +35,14 @@ namespace accrete::daemon {
 ///
 /// Blocks: a row belongs to the block it was first mentioned in; the seed of a window belongs to
 /// the block that was open at its time, for what it is asked is asked of that time. When a block
-/// has given kBirthExamples examples, an expert is born for it in every layer, up to `experts_max`;
-/// an expert stands for its block and those after it that have none.
+/// has given kBirthExamples examples, an expert is born for it in every layer; an expert stands for
+/// its block and those after it that have none.
+///
+/// When there are `experts_max`, the two neighbours most alike, but not the newest, become one for
+/// it: neighbours, since expert t listens to blocks up to its own, so they must keep their order.
+/// It learns to say what the two said. If then examples of any expert's blocks lose more than the
+/// bound, all is as before, the block stays with the newest expert, and the pair is not tried again
+/// until another birth.
 ///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes), or what the other candidates say.
@@ -105,6 +114,16 @@ class GraphNetwork final : private LabelRows {
              std::span<models::Output> out);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
+  using Examples = std::span<const NetworkExample>;
+  bool make_room(std::uint32_t block, TimeUs now);
+  void draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
+               std::vector<NetworkExample>& out) const;
+  std::vector<ExpertSample> sample_experts();
+  void in_pieces(Examples examples, const std::function<void(Examples)>& each);
+  double loss_sum(const models::ExpertNetwork<float>& network, Examples examples);
+  void distil(models::ExpertNetwork<float>& merged, std::uint32_t first);
+  bool judge(const models::ExpertNetwork<float>& merged, std::span<const ExpertSample> samples,
+             ExpertEvent& event);
   std::uint32_t expert_of(std::uint32_t block) const;
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, double start, models::Output& out) const;
@@ -135,6 +154,8 @@ class GraphNetwork final : private LabelRows {
   double centre_ = 0;  // targets are (label - centre) / unit, as of the first step
   double unit_ = 1;
   std::vector<std::uint32_t> first_blocks_;  // of each expert: the block it was born for
+  std::vector<std::uint32_t> refused_;       // first experts of pairs that are not to be merged
+  std::uint32_t without_room_ = 0;           // newest block that has no expert for want of room
   std::vector<ExpertEvent> events_;
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;

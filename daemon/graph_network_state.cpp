@@ -7,6 +7,34 @@ namespace accrete::daemon {
 
 using store::Section;
 
+namespace {
+
+void put_event(ByteWriter& writer, const ExpertEvent& event) {
+  writer.put(static_cast<std::uint8_t>(event.kind));
+  writer.put(event.at.value);
+  writer.put(event.block);
+  writer.put_all(std::span(event.parents));
+  writer.put(event.first);
+  writer.put(event.worst_block);
+  writer.put(event.loss_before);
+  writer.put(event.loss_after);
+}
+
+ExpertEvent get_event(ByteReader& reader) {
+  ExpertEvent event;
+  event.kind = static_cast<ExpertEvent::Kind>(reader.get<std::uint8_t>());
+  event.at.value = reader.get<std::int64_t>();
+  event.block = reader.get<std::uint32_t>();
+  event.parents = reader.get_all<std::uint32_t>();
+  event.first = reader.get<std::uint32_t>();
+  event.worst_block = reader.get<std::uint32_t>();
+  event.loss_before = reader.get<double>();
+  event.loss_after = reader.get<double>();
+  return event;
+}
+
+}  // namespace
+
 std::string GraphNetwork::part_key(std::uint64_t id) const {
   std::string out = key("part/");
   for (int shift = 56; shift >= 0; shift -= 8)
@@ -44,12 +72,11 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(centre_);
   writer.put(unit_);
   writer.put_all(std::span(std::as_const(first_blocks_)));
+  writer.put_all(std::span(std::as_const(refused_)));
+  writer.put(without_room_);
   writer.put(static_cast<std::uint64_t>(events_.size()));
-  for (const ExpertEvent& event : events_) {
-    writer.put(event.at.value);
-    writer.put(event.block);
-    writer.put_all(std::span(event.parents));
-  }
+  for (const ExpertEvent& event : events_)
+    put_event(writer, event);
   writer.put(static_cast<std::uint8_t>(network_ != nullptr));
   if (network_ != nullptr) {
     put_saved(writer, *network_);
@@ -89,13 +116,11 @@ Status GraphNetwork::load(store::State& state) {
   centre_ = reader.get<double>();
   unit_ = reader.get<double>();
   first_blocks_ = reader.get_all<std::uint32_t>();
+  refused_ = reader.get_all<std::uint32_t>();
+  without_room_ = reader.get<std::uint32_t>();
   const auto events = reader.get<std::uint64_t>();
-  for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
-    ExpertEvent& event = events_.emplace_back();
-    event.at.value = reader.get<std::int64_t>();
-    event.block = reader.get<std::uint32_t>();
-    event.parents = reader.get_all<std::uint32_t>();
-  }
+  for (std::uint64_t i = 0; i < events && reader.ok(); ++i)
+    events_.push_back(get_event(reader));
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));
   }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -32,13 +33,17 @@ struct NetworkConfig {
   bool block_loss = true;
   bool graph_block_loss = true;
   bool topology_gate = true;
-  std::size_t experts_max = 16;  ///< of a layer; then the newest goes on for later blocks
+  std::size_t experts_max = 16;  ///< of a layer; then two are merged, or the newest goes on
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
   std::size_t activation_bytes_max = 8u << 20;  ///< of one array of a pass; not in the file
   std::size_t memory = 65'536;                  ///< examples kept, the same number of each block
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
+
+  /// Share by which a merge may raise the loss of any expert's blocks: one that does more is worse
+  /// than to have no new expert. None: nothing is merged. Not in the file.
+  std::optional<double> merge_rise_max = 0.05;
 };
 
 /// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is

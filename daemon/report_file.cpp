@@ -175,7 +175,7 @@ Status read_events(const Place& place, Experts& experts) {
     ACCRETE_TRY(const Place kind, item.member("kind"));
     ACCRETE_TRY(mark.kind, kind.text());
     mark.text = mark.kind;
-    for (const char* name : {"expert", "layer", "block"}) {
+    for (const char* name : {"expert", "with", "layer", "block"}) {
       if (!item.has(name)) continue;
       ACCRETE_TRY(const Place member, item.member(name));
       if (member.is_null()) continue;

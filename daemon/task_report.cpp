@@ -55,6 +55,20 @@ Json experts_json(const AnyTask& task) {
   Json events = Json::array();
   std::uint32_t expert = 0;
   for (const ExpertEvent& event : task.expert_events()) {
+    if (event.kind != ExpertEvent::Kind::Birth) {
+      const bool kept = event.kind == ExpertEvent::Kind::Merge;
+      if (kept) --expert;
+      events.push_back({{"at", format_time(event.at)},
+                        {"kind", kept ? "merge" : "rollback"},
+                        {"expert", event.first},
+                        {"with", event.first + 1},
+                        {"block", event.block},
+                        {"loss",
+                         {{"block", event.worst_block},
+                          {"before", event.loss_before},
+                          {"after", event.loss_after}}}});
+      continue;
+    }
     ++expert;
     for (std::size_t layer = 0; layer < event.parents.size(); ++layer) {
       events.push_back({{"at", format_time(event.at)},

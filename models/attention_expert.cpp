@@ -4,8 +4,10 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
 
 #include "models/expert_start.h"
+#include "models/hidden_alignment.h"
 #include "models/matrix_product.h"
 #include "models/row_gather.h"
 #include "proto/result.h"
@@ -14,6 +16,16 @@ namespace accrete::models {
 namespace {
 
 constexpr std::uint32_t kUnseen = std::numeric_limits<std::uint32_t>::max();
+
+/// How a parameter holds the 2d hidden units, by its name behind the expert's; nothing if it does
+/// not.
+std::optional<HiddenAxis> hidden_axis(std::string_view name) {
+  if (name == ".second") return HiddenAxis::Rows;
+  if (name == ".first" || name == ".first_bias" || name.starts_with(".norm.")) {
+    return HiddenAxis::Columns;
+  }
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -54,6 +66,32 @@ void AttentionExperts<Real>::add(std::size_t parent, Rng& rng) {
   fresh.first_bias.value.setZero(1, static_cast<Eigen::Index>(2 * width_));
   fresh.second_bias.value.setZero(1, static_cast<Eigen::Index>(width_));
   experts_.push_back(std::move(fresh));
+}
+
+template <class Real>
+void AttentionExperts<Real>::merge(std::size_t first, const UsagePair& usage) {
+  ACCRETE_CHECK(first + 1 < experts_.size());
+  std::vector<Parameter<Real>*> next;
+  visit_expert("", experts_[first + 1],
+               [&](std::string_view, Parameter<Real>& p) { next.push_back(&p); });
+  std::vector<HiddenPair<Real>> pairs;
+  std::vector<Parameter<Real>*> turned;
+  std::size_t place = 0;
+  visit_expert("", experts_[first], [&](std::string_view name, Parameter<Real>& p) {
+    Parameter<Real>& other = *next[place++];
+    const auto axis = hidden_axis(name);
+    if (!axis) return;
+    pairs.push_back({p.value, other.value, *axis});
+    turned.push_back(&other);
+  });
+  const std::vector<std::size_t> order = align_hidden<Real>(pairs);
+  for (std::size_t i = 0; i < turned.size(); ++i)
+    turned[i]->value = permute_hidden(turned[i]->value, pairs[i].axis, order);
+  place = 0;
+  visit_expert("", experts_[first], [&](std::string_view, Parameter<Real>& p) {
+    p = merged_parameter(p, *next[place++], usage);
+  });
+  experts_.erase(experts_.begin() + static_cast<std::ptrdiff_t>(first) + 1);
 }
 
 template <class Real>

@@ -52,6 +52,9 @@ class AttentionExperts {
   std::size_t size() const { return experts_.size(); }
   /// As of SageExperts.
   void add(std::size_t parent, Rng& rng);
+  /// `first` and the next become one, hidden units of the next in the order of the first's. Cost:
+  /// that of align_hidden() for 2d units.
+  void merge(std::size_t first, const UsagePair& usage);
   void set_rate(std::size_t expert, double rate);
   SleepCount forward(const ExpertCall<Real>& call, Tape& tape,
                      std::vector<RowMatrix<Real>>& values) const;

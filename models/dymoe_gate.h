@@ -82,6 +82,8 @@ class ExpertGate {
   std::size_t columns() const { return blocks_.size() + static_cast<std::size_t>(extras_rows_); }
   /// A new last block column: `mean` over its length, zero without one.
   void add(const RowMatrix<Real>* mean);
+  /// Column `first` becomes one with the next: their mean by usage.
+  void merge(std::size_t first, const UsagePair& usage) { merge_neighbours(first, usage, blocks_); }
 
   void logits(const RowMatrix<Real>& rows, RowMatrix<Real>& out) const;
   /// d_rows (N, d) is set; adds to the gradients.

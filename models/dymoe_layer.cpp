@@ -173,6 +173,14 @@ void DymoeLayer<Real>::add_expert(std::size_t parent, const RowMatrix<Real>* mea
 }
 
 template <class Real>
+void DymoeLayer<Real>::merge_experts(std::size_t first, const UsagePair& usage) {
+  ACCRETE_CHECK(first + 1 < experts());
+  parts_->gate.merge(first, usage);
+  parts_->topology.merge(first, usage);
+  std::visit([&](auto& experts) { experts.merge(first, usage); }, parts_->experts);
+}
+
+template <class Real>
 void DymoeLayer<Real>::set_rate(std::size_t expert, double rate) {
   std::visit([&](auto& experts) { experts.set_rate(expert, rate); }, parts_->experts);
 }

@@ -26,6 +26,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/expert_merge.h"
 #include "models/graph_batch.h"
 #include "models/parameter.h"
 #include "models/state_bytes.h"
@@ -103,6 +104,11 @@ class DymoeLayer {
   /// (Xavier) if there is no such expert. Its gate row is `mean` (1, d) over its length (zero
   /// without one), its p a copy of the last expert's (the first one's is zero). It has no moments.
   void add_expert(std::size_t parent, const RowMatrix<Real>* mean, Rng rng);
+  /// Experts `first` and first + 1 become one, which stands at `first`: means by usage of all that
+  /// is theirs, gate row and p among it, an attention expert's hidden units in the order of the
+  /// first's. It has no moments. Of two that say the same nothing is lost for a row that goes to
+  /// one expert; a row that went to both has a place for another. Checks: first + 1 < experts().
+  void merge_experts(std::size_t first, const UsagePair& usage);
   /// Learning-rate factor of expert t's own weights (not of gate, p and W_P). 0 freezes: backward()
   /// then adds no gradient to them.
   void set_rate(std::size_t expert, double rate);

@@ -1,4 +1,5 @@
-// Forward, backward and growth; expert_network_state.cpp writes it.
+// Forward, backward and growth; expert_network_merge.cpp merges experts, expert_network_state.cpp
+// writes it.
 #include "models/expert_network.h"
 
 #include <algorithm>
@@ -45,15 +46,16 @@ ExpertNetwork<Real>::Parts::Parts(TaskKind task, NetworkOptions chosen)
 /// Experts that will be loaded, or the first: fresh, without parents.
 template <class Real>
 void ExpertNetwork<Real>::Parts::add_experts(std::size_t experts) {
-  for (std::size_t l = 0; l < layers.size(); ++l) {
-    for (std::size_t t = layers[l].experts(); t < experts; ++t)
-      layers[l].add_expert(0, nullptr, rng(l, t));
+  while (serials.size() < experts) {
+    for (std::size_t l = 0; l < layers.size(); ++l)
+      layers[l].add_expert(0, nullptr, rng(l, births));
+    serials.push_back(births++);
   }
 }
 
 template <class Real>
-Rng ExpertNetwork<Real>::Parts::rng(std::size_t layer, std::size_t expert) const {
-  return {options.seed, static_cast<std::uint64_t>(layer) << 32 | expert, Purpose::Training};
+Rng ExpertNetwork<Real>::Parts::rng(std::size_t layer, std::uint64_t serial) const {
+  return {options.seed, static_cast<std::uint64_t>(layer) << 32 | serial, Purpose::Training};
 }
 
 template <class Real>
@@ -75,6 +77,22 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
     pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
   }
   head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
+                                          const RowMatrix<Real>& d_scores) {
+  RowMatrix<Real> d_output;
+  RowMatrix<Real> d_input;
+  head.backward(training.head, training.embedding, d_scores, d_output);
+  const std::size_t depth = layers.size();
+  for (std::size_t l = depth; l-- > 0;) {
+    const std::size_t outputs = batch.reach[depth - l - 1];
+    layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input);
+    d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
+    std::swap(d_input, d_output);
+  }
+  rows.backward(batch, training.rows, d_output);
 }
 
 template <class Real>
@@ -141,11 +159,12 @@ std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
     const RowMatrix<Real> mean =
         mean_of_new(sample, sample.reach[depth - l - 1], before, pass.hidden[l]);
     DymoeLayer<Real>& layer = parts_->layers[l];
-    layer.add_expert(parents[l], &mean, parts_->rng(l, before));
+    layer.add_expert(parents[l], &mean, parts_->rng(l, parts_->births));
     for (std::size_t t = 0; t < before; ++t)
       layer.set_rate(t, parts_->options.old_expert_rate);
     layer.set_rate(before, 1);
   }
+  parts_->serials.push_back(parts_->births++);
   ++parts_->growths;
   return parents;
 }
@@ -181,17 +200,7 @@ typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
   StepReport report;
   RowMatrix<Real> d_scores;
   report.loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);
-  RowMatrix<Real> d_output;
-  RowMatrix<Real> d_input;
-  parts_->head.backward(pass.head, pass.embedding, d_scores, d_output);
-  const std::size_t depth = parts_->layers.size();
-  for (std::size_t l = depth; l-- > 0;) {
-    const std::size_t outputs = batch.reach[depth - l - 1];
-    parts_->layers[l].backward(batch, outputs, pass.hidden[l], *pass.layers[l], d_output, d_input);
-    d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
-    std::swap(d_input, d_output);
-  }
-  parts_->rows.backward(batch, pass.rows, d_output);
+  parts_->backward(batch, d_scores);
   report.layers = pass.stats;
   return report;
 }

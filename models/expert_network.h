@@ -17,6 +17,7 @@
 
 #include "models/candidate.h"
 #include "models/dymoe_layer.h"
+#include "models/expert_merge.h"
 #include "models/graph_batch.h"
 #include "models/network_head.h"
 #include "proto/prediction.h"
@@ -65,6 +66,24 @@ class ExpertNetwork {
   /// is. Returns the parent by layer.
   std::vector<std::size_t> grow(const GraphBatch& sample);
 
+  /// The same network, gradients that await a step among the rest. Cost: its memory.
+  ExpertNetwork copy() const;
+  /// What a sample says of the experts, as they serve it. Threads: const.
+  ExpertUse use(const GraphBatch& sample) const;
+  /// Experts `first` and first + 1 become one in every layer (DymoeLayer::merge_experts), by their
+  /// usages. It stands at `first`; those behind move up by one, and who calls numbers blocks
+  /// accordingly. Checks: first + 1 < experts(); `use` is of this network.
+  void merge(std::size_t first, const ExpertUse& use);
+  /// Steps move that expert and what all share behind the rows' projection: gates, constants, the
+  /// head.
+  void learn_only(std::size_t expert);
+  /// Steps move what growth lets them: all, but experts before the newest by old_expert_rate.
+  void learn_all();
+  /// Distillation: the mean over the seeds of half the squared distance between the scores as they
+  /// are served and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
+  /// added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits as targets.
+  double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted);
+
   /// Scores of the seeds (seeds, outputs): logits, or the number. Without a bound on the batch's
   /// experts (Routing::experts_max) a seed's bits do not depend on the other seeds. Threads: const.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores) const;
@@ -89,8 +108,9 @@ class ExpertNetwork {
 
   /// Parts of the state, as those of a CandidateGroup: one for each layer and expert, and one with
   /// all else. A frozen expert's version stands still, so that a commit writes what was learnt
-  /// since the last. Versions tell apart the states of one history: who puts an older state in the
-  /// place of a newer one by load() writes all parts anew.
+  /// since the last. An expert keeps its ids when others before it are merged; one merged of two
+  /// has ids that nobody had. Versions tell apart the states of one history: who puts an older
+  /// state in the place of a newer one by load() writes all parts anew.
   using Part = CandidateGroup::Part;
   using ReadPart = CandidateGroup::ReadPart;
   std::vector<Part> parts() const;

@@ -33,6 +33,10 @@ struct ExpertNetwork<Real>::Parts {
   std::uint64_t growths = 0;  ///< how often the shape changed: part of the rest's version
   Pass training;              ///< kept for its room
 
+  /// Who stands at each place: an expert has its serial for life, one merged of two has a new one.
+  std::vector<std::uint64_t> serials;
+  std::uint64_t births = 0;  ///< the next serial
+
   Parts(TaskKind task, NetworkOptions chosen);
   void add_experts(std::size_t experts);
   std::size_t experts() const { return layers.front().experts(); }
@@ -41,21 +45,30 @@ struct ExpertNetwork<Real>::Parts {
     routing.force_own_block = false;  // a help for what is not yet trained
     return routing;
   }
-  Rng rng(std::size_t layer, std::size_t expert) const;
+  Rng rng(std::size_t layer, std::uint64_t serial) const;
 
   void forward(const GraphBatch& batch, const Routing& routing, const GateLosses& losses, bool keep,
                Pass& pass) const;
+  /// Gradients of what the training pass computed, from those by its scores.
+  void backward(const GraphBatch& batch, const RowMatrix<Real>& d_scores);
   void visit(const VisitParameter<Real>& visit);
 
-  /// Visits with the part that a parameter belongs to.
+  /// Visits with the place, among parts(), of the part that a parameter belongs to.
   using VisitPart =
-      std::function<void(std::uint64_t part, std::string_view name, Parameter<Real>& parameter)>;
+      std::function<void(std::size_t place, std::string_view name, Parameter<Real>& parameter)>;
   void visit_parts(const VisitPart& visit);
-  static constexpr std::uint64_t rest_id = 0;
-  std::uint64_t part_id(std::size_t layer, std::size_t expert) const {
+  static constexpr std::size_t rest_place = 0;
+  std::size_t part_place(std::size_t layer, std::size_t expert) const {
     return 1 + expert * layers.size() + layer;
   }
   std::size_t part_count() const { return 1 + layers.size() * experts(); }
+  /// Checks: place < part_count().
+  std::size_t expert_at(std::size_t place) const { return (place - 1) / layers.size(); }
+  /// The rest is 0. Another expert at the same place has another id.
+  std::uint64_t part_id(std::size_t place) const {
+    if (place == rest_place) return 0;
+    return 1 + serials[expert_at(place)] * layers.size() + (place - 1) % layers.size();
+  }
 };
 
 }  // namespace accrete::models

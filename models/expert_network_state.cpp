@@ -1,6 +1,8 @@
 // How an ExpertNetwork is written: a small frame, and parts that follow what is learnt.
 //
-//   frame   format, task, shape, columns, items, classes, experts, rates, (id, version) of parts
+//   frame   format, task, shape, columns, items, classes, experts by serial, rates, (id, version)
+//   of
+//           the parts
 //   part    its id and version, then its parameters in the order of visit()
 //
 // Each ends with the hash of its bytes: a changed bit in a weight would otherwise be one more
@@ -76,11 +78,19 @@ struct Frame {
   std::vector<std::size_t> columns;
   std::vector<std::size_t> items;
   std::uint64_t classes = 0;
-  std::uint64_t experts = 0;
+  std::vector<std::uint64_t> serials;
+  std::uint64_t births = 0;
   std::uint64_t growths = 0;
   std::vector<double> rates;
   std::vector<CandidateGroup::Part> parts;
 };
+
+/// All different, all given away; so few that ids of parts do not meet.
+bool are_serials(std::vector<std::uint64_t> serials, std::uint64_t births) {
+  std::ranges::sort(serials);
+  return births <= 1ull << 32 && std::ranges::adjacent_find(serials) == serials.end() &&
+         (serials.empty() || serials.back() < births);
+}
 
 Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkShape& shape) {
   ACCRETE_TRY(const std::string_view told, unsealed(bytes));
@@ -95,7 +105,11 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
   for (const std::size_t items : frame.items)
     reader.require(items == 0 || shape.layer.width % kLanes == 0);
   frame.classes = reader.u64();
-  frame.experts = reader.u64();
+  frame.serials.resize(reader.count(sizeof(std::uint64_t)));
+  for (std::uint64_t& serial : frame.serials)
+    serial = reader.u64();
+  frame.births = reader.u64();
+  reader.require(are_serials(frame.serials, frame.births));
   frame.growths = reader.u64();
   frame.rates = reader.doubles();
   for (const double rate : frame.rates)
@@ -105,9 +119,8 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
     part.id = reader.u64();
     part.version = reader.u64();
   }
-  // Experts are bounded by the parts that must be there.
-  reader.require(frame.experts > 0 && frame.experts < frame.parts.size());
-  reader.require(frame.parts.size() == 1 + frame.experts * shape.layers);
+  reader.require(!frame.serials.empty());
+  reader.require(frame.parts.size() == 1 + frame.serials.size() * shape.layers);
   reader.require(kind == TaskKind::Multiclass ? frame.classes <= classes_max : frame.classes == 1);
   ACCRETE_DO(reader.finish(kWhat));
   return frame;
@@ -157,14 +170,14 @@ std::optional<std::size_t> expert_in(std::string_view name) {
 template <class Real>
 void ExpertNetwork<Real>::Parts::visit_parts(const VisitPart& visit) {
   const auto rest = [&](std::string_view name, Parameter<Real>& parameter) {
-    visit(rest_id, name, parameter);
+    visit(rest_place, name, parameter);
   };
   rows.visit(rest);
   for (std::size_t l = 0; l < layers.size(); ++l) {
     const std::string prefix = "layer" + std::to_string(l);
     layers[l].visit(prefix, [&](std::string_view name, Parameter<Real>& parameter) {
       const auto expert = expert_in(name.substr(prefix.size() + 1));
-      visit(expert ? part_id(l, *expert) : rest_id, name, parameter);
+      visit(expert ? part_place(l, *expert) : rest_place, name, parameter);
     });
   }
   head.visit(rest);
@@ -173,26 +186,29 @@ void ExpertNetwork<Real>::Parts::visit_parts(const VisitPart& visit) {
 template <class Real>
 std::vector<typename ExpertNetwork<Real>::Part> ExpertNetwork<Real>::parts() const {
   std::vector<Part> parts(parts_->part_count());
-  for (std::size_t id = 0; id < parts.size(); ++id)
-    parts[id].id = id;
-  // Each change makes a parameter's version greater, so the sum never comes back.
-  parts_->visit_parts([&](std::uint64_t id, std::string_view, Parameter<Real>& parameter) {
-    parts[id].version += parameter.version;
+  for (std::size_t place = 0; place < parts.size(); ++place)
+    parts[place].id = parts_->part_id(place);
+  // Each change makes a parameter's version greater, and one merged of two has more than both had:
+  // so the sum never comes back.
+  parts_->visit_parts([&](std::size_t place, std::string_view, Parameter<Real>& parameter) {
+    parts[place].version += parameter.version;
   });
-  parts[Parts::rest_id].version += parts_->growths;
+  parts[Parts::rest_place].version += parts_->growths;
   return parts;
 }
 
 template <class Real>
 void ExpertNetwork<Real>::save_part(std::uint64_t id, std::string& out) const {
   const std::vector<Part> all = parts();
-  ACCRETE_CHECK(id < all.size());
+  const auto wanted = std::ranges::find(all, id, &Part::id);
+  ACCRETE_CHECK(wanted != all.end());
+  const auto place = static_cast<std::size_t>(wanted - all.begin());
   const std::size_t begin = out.size();
   StateWriter writer(out);
   writer.u64(id);
-  writer.u64(all[id].version);
-  parts_->visit_parts([&](std::uint64_t part, std::string_view, Parameter<Real>& parameter) {
-    if (part == id) save_parameter(writer, parameter);
+  writer.u64(wanted->version);
+  parts_->visit_parts([&](std::size_t at, std::string_view, Parameter<Real>& parameter) {
+    if (at == place) save_parameter(writer, parameter);
   });
   seal(out, begin);
 }
@@ -209,6 +225,9 @@ void ExpertNetwork<Real>::save(std::string& out) const {
     writer.u64(parts_->rows.items(t));
   writer.u64(classes());
   writer.u64(experts());
+  for (const std::uint64_t serial : parts_->serials)
+    writer.u64(serial);
+  writer.u64(parts_->births);
   writer.u64(parts_->growths);
   std::vector<double> rates;
   parts_->visit(
@@ -228,9 +247,8 @@ Status ExpertNetwork<Real>::load(std::string_view bytes, const ReadPart& read_pa
   NetworkOptions options = parts_->options;
   ACCRETE_TRY(const Frame frame, read_frame(bytes, parts_->kind, options.shape));
   std::vector<std::string> told;
-  for (std::size_t id = 0; id < frame.parts.size(); ++id) {
-    if (frame.parts[id].id != id) return Error{Errc::Corruption, "parts are out of order"};
-    ACCRETE_TRY(std::string part, read_checked(frame.parts[id], read_part));
+  for (const Part& stored : frame.parts) {
+    ACCRETE_TRY(std::string part, read_checked(stored, read_part));
     told.push_back(std::move(part));
   }
   StateReader sizes("");
@@ -240,13 +258,20 @@ Status ExpertNetwork<Real>::load(std::string_view bytes, const ReadPart& read_pa
   auto fresh = std::make_unique<Parts>(parts_->kind, options);
   for (std::size_t t = 0; t < frame.items.size(); ++t)
     if (frame.items[t] > 0) fresh->rows.grow_items(t, frame.items[t]);
-  fresh->add_experts(frame.experts);
+  fresh->add_experts(frame.serials.size());
+  fresh->serials = frame.serials;
+  fresh->births = frame.births;
+  for (std::size_t place = 0; place < frame.parts.size(); ++place) {
+    if (frame.parts[place].id != fresh->part_id(place)) {
+      return Error{Errc::Corruption, "parts are out of order"};
+    }
+  }
   if (parts_->kind == TaskKind::Multiclass) fresh->head.grow(frame.classes);
   fresh->growths = frame.growths;
   std::vector<StateReader> readers(told.begin(), told.end());
   std::size_t count = 0;
-  fresh->visit_parts([&](std::uint64_t part, std::string_view, Parameter<Real>& parameter) {
-    load_parameter(readers[part], parameter);
+  fresh->visit_parts([&](std::size_t place, std::string_view, Parameter<Real>& parameter) {
+    load_parameter(readers[place], parameter);
     if (count < frame.rates.size()) parameter.rate = frame.rates[count];
     ++count;
   });

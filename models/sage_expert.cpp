@@ -109,6 +109,19 @@ void SageExperts<Real>::add(std::size_t parent, Rng& rng) {
 }
 
 template <class Real>
+void SageExperts<Real>::merge(std::size_t first, const UsagePair& usage) {
+  ACCRETE_CHECK(first + 1 < experts_.size());
+  std::vector<const Parameter<Real>*> next;
+  visit_expert("", experts_[first + 1],
+               [&](std::string_view, Parameter<Real>& p) { next.push_back(&p); });
+  std::size_t place = 0;
+  visit_expert("", experts_[first], [&](std::string_view, Parameter<Real>& p) {
+    p = merged_parameter(p, *next[place++], usage);
+  });
+  experts_.erase(experts_.begin() + static_cast<std::ptrdiff_t>(first) + 1);
+}
+
+template <class Real>
 void SageExperts<Real>::set_rate(std::size_t expert, double rate) {
   ACCRETE_CHECK(expert < experts_.size());
   visit_expert("", experts_[expert],

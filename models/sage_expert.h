@@ -39,6 +39,8 @@ class SageExperts {
   std::size_t size() const { return experts_.size(); }
   /// A child of `parent`, or fresh if there is no such expert.
   void add(std::size_t parent, Rng& rng);
+  /// `first` and the next become one. Its numbers have no order to choose: they are what it says.
+  void merge(std::size_t first, const UsagePair& usage);
   void set_rate(std::size_t expert, double rate);
 
   /// values[t] (n, d) of the rows of expert t, in their order. Returns how many hidden numbers

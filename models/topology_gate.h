@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/expert_merge.h"
 #include "models/parameter.h"
 #include "proto/rng.h"
 
@@ -31,6 +32,10 @@ class TopologyGate {
 
   /// p of a new expert: that of the last one. The first is zero: it hears everybody alike.
   void add();
+  /// p of `first` becomes one with the next: their mean by usage.
+  void merge(std::size_t first, const UsagePair& usage) {
+    merge_neighbours(first, usage, listeners_);
+  }
   void forward(const RowMatrix<Real>& input, Tape& tape) const;
   /// d_input (I, d) += ; adds to the gradients.
   void backward(const RowMatrix<Real>& input, const Tape& tape, const RowMatrix<Real>& d_score,

@@ -1,0 +1,202 @@
+// Room for one more expert: two become one, unless examples of some blocks would lose by it.
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "daemon/graph_network.h"
+
+namespace accrete::daemon {
+
+/// Of the blocks that an expert stands for: some examples, and what the network makes of them.
+struct ExpertSample {
+  std::uint32_t first_block = 0;
+  std::vector<NetworkExample> examples;  // none where memory has none
+  double loss = 0;                       // mean
+  models::ExpertUse use;                 // of all that memory has of these blocks
+};
+
+namespace {
+
+// Examples of an expert's blocks that judge a merge. They are the same before and after, so what
+// they say of its harm varies far less than their losses do.
+constexpr std::size_t kSampleExamples = 128;
+// Of one block: a sample is of eight blocks where an expert has as many.
+constexpr std::size_t kSamplePiece = 16;
+// As many as the samples of a full layer of 16 experts cost.
+constexpr std::size_t kDistilSteps = 16;
+// Of the rate of training, at first; then falling. Adam's first steps are as long as its rate,
+// however little there is to learn, and of twins there is nothing.
+constexpr double kDistilRate = 0.2;
+// What a loss may rise by in any case: a share of next to nothing is nothing.
+constexpr double kRiseSlack = 1e-3;
+constexpr double kFarBeyond = std::numeric_limits<double>::infinity();
+
+/// Blocks as they are numbered when experts `first` and first + 1 are one.
+void number_merged(std::uint32_t first, models::GraphBatch& batch) {
+  for (std::uint32_t& block : batch.block)
+    block -= block > first ? 1 : 0;
+}
+
+/// Two neighbours, and what examples of both say of the experts.
+struct Pair {
+  std::uint32_t first = 0;
+  models::ExpertUse use;
+};
+
+/// The pair most alike on its own examples, of those with examples that are not refused and without
+/// the newest expert. Ties: the lower.
+std::optional<Pair> most_alike(std::span<const ExpertSample> samples,
+                               std::span<const std::uint32_t> refused) {
+  std::optional<Pair> best;
+  double most = 0;
+  for (std::uint32_t first = 0; first + std::size_t{2} < samples.size(); ++first) {
+    if (std::ranges::find(refused, first) != refused.end()) continue;
+    models::ExpertUse both;
+    for (const std::uint32_t expert : {first, first + 1}) {
+      if (!samples[expert].examples.empty()) both.add(samples[expert].use, 1);
+    }
+    if (both.layers.empty()) continue;
+    const double likeness = both.likeness(first, first + 1);
+    if (best && likeness <= most) continue;
+    most = likeness;
+    best = {first, std::move(both)};
+  }
+  return best;
+}
+
+}  // namespace
+
+/// `count` examples of an expert's blocks, a piece each of blocks evenly apart; none if memory has
+/// none.
+void GraphNetwork::draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
+                           std::vector<NetworkExample>& out) const {
+  std::vector<std::uint32_t> filled;
+  for (std::uint32_t block = 0; block < memory_.blocks(); ++block) {
+    if (expert_of(block) == expert && memory_.size(block) > 0) filled.push_back(block);
+  }
+  if (filled.empty()) return;
+  for (std::size_t at = 0; at < count; at += kSamplePiece) {
+    const std::uint32_t block = filled[at * filled.size() / count];
+    memory_.draw_from(block, std::min(kSamplePiece, count - at), rng, out);
+  }
+}
+
+/// Calls each(examples) with their neighbourhoods in batch_, in halves where these are too large.
+void GraphNetwork::in_pieces(Examples examples, const std::function<void(Examples)>& each) {
+  if (examples.empty()) return;
+  sample(examples);
+  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
+    const std::size_t half = examples.size() / 2;
+    in_pieces(examples.first(half), each);
+    in_pieces(examples.subspan(half), each);
+    return;
+  }
+  each(examples);
+}
+
+/// Sum of the losses of batch_, which is of these examples.
+double GraphNetwork::loss_sum(const models::ExpertNetwork<float>& network, Examples examples) {
+  targets_.clear();
+  for (const NetworkExample& example : examples)
+    targets_.push_back(target_of(example));
+  return network.loss(batch_, targets_) * static_cast<double>(examples.size());
+}
+
+std::vector<ExpertSample> GraphNetwork::sample_experts() {
+  Rng rng(seed_ ^ 3, steps_, Purpose::Training);
+  std::vector<ExpertSample> samples(first_blocks_.size());
+  std::vector<std::size_t> in_memory(samples.size(), 0);
+  for (std::uint32_t block = 0; block < memory_.blocks(); ++block)
+    in_memory[expert_of(block)] += memory_.size(block);
+  for (std::uint32_t expert = 0; expert < samples.size(); ++expert) {
+    ExpertSample& own = samples[expert];
+    own.first_block = first_blocks_[expert];
+    draw_of(expert, kSampleExamples, rng, own.examples);
+    const auto drawn = static_cast<double>(own.examples.size());
+    in_pieces(own.examples, [&](Examples examples) {
+      own.loss += loss_sum(*network_, examples) / drawn;
+      own.use.add(network_->use(batch_), static_cast<double>(in_memory[expert]) / drawn);
+    });
+  }
+  return samples;
+}
+
+/// The merged expert learns to say what the two said, on examples of theirs and of all blocks.
+void GraphNetwork::distil(models::ExpertNetwork<float>& merged, std::uint32_t first) {
+  const std::size_t count = world_.config().batch;
+  std::vector<NetworkExample> examples;
+  models::RowMatrix<float> wanted;
+  merged.learn_only(first);
+  Rng rng(seed_ ^ 5, steps_, Purpose::Training);
+  for (std::size_t i = 0; i < kDistilSteps; ++i) {
+    examples.clear();
+    draw_of(first, count / 4, rng, examples);
+    draw_of(first + 1, count / 4, rng, examples);
+    memory_.draw(count - examples.size(), Rng(rng.next(), i, Purpose::Training), examples);
+    in_pieces(examples, [&](Examples) {
+      network_->predict(batch_, wanted);
+      number_merged(first, batch_);
+      merged.accumulate_towards(batch_, wanted);
+    });
+    merged.step(kDistilRate * static_cast<double>(kDistilSteps - i) / kDistilSteps);
+  }
+  merged.learn_all();
+}
+
+/// Whether no sample loses more than the bound with event.first merged. Tells in the event of the
+/// one that comes nearest to it or is farthest beyond.
+bool GraphNetwork::judge(const models::ExpertNetwork<float>& merged,
+                         std::span<const ExpertSample> samples, ExpertEvent& event) {
+  const double allowed = 1 + world_.config().merge_rise_max.value_or(0);
+  std::optional<double> worst;
+  for (const ExpertSample& sample : samples) {
+    if (sample.examples.empty()) continue;
+    double loss = 0;
+    in_pieces(sample.examples, [&](Examples examples) {
+      number_merged(event.first, batch_);
+      loss += loss_sum(merged, examples) / static_cast<double>(sample.examples.size());
+    });
+    const bool finite = std::isfinite(loss);
+    const double beyond = finite ? loss - allowed * sample.loss - kRiseSlack : kFarBeyond;
+    if (worst && beyond <= *worst) continue;
+    worst = beyond;
+    event.worst_block = sample.first_block;
+    event.loss_before = sample.loss;
+    event.loss_after = loss;
+  }
+  return worst && *worst <= 0;
+}
+
+/// Whether two experts became one, so that `block` may have one of its own. Cost: two passes over
+/// samples of all experts' blocks and kDistilSteps steps of training.
+bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
+  const bool any = refused_.size() + 2 < experts();
+  if (!any || !world_.config().merge_rise_max) return false;
+  grow_inputs();  // no row is folded until the end, so the merged network needs no further columns
+  const std::vector<ExpertSample> samples = sample_experts();
+  const std::optional<Pair> pair = most_alike(samples, refused_);
+  if (!pair) return false;
+  ExpertEvent event;
+  event.at = now;
+  event.block = block;
+  event.first = pair->first;
+  models::ExpertNetwork<float> merged = network_->copy();
+  merged.merge(pair->first, pair->use);
+  distil(merged, pair->first);
+  const bool kept = judge(merged, samples, event);
+  event.kind = kept ? ExpertEvent::Kind::Merge : ExpertEvent::Kind::Rollback;
+  events_.push_back(event);
+  if (!kept) {
+    refused_.push_back(pair->first);
+    without_room_ = block;
+    return false;
+  }
+  *network_ = std::move(merged);
+  first_blocks_.erase(first_blocks_.begin() + pair->first + 1);
+  refused_.clear();
+  return true;
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,199 @@
+// Experts above the bound, inside the fold: two become one for each that is born, or all stays as
+// it was; and whatever happens, the fold's promises hold.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include <omp.h>
+#include <stream.pb.h>
+
+#include "daemon/task.h"
+#include "daemon/task_report.h"
+#include "tests/daemon/fold_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kExpertsMax = 4;
+constexpr double kAnyRise = 1e9;
+constexpr double kNoRise = -2;  // a loss would have to be below zero
+
+/// Many small blocks.
+FoldOptions many_blocks(std::optional<double> rise_max,
+                        NetworkConfig::Experts experts = NetworkConfig::Experts::Sage) {
+  FoldOptions options;
+  options.network.experts = experts;
+  options.network.width = 16;
+  options.network.fan_out = {3, 2};
+  options.network.batch = 32;
+  options.network.passes = 1;
+  options.network.experts_max = kExpertsMax;
+  options.network.merge_rise_max = rise_max;
+  options.blocks.by = models::BlockRule::Rows;
+  options.blocks.every_rows = 250;
+  options.checkpoint_records_min = 50;
+  return options;
+}
+
+constexpr std::size_t kOrders = 1100;
+
+const GraphNetwork& network_of(World& world, std::string_view task) {
+  return *dynamic_cast<Task&>(*world.fold().find_task(task)).network();
+}
+
+std::size_t count(const GraphNetwork& network, ExpertEvent::Kind kind) {
+  return static_cast<std::size_t>(std::ranges::count(network.events(), kind, &ExpertEvent::kind));
+}
+
+std::size_t stored_parts(World& world, const std::string& task) {
+  std::size_t parts = 0;
+  EXPECT_TRUE(world.state().scan(store::Section::Blobs, task + "/network/part/",
+                                 [&](std::string_view, std::string_view) {
+                                   ++parts;
+                                   return true;
+                                 }));
+  return parts;
+}
+
+TEST(MergingExperts, TwoBecomeOneForEachThatIsBornAboveTheBound) {
+  const Config config = shop_config();
+  World world(config, many_blocks(kAnyRise));
+  const auto stream = shop(11, kOrders);
+  world.feed(std::span(stream).first(kOrders / 2));
+  ASSERT_TRUE(world.fold().checkpoint());
+  world.feed(std::span(stream).subspan(kOrders / 2));
+  ASSERT_TRUE(world.fold().checkpoint());
+  const GraphNetwork& network = network_of(world, "active");
+  EXPECT_GE(count(network, ExpertEvent::Kind::Merge), 2u);
+  EXPECT_EQ(count(network, ExpertEvent::Kind::Rollback), 0u);
+  std::size_t experts = 1;
+  const ExpertEvent* before = nullptr;
+  for (const ExpertEvent& event : network.events()) {
+    if (event.kind == ExpertEvent::Kind::Merge) {
+      EXPECT_EQ(experts--, kExpertsMax) << "only when it must be";
+      EXPECT_LT(event.first + 1, kExpertsMax - 1) << "the newest is not merged";
+      EXPECT_GT(event.loss_before, 0);
+      EXPECT_GT(event.loss_after, 0);
+      EXPECT_LT(event.worst_block, event.block);
+    } else {
+      ++experts;
+      EXPECT_LE(experts, kExpertsMax);
+      if (before != nullptr && before->kind == ExpertEvent::Kind::Merge) {
+        EXPECT_EQ(event.block, before->block) << "the place is for this block's expert";
+        EXPECT_EQ(event.at, before->at);
+      }
+    }
+    before = &event;
+  }
+  EXPECT_EQ(before->kind, ExpertEvent::Kind::Birth);
+  EXPECT_EQ(network.experts(), experts);
+  EXPECT_EQ(stored_parts(world, "active"), 1 + 2 * experts) << "those that are gone are erased";
+}
+
+TEST(MergingExperts, EventsAreToldInStatusAndReport) {
+  const Config config = shop_config();
+  World world(config, many_blocks(kAnyRise));
+  world.feed(shop(11, kOrders));
+  const GraphNetwork& network = network_of(world, "active");
+  const auto events = experts_json(*world.fold().find_task("active"))["events"];
+  std::size_t place = 0;
+  for (const ExpertEvent& event : network.events()) {
+    if (event.kind == ExpertEvent::Kind::Birth) {
+      for (std::size_t layer = 0; layer < event.parents.size(); ++layer, ++place) {
+        EXPECT_EQ(events[place]["kind"], "birth");
+        EXPECT_LT(events[place]["expert"], kExpertsMax);
+        EXPECT_EQ(events[place]["layer"], layer);
+      }
+      continue;
+    }
+    const auto& told = events[place++];
+    EXPECT_EQ(told["kind"], "merge");
+    EXPECT_EQ(told["expert"], event.first);
+    EXPECT_EQ(told["with"], event.first + 1);
+    EXPECT_EQ(told["block"], event.block);
+    EXPECT_EQ(told["loss"]["block"], event.worst_block);
+    EXPECT_EQ(told["loss"]["before"], event.loss_before);
+    EXPECT_EQ(told["loss"]["after"], event.loss_after);
+  }
+  EXPECT_EQ(place, events.size());
+  EXPECT_EQ(events.back()["expert"], kExpertsMax - 1);
+}
+
+TEST(MergingExperts, SameBitsForAnyGroupingCommitsAndThreads) {
+  if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; crashes are tried below";
+  const Config config = shop_config();
+  const auto stream = shop(12, kOrders);
+  for (const auto experts : {NetworkConfig::Experts::Sage, NetworkConfig::Experts::Attention}) {
+    FoldOptions options = many_blocks(kAnyRise, experts);
+    const std::string expected = digest_of(config, stream, options);
+    options.checkpoint_records_min = 1;
+    options.network.activation_bytes_max = 64 * 400;  // a pass in pieces is another sum
+    const std::string in_pieces = digest_of(config, stream, options, 7);
+    options.graph_bytes_max = 1;
+    options.row_cache_rows = 3;
+    omp_set_num_threads(2);
+    EXPECT_EQ(digest_of(config, stream, options, 1000), in_pieces);
+    omp_set_num_threads(1);
+    options.network.activation_bytes_max = NetworkConfig().activation_bytes_max;
+    EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+    options.network.merge_rise_max = std::nullopt;
+    EXPECT_NE(digest_of(config, stream, options), expected) << "merged experts say something else";
+  }
+}
+
+TEST(MergingExperts, CrashesAnywhereChangeNothing) {
+  const Config config = shop_config();
+  const auto stream = shop(13, kOrders);
+  for (const double rise_max : {kAnyRise, kNoRise}) {
+    const FoldOptions options = many_blocks(rise_max);
+    World whole(config, options);
+    whole.feed(stream);
+    const GraphNetwork& network = network_of(whole, "active");
+    EXPECT_GE(network.events().size(), kExpertsMax + 1);
+    for (std::uint64_t seed = 0; seed < (kSanitized ? 1 : 2); ++seed) {
+      EXPECT_EQ(digest_after_crashes(config, stream, options, seed, 200), whole.stored_digest())
+          << "seed " << seed;
+    }
+  }
+}
+
+TEST(MergingExperts, ARollbackLeavesEveryAnswerAsItWas) {
+  const Config config = shop_config();
+  const auto stream = shop(14, kOrders);
+  World refusing(config, many_blocks(kNoRise));
+  refusing.feed(stream);
+  World without(config, many_blocks(std::nullopt));
+  without.feed(stream);
+  const GraphNetwork& network = network_of(refusing, "active");
+  EXPECT_EQ(count(network, ExpertEvent::Kind::Merge), 0u);
+  EXPECT_EQ(network.experts(), kExpertsMax);
+  std::set<std::uint32_t> pairs;
+  std::set<std::uint32_t> blocks;
+  for (const ExpertEvent& event : network.events()) {
+    if (event.kind != ExpertEvent::Kind::Rollback) continue;
+    EXPECT_TRUE(pairs.insert(event.first).second) << "a pair is tried once";
+    EXPECT_TRUE(blocks.insert(event.block).second) << "for a block one pair is tried";
+    EXPECT_GT(event.loss_after, 0);
+  }
+  EXPECT_EQ(pairs.size(), kExpertsMax - 2);
+  EXPECT_EQ(count(network_of(without, "active"), ExpertEvent::Kind::Rollback), 0u);
+  EXPECT_EQ(refusing.sink->payloads, without.sink->payloads);
+}
+
+TEST(MergingExperts, TwoExpertsAreTooFew) {
+  const Config config = shop_config();
+  FoldOptions options = many_blocks(kAnyRise);
+  options.network.experts_max = 2;
+  World world(config, options);
+  world.feed(shop(15, kOrders / 2));
+  const GraphNetwork& network = network_of(world, "active");
+  EXPECT_EQ(network.experts(), 2u);
+  EXPECT_EQ(network.events().size(), 1u);
+}
+
+}  // namespace
+}  // namespace accrete::daemon
