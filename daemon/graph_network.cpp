@@ -309,6 +309,15 @@ void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t s
     answer(std::span(scores.data() + i * width, width), out[i * stride]);
 }
 
+Status GraphNetwork::tell(
+    const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told) {
+  while (told_ < events_.size()) {
+    ACCRETE_DO(told(events_[told_], told_ + 1));
+    ++told_;
+  }
+  return Ok{};
+}
+
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes());

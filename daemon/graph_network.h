@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -66,8 +67,11 @@ class GraphNetwork final : private LabelRows {
   /// Of each layer; 0 before the first step.
   std::size_t experts() const { return network_ == nullptr ? 0 : network_->experts(); }
   const std::vector<ExpertEvent>& events() const { return events_; }
+  /// Calls `told` for each event since the last call, oldest first, with its number from 1 on.
+  Status tell(const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told);
   std::size_t memory_bytes() const;
 
+  /// Checks: every event was told.
   void stage(store::State& state);
   /// Errors: Corruption, Unavailable.
   Status load(store::State& state);
@@ -120,6 +124,7 @@ class GraphNetwork final : private LabelRows {
   double unit_ = 1;
   std::vector<std::uint32_t> first_blocks_;  // of each expert: the block it was born for
   std::vector<ExpertEvent> events_;
+  std::size_t told_ = 0;                                 // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 

@@ -32,6 +32,7 @@ void GraphNetwork::stage_network(store::State& state) {
 }
 
 void GraphNetwork::stage(store::State& state) {
+  ACCRETE_CHECK(told_ == events_.size());
   if (!dirty_) return;
   std::string bytes;
   ByteWriter writer(bytes);
@@ -96,6 +97,7 @@ Status GraphNetwork::load(store::State& state) {
     event.block = reader.get<std::uint32_t>();
     event.parents = reader.get_all<std::uint32_t>();
   }
+  told_ = events_.size();
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));
   }

@@ -9,6 +9,7 @@
 #include <omp.h>
 #include <stream.pb.h>
 
+#include "daemon/live_sink.h"
 #include "daemon/task.h"
 #include "tests/daemon/fold_world.h"
 
@@ -115,6 +116,70 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   World single(config, options);
   single.feed(stream);
   EXPECT_TRUE(network_of(single, "active").events().empty());
+}
+
+TEST(GraphNetwork, TellsEveryBirthBehindThePredictionsBeforeIt) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 600);
+  FoldOptions options = network_options();
+  World whole(config, options);
+  whole.feed(stream);
+  for (const char* task : {"active", "spend"}) {
+    const auto& events = network_of(whole, task).events();
+    std::size_t told = 0;
+    for (const ExpertNews& news : whole.sink->news) {
+      if (news.task != task) continue;
+      ASSERT_LT(told, events.size());
+      EXPECT_EQ(news.as_of, events[told].at);
+      EXPECT_EQ(news.block, events[told].block);
+      EXPECT_EQ(news.parents, events[told].parents);
+      EXPECT_EQ(news.count, ++told);
+      EXPECT_GT(news.model, 0u);
+    }
+    EXPECT_EQ(told, events.size());
+  }
+  ASSERT_GE(whole.sink->news.size(), 2u);
+  options.checkpoint_records_min = 1;
+  World grouped(config, options);
+  grouped.feed(stream, 7);
+  EXPECT_EQ(grouped.sink->news, whole.sink->news);
+  // Whoever crashes tells again what it had not committed: the same.
+  options.checkpoint_records_min = 200;
+  World crashing(config, options);
+  std::vector<ExpertNews> heard;
+  const auto listen = [&] {
+    for (const ExpertNews& news : crashing.sink->news) {
+      if (std::ranges::find(heard, news) == heard.end()) heard.push_back(news);
+    }
+  };
+  for (std::size_t at = 0; at < stream.size(); at += 90) {
+    crashing.feed(std::span(stream).subspan(at, std::min<std::size_t>(90, stream.size() - at)));
+    listen();
+    crashing.crash();
+    listen();
+  }
+  EXPECT_EQ(heard, whole.sink->news);
+}
+
+TEST(LiveSink, LeavesOutNewsThatAStoredPredictionFollowed) {
+  stream::Mailbox<stream::OutgoingBatch> mail(8);
+  LiveSink sink(mail, PredictionSeq{100});
+  ExpertNews news;
+  news.task = "churn";
+  for (const std::uint64_t seq : {40U, 99U, 100U, 101U}) {
+    news.seq = PredictionSeq{seq};
+    sink.experts(news, 2);
+  }
+  ASSERT_EQ(mail.size(), 2U);
+  const auto batch = mail.try_receive();
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->epoch, 2U);
+  EXPECT_EQ(batch->progress.seq, PredictionSeq{100});
+  EXPECT_EQ(batch->progress.flags, PredictionHeader::flag_progress);
+  ASSERT_EQ(batch->predictions.size(), 1U);
+  EXPECT_EQ(batch->predictions[0].topic, "experts/churn");
+  EXPECT_EQ(batch->predictions[0].header.flags,
+            PredictionHeader::flag_progress | PredictionHeader::flag_experts);
 }
 
 /// Customers whose region's wealth decides whether they buy.
