@@ -235,6 +235,7 @@ void GraphNetwork::give_birth_if_due(TimeUs now) {
 }
 
 void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
+  metrics_.add(score_blocks(now));
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
@@ -272,7 +273,7 @@ void GraphNetwork::answer(std::span<const float> scores, models::Output& out) co
 }
 
 void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-                           std::span<models::Output> out) {
+                           std::span<models::Output> out, Trigger trigger) {
   ACCRETE_CHECK(rows.empty() || out.size() > (rows.size() - 1) * stride);
   if (network_ == nullptr) {
     models::Output unknown;
@@ -283,27 +284,30 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     return;
   }
   const std::uint32_t block = world_.rows().block_at(at);
+  const bool counts = trigger == Trigger::Tick || trigger == Trigger::Arrival;
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
     for (const std::uint32_t row : rows.subspan(first, count))
       drawn_.push_back({row, 0, at, block});
-    score(drawn_, stride, out.subspan(first * stride));
+    score(drawn_, stride, out.subspan(first * stride), counts ? &metrics_ : nullptr);
   }
 }
 
 void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
-                         std::span<models::Output> out) {
+                         std::span<models::Output> out, NetworkMetrics* metrics) {
   sample(examples);
   if (batch_.nodes() > nodes_max() && examples.size() > 1) {
     const std::size_t half = examples.size() / 2;
-    score(examples.first(half), stride, out);
-    score(examples.subspan(half), stride, out.subspan(half * stride));
+    score(examples.first(half), stride, out, metrics);
+    score(examples.subspan(half), stride, out.subspan(half * stride), metrics);
     return;
   }
   grow_inputs();
   models::RowMatrix<float> scores;
-  network_->predict(batch_, scores);
+  std::vector<models::RoutingStats> stats;
+  network_->predict(batch_, scores, nullptr, &stats);
+  if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
     answer(std::span(scores.data() + i * width, width), out[i * stride]);
@@ -319,7 +323,7 @@ Status GraphNetwork::tell(
 }
 
 std::size_t GraphNetwork::memory_bytes() const {
-  return memory_.memory_bytes() + sampler_.memory_bytes() +
+  return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes());
 }
 

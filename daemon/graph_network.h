@@ -14,6 +14,7 @@
 #include "daemon/any_task.h"
 #include "daemon/expert_event.h"
 #include "daemon/network_memory.h"
+#include "daemon/network_metrics.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
@@ -45,6 +46,7 @@ class GraphNetwork final : private LabelRows {
  public:
   static constexpr std::size_t kBirthExamples = 256;
   static constexpr std::size_t kStepsMax = 64;         ///< of one call
+  static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
   static constexpr std::string_view kName = "network";
 
@@ -60,8 +62,15 @@ class GraphNetwork final : private LabelRows {
   void train(TimeUs now);
 
   /// Answers for rows as of `at` into out[i * stride]. Cost: what lies around them, each row once.
+  /// Of ticks and arrivals, which come in the order of their times, metrics() counts what routing
+  /// did.
   void predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-               std::span<models::Output> out);
+               std::span<models::Output> out, Trigger trigger = Trigger::Query);
+
+  const NetworkMetrics& metrics() const { return metrics_; }
+  /// How well it knows the newest NetworkMetrics::kBlocksMax blocks of which enough examples are
+  /// kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each block.
+  BlockScores score_blocks(TimeUs at);
 
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
@@ -93,7 +102,7 @@ class GraphNetwork final : private LabelRows {
   void accumulate(std::span<const NetworkExample> examples, std::uint64_t piece);
   void hide_rows(std::uint64_t piece);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
-             std::span<models::Output> out);
+             std::span<models::Output> out, NetworkMetrics* metrics);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   std::uint32_t expert_of(std::uint32_t block) const;
@@ -124,6 +133,7 @@ class GraphNetwork final : private LabelRows {
   double unit_ = 1;
   std::vector<std::uint32_t> first_blocks_;  // of each expert: the block it was born for
   std::vector<ExpertEvent> events_;
+  NetworkMetrics metrics_;
   std::size_t told_ = 0;                                 // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;

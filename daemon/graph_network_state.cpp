@@ -33,6 +33,7 @@ void GraphNetwork::stage_network(store::State& state) {
 
 void GraphNetwork::stage(store::State& state) {
   ACCRETE_CHECK(told_ == events_.size());
+  metrics_.stage(key("metrics"), state);
   if (!dirty_) return;
   std::string bytes;
   ByteWriter writer(bytes);
@@ -77,6 +78,7 @@ Status GraphNetwork::load_network(std::string_view bytes, store::State& state) {
 }
 
 Status GraphNetwork::load(store::State& state) {
+  ACCRETE_DO(metrics_.load(key("metrics"), state));
   std::string position;
   ACCRETE_TRY(const bool stored, state.get(Section::Blobs, key("position"), position));
   if (!stored) return Ok{};

@@ -28,6 +28,7 @@ struct Task::Scored {
   std::vector<std::uint32_t> rows;
   std::vector<float> features;          // rows × width
   std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
+  Trigger trigger = Trigger::Query;
 
   const models::Output& mixture(std::size_t i) const {
     const std::size_t per_row = outputs.size() / rows.size();
@@ -138,7 +139,7 @@ void Task::predict(TimeUs at, Scored& scored) {
   scored.outputs.resize(scored.rows.size() * per_row);
   if (network_ != nullptr) {
     network_->predict(scored.rows, at, per_row,
-                      std::span(scored.outputs).subspan(learners_->size()));
+                      std::span(scored.outputs).subspan(learners_->size()), scored.trigger);
   }
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;
@@ -296,6 +297,7 @@ Status Task::tick_population(TimeUs at, const Emit& emit) {
   const bool all_at_hand = taught_rows.size() == rows.size();
   const bool kept = !rows.empty() && !sheds(rows.size());
   Scored scored;
+  scored.trigger = Trigger::Tick;
   for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
     const std::size_t count = std::min(kScoredRows, rows.size() - first);
     const auto chunk = std::span(rows).subspan(first, count);

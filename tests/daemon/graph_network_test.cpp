@@ -10,6 +10,7 @@
 #include <stream.pb.h>
 
 #include "daemon/live_sink.h"
+#include "daemon/network_report.h"
 #include "daemon/task.h"
 #include "tests/daemon/fold_world.h"
 
@@ -161,6 +162,88 @@ TEST(GraphNetwork, TellsEveryBirthBehindThePredictionsBeforeIt) {
   EXPECT_EQ(heard, whole.sink->news);
 }
 
+/// All that a task's network tells of itself, with its scores of now.
+nlohmann::ordered_json course_of(World& world, std::string_view name) {
+  AnyTask& task = *world.fold().find_task(name);
+  const BlockScores now = task.network()->score_blocks(world.fold().now());
+  return network_course_json(task, &now);
+}
+
+TEST(GraphNetwork, MetricsAreTheSameForAnyGroupingAndAcrossCrashes) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 600);
+  FoldOptions options = network_options();
+  World whole(config, options);
+  whole.feed(stream);
+  options.checkpoint_records_min = 1;
+  World grouped(config, options);
+  grouped.feed(stream, 7);
+  options.checkpoint_records_min = 200;
+  World crashing(config, options);
+  for (std::size_t at = 0; at < stream.size(); at += 90) {
+    crashing.feed(std::span(stream).subspan(at, std::min<std::size_t>(90, stream.size() - at)));
+    crashing.crash();
+  }
+  EXPECT_GE(network_of(whole, "active").events().size(), 2u);
+  for (const char* task : {"active", "spend"}) {
+    const auto course = course_of(whole, task);
+    EXPECT_EQ(course_of(grouped, task).dump(), course.dump());
+    EXPECT_EQ(course_of(crashing, task).dump(), course.dump());
+    // One row before each birth, and that of now; a block of each is among the columns.
+    const GraphNetwork& network = network_of(whole, task);
+    const auto& rows = course["matrix"]["rows"];
+    ASSERT_EQ(rows.size(), network.events().size() + 1);
+    EXPECT_EQ(course["matrix"]["measure"], task == std::string("active") ? "auroc" : "mae");
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      EXPECT_EQ(rows[r]["experts"], r + 1);
+      std::size_t known = 0;
+      for (const auto& loss : rows[r]["losses"])
+        if (loss.is_number()) ++known;
+      EXPECT_GE(known, r + 1);
+    }
+    ASSERT_EQ(course["layers"].size(), options.network.fan_out.size());
+    for (const auto& layer : course["layers"]) {
+      EXPECT_GT(layer["nodes"], 100);
+      for (const char* share : {"own_block", "dead"}) {
+        EXPECT_GE(layer[share], 0);
+        EXPECT_LE(layer[share], 1);
+      }
+    }
+    const auto& points = course["routing"]["points"];
+    ASSERT_GT(points.size(), 5u);
+    for (const auto& point : points) {
+      for (const auto& layer : point["layers"]) {
+        ASSERT_EQ(layer.size(), network.experts() + 1);
+        double sum = 0;
+        for (const double share : layer)
+          sum += share;
+        EXPECT_NEAR(sum, 1, 1e-5);
+      }
+    }
+  }
+}
+
+TEST(GraphNetwork, QuestionsLeaveNoTrace) {
+  const Config config = shop_config();
+  const auto stream = shop(5, kOrders);
+  const FoldOptions options = network_options();
+  World quiet(config, options);
+  quiet.feed(stream);
+  World asked(config, options);
+  for (std::size_t at = 0; at < stream.size(); at += 40) {
+    asked.feed(std::span(stream).subspan(at, std::min<std::size_t>(40, stream.size() - at)));
+    for (const auto& task : asked.fold().tasks()) {
+      const TimeUs now = asked.fold().now();
+      if (now == kTimeMin) continue;
+      task->network()->score_blocks(now);
+      ASSERT_TRUE(task->what_if(task->population(now), now, [](Prediction&) { return Ok{}; }));
+    }
+  }
+  EXPECT_EQ(asked.stored_digest(), quiet.stored_digest());
+  for (const char* task : {"active", "spend"})
+    EXPECT_EQ(course_of(asked, task).dump(), course_of(quiet, task).dump());
+}
+
 TEST(LiveSink, LeavesOutNewsThatAStoredPredictionFollowed) {
   stream::Mailbox<stream::OutgoingBatch> mail(8);
   LiveSink sink(mail, PredictionSeq{100});
@@ -264,6 +347,10 @@ TEST(GraphNetwork, LearnsWhatAParentSays) {
   const auto auroc = std::ranges::find(sliding, "auroc", &models::Metrics::value_type::first);
   ASSERT_NE(auroc, sliding.end());
   EXPECT_GT(auroc->second, 0.8);
+  const BlockScores scores = task.network()->score_blocks(world.fold().now());
+  ASSERT_FALSE(scores.scores.empty());
+  EXPECT_GT(scores.scores.back().measure, 0.8) << "on examples it has learnt from";
+  EXPECT_LT(scores.scores.back().loss, std::log(2.0));
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 """Experts of a graph network from outside: a subscriber hears every birth, status shows them before
-and after a kill; the backtest over the same rows has the same ones."""
+and after a kill; the backtest over the same rows has the same ones, and the page shows them."""
 import json
 import os
 import struct
@@ -126,10 +126,42 @@ class Experts(harness.Case):
     def compare_backtest(self, daemon, data, shown):
         tables = shop.write_csv(data, os.path.join(self.folder, "tables"))
         path = os.path.join(self.folder, "report.json")
-        daemon.tool("backtest", "--rows", tables, "--report", path)
+        said = daemon.tool("backtest", "--rows", tables, "--report", path)
+        self.assertIn(f"graph network: {len(shown) + 1} experts a layer", said)
         with open(path, encoding="utf-8") as file:
             report = json.load(file)
-        self.assertEqual(births(report["tasks"][0]), shown)
+        task = report["tasks"][0]
+        self.assertEqual(births(task), shown)
+        experts = task["experts"]
+        live = daemon.status()["tasks"][0]["experts"]
+        for name in ("count", "steps", "layers", "shares"):
+            self.assertEqual(live[name], experts[name])
+        self.assertNotIn("matrix", live, "asked for only")
+        self.assertEqual([row["experts"] for row in experts["matrix"]["rows"]],
+                         list(range(1, len(shown) + 2)))
+        for shares in experts["shares"].values():
+            self.assertAlmostEqual(sum(shares.values()), 1, places=4)
+        page = os.path.join(self.folder, "page.html")
+        code, _, errors = harness.run_tool("report", path, page)
+        self.assertEqual(code, 0, errors)
+        self.check_page(page, task, len(shown) + 1)
+        daemon.tool("report", "--live", page)
+        self.check_page(page, task, len(shown))
+
+    def check_page(self, path, task, rows):
+        """The charts of both layers, and a line of the matrix for each number of experts."""
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+        for layer in range(2):
+            chart = text[text.index(f'id="task-0-routing-{layer}"'):]
+            chart = chart[:chart.index("</svg>")]
+            self.assertEqual(chart.count('class="layer '), task["experts"]["count"] + 1)
+            self.assertEqual(chart.count('class="mark event birth"'),
+                             len(task["experts"]["events"]))
+        matrix = text[text.index('<table class="heat">'):]
+        matrix = matrix[:matrix.index("</table>")]
+        self.assertEqual(matrix.count("</tr>"), rows + 1)
+        self.assertIn("AUROC of the network alone", matrix)
 
 
 if __name__ == "__main__":
