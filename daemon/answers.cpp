@@ -11,6 +11,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/learners.h"
+#include "daemon/network_report.h"
 #include "daemon/task_report.h"
 #include "proto/limits.h"
 #include "proto/prediction.h"
@@ -102,7 +103,7 @@ Json metrics_of(const AnyTask& task) {
   return all;
 }
 
-Json task_json(const AnyTask& task, bool alarms) {
+Json task_json(const AnyTask& task, const wire::StatusRequest& request) {
   constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
@@ -122,8 +123,10 @@ Json task_json(const AnyTask& task, bool alarms) {
   json["weights"] = std::move(weights);
   json["regret"] = regret_json(task);
   json["drift"] = drift_json(task.drift());
-  if (!task.expert_events().empty()) json["experts"] = experts_json(task);
-  if (alarms) json["alarms"] = alarms_json(task.drift());
+  if (task.network() != nullptr) {
+    json["experts"] = request.course() ? network_course_json(task, nullptr) : network_json(task);
+  }
+  if (request.alarms()) json["alarms"] = alarms_json(task.drift());
   return json;
 }
 
@@ -146,7 +149,7 @@ std::string Answers::answer(std::string_view bytes) {
 Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer) {
   switch (question.body_case()) {
     case wire::ToControl::kStatus: {
-      ACCRETE_TRY(*answer.mutable_json(), status(question.status().alarms()));
+      ACCRETE_TRY(*answer.mutable_json(), status(question.status()));
       return Ok{};
     }
     case wire::ToControl::kPredict:
@@ -190,7 +193,7 @@ Result<AnyTask*> Answers::task(const std::string& name) const {
                                                     : "did you mean \"" + nearest + "\"?")};
 }
 
-Result<std::string> Answers::status(bool alarms) const {
+Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   const Fold& fold = *world_.fold;
   const Gauges& gauges = *world_.gauges;
   const FoldCounters& counters = fold.counters();
@@ -227,7 +230,7 @@ Result<std::string> Answers::status(bool alarms) const {
   json["checkpoints"] = counters.checkpoints;
   json["tasks"] = Json::array();
   for (const auto& task : world_.fold->tasks())
-    json["tasks"].push_back(task_json(*task, alarms));
+    json["tasks"].push_back(task_json(*task, request));
   ACCRETE_TRY(const auto subscribers, world_.predictions->subscribers());
   json["subscribers"] = Json::array();
   for (const auto& subscriber : subscribers) {

@@ -35,7 +35,7 @@ class Answers {
   std::string answer(std::string_view question);
 
  private:
-  Result<std::string> status(bool alarms) const;
+  Result<std::string> status(const wire::StatusRequest& request) const;
   Result<std::string> explain(const wire::ExplainQuery& query) const;
   Status predict(const wire::PredictQuery& query, wire::Predictions& out) const;
   Status dead_letters(const wire::DeadLettersRequest& request, wire::DeadLetters& out) const;

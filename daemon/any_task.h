@@ -23,6 +23,7 @@
 
 namespace accrete::daemon {
 
+class GraphNetwork;
 class NetworkWorld;
 class Synthesis;
 
@@ -97,6 +98,9 @@ class AnyTask {
   virtual models::Regret regret() const = 0;
   virtual DriftWatch& drift() = 0;
   virtual const DriftWatch& drift() const = 0;
+  /// The task's graph network; null where the configuration or the form of task has none.
+  virtual GraphNetwork* network() { return nullptr; }
+  virtual const GraphNetwork* network() const { return nullptr; }
   /// Births of experts, oldest first; empty where the task has no graph network.
   virtual std::span<const ExpertEvent> expert_events() const { return {}; }
   virtual FeatureSource& features() = 0;

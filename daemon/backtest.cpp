@@ -12,7 +12,9 @@
 #include "daemon/backtest_sink.h"
 #include "daemon/clock.h"
 #include "daemon/fold.h"
+#include "daemon/graph_network.h"
 #include "daemon/log_sink.h"
+#include "daemon/network_report.h"
 #include "daemon/task_report.h"
 #include "proto/time.h"
 #include "stream/ingest_group.h"
@@ -107,7 +109,10 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     entry["labels"] = task->labels();
     entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
-    if (!task->expert_events().empty()) entry["experts"] = experts_json(*task);
+    if (GraphNetwork* network = task->network()) {
+      const BlockScores now = network->score_blocks(fold.now());
+      entry["experts"] = network_course_json(*task, now.experts > 0 ? &now : nullptr);
+    }
     entry["alarms"] = alarms_json(task->drift());
     const GradedSeries* series = sink.series(task->plan().name);
     entry["series_metric"] = headline(task->plan().kind);

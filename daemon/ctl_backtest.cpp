@@ -96,6 +96,17 @@ void show_course(const Json& task) {
                   " rounds)\n  alarms of drift: " + alarms + "\n");
 }
 
+/// What a task's graph network came to, in a line.
+void show_network(const Json& task) {
+  const Json& experts = task["experts"];
+  if (experts["count"] == 0) return;
+  const Json& matrix = experts["matrix"];
+  terminal::print("  graph network: " + terminal::grouped(experts["count"].get<std::uint64_t>()) +
+                  " experts a layer, " + terminal::grouped(experts["steps"].get<std::uint64_t>()) +
+                  " steps; forgotten of each block: " + figure(matrix["forgetting"]) + " " +
+                  matrix["measure"].get<std::string>() + "\n");
+}
+
 /// The report as people read it: a table per task, baselines beside the mixture.
 void show(const Json& report) {
   for (const Json& task : report["tasks"]) {
@@ -126,6 +137,7 @@ void show(const Json& report) {
       terminal::print(table.text("  "));
     }
     show_course(task);
+    if (task.contains("experts")) show_network(task);
   }
   terminal::print("\n" + terminal::grouped(report["rows"].get<std::uint64_t>()) + " rows, " +
                   terminal::grouped(report["predictions"].get<std::uint64_t>()) +

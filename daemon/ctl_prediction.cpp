@@ -10,6 +10,7 @@
 #include <stream.pb.h>
 
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "proto/time.h"
 #include "proto/value.h"
 
@@ -94,6 +95,20 @@ Result<std::string> alarm_line(std::string_view payload) {
          std::string(detector_name(alarm.detector)) + " " + std::to_string(alarm.count) +
          "  loss " + short_number(alarm.before) + " -> " + short_number(alarm.after) +
          ", over the last " + std::to_string(alarm.window) + " graded instants";
+}
+
+Result<std::string> expert_news_line(std::string_view payload) {
+  ACCRETE_TRY(const ExpertNews news, decode_expert_news(payload));
+  std::string what;
+  for (const std::uint32_t parent : news.parents)
+    what += (what.empty() ? ", by layer of expert " : ", ") + std::to_string(parent);
+  if (news.kind != ExpertNewsKind::Birth) {
+    what = ", experts " + std::to_string(news.first) + " and " + std::to_string(news.first + 1) +
+           ", loss " + short_number(news.loss_before) + " -> " + short_number(news.loss_after) +
+           " on block " + std::to_string(news.worst_block);
+  }
+  return format_time(news.as_of) + "  " + news.task + "  " + std::to_string(news.count) + ": " +
+         std::string(news_name(news.kind)) + " for block " + std::to_string(news.block) + what;
 }
 
 }  // namespace accrete::daemon

@@ -72,6 +72,7 @@ Result<report::Report> ask_daemon(const ReportFlags& flags) {
   wire::ToControl question;
   question.set_request(1);
   question.mutable_status()->set_alarms(true);
+  question.mutable_status()->set_course(true);
   ACCRETE_TRY(const std::string bytes, stream::ask_control(endpoint, question.SerializeAsString(),
                                                            std::chrono::seconds(flags.timeout_s)));
   wire::FromControl answer;
@@ -109,7 +110,7 @@ void add_report(CLI::App& app, Exit& exit) {
   CLI::App* command = app.add_subcommand(
       "report",
       "Write a backtest's report as one HTML page that needs nothing else: metrics over event "
-      "time, weights of the candidates, drift alarms, tables.\n\n"
+      "time, weights of the candidates, drift alarms, experts of graph networks, tables.\n\n"
       "Examples:\n"
       "  accretectl backtest --config f1.toml --rows tables/ --report out.json\n"
       "  accretectl report out.json out.html\n"
@@ -120,8 +121,8 @@ void add_report(CLI::App& app, Exit& exit) {
       ->required();
   command->add_flag(
       "--live", flags->live,
-      "of the running daemon instead: its newest metrics, weights and alarms, without "
-      "curves");
+      "of the running daemon instead: its newest metrics, weights and alarms, without curves "
+      "of them");
   flags->endpoint.add_to(*command);
   command->add_option("--timeout", flags->timeout_s, "seconds to wait for the daemon's answer")
       ->check(CLI::PositiveNumber)

@@ -1,4 +1,5 @@
-// accretectl subscribe and digest: predictions in the order of their numbers; alarms as they come.
+// accretectl subscribe and digest: predictions in the order of their numbers; alarms and news of
+// experts as they come.
 #include <chrono>
 #include <cstdio>
 #include <limits>
@@ -12,6 +13,7 @@
 #include "daemon/digest.h"
 #include "daemon/terminal.h"
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "proto/prediction.h"
 #include "stream/client.h"
 
@@ -32,6 +34,7 @@ struct SubscribeFlags {
   bool json = false;
   bool snapshot = false;
   bool drift = false;
+  bool experts = false;
 
   void add_to(CLI::App& command) {
     endpoint.add_to(command);
@@ -89,17 +92,21 @@ Status follow(stream::Subscriber& subscriber, const SubscribeFlags& flags) {
   return acknowledge();
 }
 
-/// Print alarms until `count` of them were.
-Status follow_alarms(const SubscribeFlags& flags, const Config& config) {
+/// Print alarms, or news of experts, until `count` of them were.
+Status follow_told(const SubscribeFlags& flags, const Config& config) {
   stream::AlarmSubscriberOptions options;
+  options.told = flags.experts ? stream::Told::Experts : stream::Told::Drift;
   ACCRETE_TRY(
       options.predictions,
       endpoint_of(flags.endpoint, config,
                   flags.predictions.empty() ? config.endpoints.predictions : flags.predictions));
   options.task = flags.task;
   ACCRETE_TRY(const auto subscriber, stream::AlarmSubscriber::open(options));
-  // Alarms may be weeks apart: silence should not look like a fault.
-  terminal::note("listening for alarms; past ones: accretectl status --alarms");
+  // They may be weeks apart: silence should not look like a fault.
+  terminal::note(flags.experts ? "listening for news of experts; past ones: accretectl status"
+                               : "listening for alarms; past ones: accretectl status --alarms");
+  const auto line_of = flags.experts ? (flags.json ? expert_news_json : expert_news_line)
+                                     : (flags.json ? drift_alarm_json : alarm_line);
   std::uint64_t printed = 0;
   while (printed < flags.count) {
     ACCRETE_TRY(const auto next, subscriber->next(kIdle));
@@ -107,8 +114,7 @@ Status follow_alarms(const SubscribeFlags& flags, const Config& config) {
       terminal::flush();
       continue;
     }
-    ACCRETE_TRY(const std::string line,
-                flags.json ? drift_alarm_json(next->payload) : alarm_line(next->payload));
+    ACCRETE_TRY(const std::string line, line_of(next->payload));
     terminal::print(line + "\n");
     ++printed;
   }
@@ -118,8 +124,8 @@ Status follow_alarms(const SubscribeFlags& flags, const Config& config) {
 Exit run_subscribe(const SubscribeFlags& flags) {
   const Result<Config> config = config_of(flags.endpoint);
   if (!config) return terminal::fail_config(config.error());
-  if (flags.drift) {
-    const Status done = follow_alarms(flags, config.value());
+  if (flags.drift || flags.experts) {
+    const Status done = follow_told(flags, config.value());
     terminal::flush();
     return done ? Exit::Good : terminal::fail(done.error());
   }
@@ -170,17 +176,21 @@ void add_subscribe(CLI::App& app, Exit& exit) {
   command->add_option("--count", flags->count, "stop after so many")->check(CLI::PositiveNumber);
   CLI::Option* snapshot =
       command->add_flag("--snapshot", flags->snapshot, "first the last prediction of every entity");
-  command
-      ->add_flag("--drift", flags->drift,
-                 "instead of predictions the alarms of drift, live; past ones: status --alarms")
-      ->excludes(from)
-      ->excludes(name)
-      ->excludes(snapshot);
+  CLI::Option* drift = command->add_flag(
+      "--drift", flags->drift,
+      "instead of predictions the alarms of drift, live; past ones: status --alarms");
+  CLI::Option* experts = command->add_flag(
+      "--experts", flags->experts,
+      "instead of predictions births of a network's experts, live; past ones: status");
+  experts->excludes(drift);
+  for (CLI::Option* told : {drift, experts})
+    told->excludes(from)->excludes(name)->excludes(snapshot);
   flags->add_to(*command);
   command->footer(
       "Examples:\n  accretectl subscribe churn --snapshot\n"
       "  accretectl subscribe --from 1 --json --count 10\n"
-      "  accretectl subscribe churn --drift");
+      "  accretectl subscribe churn --drift\n"
+      "  accretectl subscribe churn --experts");
   command->callback([flags, &exit] { exit = run_subscribe(*flags); });
 }
 

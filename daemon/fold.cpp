@@ -316,8 +316,10 @@ Status Fold::apply_entry(const TimelineEntry& entry) {
 Status Fold::fire_before(TimeUs limit) {
   if (now_ < limit) {
     if (network_ != nullptr) network_->end_instant();
-    for (auto& task : tasks_)
+    for (auto& task : tasks_) {
       task->end_instant(now_);
+      ACCRETE_DO(tell_experts(*task));
+    }
   }
   while (true) {
     TimeUs next = requests_.empty() ? kTimeMax : requests_.begin()->first;
@@ -335,6 +337,7 @@ Status Fold::fire(TimeUs at) {
   for (auto& task : tasks_) {
     ACCRETE_DO(task->mature(at, state_, sink_));
     ACCRETE_DO(tell_alarms(*task));
+    ACCRETE_DO(tell_experts(*task));
   }
   const Emit emit = emitter();
   for (auto& task : tasks_) {
@@ -391,20 +394,6 @@ Emit Fold::emitter() {
     outbox_.push_back(std::move(stored));
     return outbox_.size() < kOutboxMax ? Status(Ok{}) : flush();
   };
-}
-
-/// Tell what the task has just raised, after all predictions before it: a stored prediction with a
-/// greater number then says that the alarm was told.
-Status Fold::tell_alarms(AnyTask& task) {
-  return task.drift().tell([&](DriftAlarm& alarm) -> Status {
-    ACCRETE_DO(flush());
-    alarm.task = task.plan().name;
-    alarm.ordinal = applied_;
-    alarm.seq = predicted_;
-    sink_.alarm(alarm, epoch_);
-    if (network_ != nullptr) network_->drifted();
-    return Ok{};
-  });
 }
 
 Status Fold::flush() {

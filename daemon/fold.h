@@ -122,6 +122,7 @@ class Fold {
   Status commit_if_due();
   Emit emitter();
   Status tell_alarms(AnyTask& task);
+  Status tell_experts(AnyTask& task);
 
   void make_tasks(std::vector<TaskPlan> plans);
   Status apply_entry(const TimelineEntry& entry);

@@ -77,6 +77,7 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
       ACCRETE_DO(tasks_[task]->row_folded({node.row, row->cells, std::max(now_, time), arrives},
                                           state_, emit, sink_));
       ACCRETE_DO(tell_alarms(*tasks_[task]));
+      ACCRETE_DO(tell_experts(*tasks_[task]));
     }
   }
   return Ok{};

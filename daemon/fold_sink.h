@@ -10,6 +10,7 @@
 #include "models/candidate.h"
 #include "models/metrics.h"
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "proto/ids.h"
 #include "proto/prediction.h"
 #include "store/prediction_log.h"
@@ -51,6 +52,9 @@ class FoldSink {
   virtual void graded(const GradedPrediction& graded) = 0;
   /// The loss of a task has risen. Every prediction up to alarm.seq was handed out before.
   virtual void alarm(const DriftAlarm& alarm, std::uint64_t epoch) = 0;
+  /// Something happened to a task's experts. Every prediction up to news.seq was handed out before.
+  /// Who does not override it leaves them with the task, which keeps them.
+  virtual void experts(const ExpertNews&, std::uint64_t /*epoch*/) {}
 };
 
 }  // namespace accrete::daemon

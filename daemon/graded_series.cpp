@@ -22,17 +22,6 @@ void add_to(std::vector<double>& sums, const std::vector<double>& more) {
     sums[i] += more[i];
 }
 
-void merge(Point& into, const Point& next) {
-  into.at = next.at;
-  into.count += next.count;
-  into.blocks += next.blocks;
-  into.pairs += next.pairs;
-  add_to(into.losses, next.losses);
-  add_to(into.hits, next.hits);
-  add_to(into.wins, next.wins);
-  add_to(into.weights, next.weights);
-}
-
 Point empty_point(std::size_t outputs) {
   Point point;
   point.losses.assign(outputs, 0.0);
@@ -42,7 +31,25 @@ Point empty_point(std::size_t outputs) {
   return point;
 }
 
-/// Six digits: a picture needs no more, and a report is read by people too.
+bool is_hit(const models::Output& output, double label) {
+  const auto best = std::max_element(output.classes.begin(), output.classes.end());
+  return best != output.classes.end() &&
+         static_cast<double>(best - output.classes.begin()) == label;
+}
+
+}  // namespace
+
+void GradedSeries::Point::take(const Point& next) {
+  at = next.at;
+  count += next.count;
+  blocks += next.blocks;
+  pairs += next.pairs;
+  add_to(losses, next.losses);
+  add_to(hits, next.hits);
+  add_to(wins, next.wins);
+  add_to(weights, next.weights);
+}
+
 Json rounded(double value) {
   if (!std::isfinite(value)) return nullptr;
   std::array<char, 32> text{};
@@ -51,14 +58,6 @@ Json rounded(double value) {
   std::from_chars(text.data(), text.data() + size, out);
   return out;
 }
-
-bool is_hit(const models::Output& output, double label) {
-  const auto best = std::max_element(output.classes.begin(), output.classes.end());
-  return best != output.classes.end() &&
-         static_cast<double>(best - output.classes.begin()) == label;
-}
-
-}  // namespace
 
 const char* headline(TaskKind kind) {
   return kind == TaskKind::Binary ? "auroc" : kind == TaskKind::Regression ? "mae" : "accuracy";
@@ -105,20 +104,7 @@ Point GradedSeries::closed_block() const {
 }
 
 void GradedSeries::close() {
-  Point block = closed_block();
-  if (!points_.empty() && points_.back().blocks < stride_) {
-    merge(points_.back(), block);
-  } else {
-    if (points_.size() == kPointsMax) {
-      for (std::size_t i = 0; i < kPointsMax / 2; ++i) {
-        if (i > 0) points_[i] = std::move(points_[2 * i]);
-        merge(points_[i], points_[2 * i + 1]);
-      }
-      points_.resize(kPointsMax / 2);
-      stride_ *= 2;
-    }
-    points_.push_back(std::move(block));
-  }
+  points_.add(closed_block());
   const TimeUs at = open_.at;
   open_ = empty_point(outputs_);
   open_.at = at;
@@ -128,17 +114,8 @@ void GradedSeries::close() {
 }
 
 std::vector<Point> GradedSeries::points() const {
-  std::vector<Point> all = points_;
-  if (open_.count == 0) return all;
-  // A block cut short, or one point too many, joins the point before.
-  const bool joins = !all.empty() && (all.back().blocks < stride_ || all.size() == kPointsMax ||
-                                      open_.count < kBlockMin);
-  if (joins) {
-    merge(all.back(), closed_block());
-  } else {
-    all.push_back(closed_block());
-  }
-  return all;
+  return open_.count == 0 ? points_.points()
+                          : points_.with(closed_block(), open_.count < kBlockMin);
 }
 
 Json GradedSeries::json(const std::vector<std::string>& candidates) const {

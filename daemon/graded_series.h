@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/fold_sink.h"
+#include "daemon/merged_points.h"
 #include "models/metrics.h"
 
 namespace accrete::daemon {
@@ -18,10 +19,8 @@ namespace accrete::daemon {
 /// ticks and arrivals.
 ///
 /// Graded predictions are collected into blocks: a block ends with its instant once it holds
-/// kBlockMin of them, or when it holds kBlockMax. A point is so many neighbouring blocks; when
-/// there would be more than kPointsMax points, each two neighbours become one, and later points
-/// hold twice as many blocks. A point is sums only, so merging loses nothing but resolution, and
-/// the points are the same whatever else the machine does.
+/// kBlockMin of them, or when it holds kBlockMax. Points are blocks that merge as the series grows
+/// (merged_points.h); they are sums only, and the same whatever else the machine does.
 ///
 /// AUROC does not add up, so a point keeps the pairs instead: of all (positive, negative) pairs
 /// within its blocks the number in the right order, ties counted half. These are whole numbers.
@@ -30,7 +29,6 @@ namespace accrete::daemon {
 /// and one block. Threads: the fold's.
 class GradedSeries {
  public:
-  static constexpr std::size_t kPointsMax = 200;  // more than a screen shows apart
   static constexpr std::size_t kBlockMin = 64;    // below it an AUROC says little
   static constexpr std::size_t kBlockMax = 4096;  // bounds the open block of a large population
 
@@ -50,7 +48,10 @@ class GradedSeries {
     std::vector<double> wins;     ///< per output: pairs in the right order; binary only
     double pairs = 0;             ///< of a positive and a negative in one block
     std::vector<double> weights;  ///< per candidate: sum over the predictions
+
+    void take(const Point& next);
   };
+  static constexpr std::size_t kPointsMax = MergedPoints<Point>::kPointsMax;
   /// Oldest first, the open block included.
   std::vector<Point> points() const;
 
@@ -65,14 +66,16 @@ class GradedSeries {
 
   TaskKind kind_;
   std::size_t outputs_;
-  std::vector<Point> points_;
-  std::uint64_t stride_ = 1;  // blocks a point
-  Point open_;                // sums of the open block, without its pairs
+  MergedPoints<Point> points_;
+  Point open_;  // sums of the open block, without its pairs
   std::vector<double> labels_;
   std::vector<std::vector<double>> scores_;  // per output; binary only
 };
 
 /// The metric a kind of task is known by: auroc, mae or accuracy.
 const char* headline(TaskKind kind);
+
+/// To six digits: a picture needs no more, and a report is read by people too. Null for NaN.
+nlohmann::ordered_json rounded(double value);
 
 }  // namespace accrete::daemon

@@ -281,6 +281,7 @@ void GraphNetwork::give_birth_if_due(TimeUs now) {
 }
 
 void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
+  metrics_.add(score_blocks(now));
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
@@ -318,7 +319,8 @@ void GraphNetwork::answer(std::span<const float> scores, double start, models::O
 }
 
 void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-                           std::span<models::Output> out, std::span<const double> starts) {
+                           std::span<models::Output> out, Trigger trigger,
+                           std::span<const double> starts) {
   ACCRETE_CHECK(rows.empty() || out.size() > (rows.size() - 1) * stride);
   ACCRETE_CHECK(starts.size() == (on_heads_ ? rows.size() : 0));
   if (network_ == nullptr) {
@@ -331,34 +333,46 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     }
     return;
   }
+  const bool counts = trigger == Trigger::Tick || trigger == Trigger::Arrival;
   for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
     const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
     drawn_.clear();
     for (std::size_t i = first; i < first + count; ++i)
       drawn_.push_back({rows[i], 0, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
-    score(drawn_, stride, out.subspan(first * stride));
+    score(drawn_, stride, out.subspan(first * stride), counts ? &metrics_ : nullptr);
   }
 }
 
 void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
-                         std::span<models::Output> out) {
+                         std::span<models::Output> out, NetworkMetrics* metrics) {
   sample(examples);
   if (batch_.nodes() > nodes_max() && examples.size() > 1) {
     const std::size_t half = examples.size() / 2;
-    score(examples.first(half), stride, out);
-    score(examples.subspan(half), stride, out.subspan(half * stride));
+    score(examples.first(half), stride, out, metrics);
+    score(examples.subspan(half), stride, out.subspan(half * stride), metrics);
     return;
   }
   grow_inputs();
   models::RowMatrix<float> scores;
-  network_->predict(batch_, scores);
+  std::vector<models::RoutingStats> stats;
+  network_->predict(batch_, scores, nullptr, &stats);
+  if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
     answer(std::span(scores.data() + i * width, width), examples[i].start, out[i * stride]);
 }
 
+Status GraphNetwork::tell(
+    const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told) {
+  while (told_ < events_.size()) {
+    ACCRETE_DO(told(events_[told_], told_ + 1));
+    ++told_;
+  }
+  return Ok{};
+}
+
 std::size_t GraphNetwork::memory_bytes() const {
-  return memory_.memory_bytes() + sampler_.memory_bytes() +
+  return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes());
 }
 

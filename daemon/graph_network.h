@@ -14,6 +14,7 @@
 #include "daemon/any_task.h"
 #include "daemon/expert_event.h"
 #include "daemon/network_memory.h"
+#include "daemon/network_metrics.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
@@ -58,6 +59,7 @@ class GraphNetwork final : private LabelRows {
  public:
   static constexpr std::size_t kBirthExamples = 256;
   static constexpr std::size_t kStepsMax = 256;        ///< of one call
+  static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
   static constexpr std::string_view kName = "network";
 
@@ -79,15 +81,25 @@ class GraphNetwork final : private LabelRows {
   void train(TimeUs now);
 
   /// Answers for rows as of `at` into out[i * stride]. Cost: what lies around them, each row once.
+  /// Of ticks and arrivals, which come in the order of their times, metrics() counts what routing
+  /// did.
   void predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
-               std::span<models::Output> out, std::span<const double> starts = {});
+               std::span<models::Output> out, Trigger trigger, std::span<const double> starts = {});
+
+  const NetworkMetrics& metrics() const { return metrics_; }
+  /// How well it knows the newest NetworkMetrics::kBlocksMax blocks of which enough examples are
+  /// kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each block.
+  BlockScores score_blocks(TimeUs at);
 
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
   std::size_t experts() const { return network_ == nullptr ? 0 : network_->experts(); }
   const std::vector<ExpertEvent>& events() const { return events_; }
+  /// Calls `told` for each event since the last call, oldest first, with its number from 1 on.
+  Status tell(const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told);
   std::size_t memory_bytes() const;
 
+  /// Checks: every event was told.
   void stage(store::State& state);
   /// Errors: Corruption, Unavailable.
   Status load(store::State& state);
@@ -111,7 +123,7 @@ class GraphNetwork final : private LabelRows {
   void accumulate(std::span<const NetworkExample> examples, std::uint64_t piece);
   void hide_rows(std::uint64_t piece);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
-             std::span<models::Output> out);
+             std::span<models::Output> out, NetworkMetrics* metrics);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   using Examples = std::span<const NetworkExample>;
@@ -157,6 +169,8 @@ class GraphNetwork final : private LabelRows {
   std::vector<std::uint32_t> refused_;       // first experts of pairs that are not to be merged
   std::uint32_t without_room_ = 0;           // newest block that has no expert for want of room
   std::vector<ExpertEvent> events_;
+  NetworkMetrics metrics_;
+  std::size_t told_ = 0;                                 // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 

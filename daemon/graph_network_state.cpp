@@ -60,6 +60,8 @@ void GraphNetwork::stage_network(store::State& state) {
 }
 
 void GraphNetwork::stage(store::State& state) {
+  ACCRETE_CHECK(told_ == events_.size());
+  metrics_.stage(key("metrics"), state);
   if (!dirty_) return;
   std::string bytes;
   ByteWriter writer(bytes);
@@ -103,6 +105,7 @@ Status GraphNetwork::load_network(std::string_view bytes, store::State& state) {
 }
 
 Status GraphNetwork::load(store::State& state) {
+  ACCRETE_DO(metrics_.load(key("metrics"), state));
   std::string position;
   ACCRETE_TRY(const bool stored, state.get(Section::Blobs, key("position"), position));
   if (!stored) return Ok{};
@@ -121,6 +124,7 @@ Status GraphNetwork::load(store::State& state) {
   const auto events = reader.get<std::uint64_t>();
   for (std::uint64_t i = 0; i < events && reader.ok(); ++i)
     events_.push_back(get_event(reader));
+  told_ = events_.size();
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));
   }

@@ -36,18 +36,28 @@ class LiveSink final : public FoldSink {
   /// the newest may have been: it is told again, under the same count.
   void alarm(const DriftAlarm& alarm, std::uint64_t epoch) override {
     if (alarm.seq < published_) return;
-    stream::OutgoingBatch batch;
-    const PredictionHeader header = drift_header(alarm, epoch);
     std::string payload;
     encode_drift_alarm(alarm, payload);
-    batch.predictions.push_back({drift_topic(alarm.task), header, std::move(payload)});
-    batch.progress = header;
-    batch.progress.flags = PredictionHeader::flag_progress;
-    batch.epoch = epoch;
-    outgoing_.send(std::move(batch));
+    tell(drift_topic(alarm.task), drift_header(alarm, epoch), std::move(payload));
+  }
+  /// As alarms.
+  void experts(const ExpertNews& news, std::uint64_t epoch) override {
+    if (news.seq < published_) return;
+    std::string payload;
+    encode_expert_news(news, payload);
+    tell(expert_news_topic(news.task), expert_news_header(news, epoch), std::move(payload));
   }
 
  private:
+  void tell(std::string topic, const PredictionHeader& header, std::string payload) {
+    stream::OutgoingBatch batch;
+    batch.predictions.push_back({std::move(topic), header, std::move(payload)});
+    batch.progress = header;
+    batch.progress.flags = PredictionHeader::flag_progress;
+    batch.epoch = header.epoch;
+    outgoing_.send(std::move(batch));
+  }
+
   stream::Mailbox<stream::OutgoingBatch>& outgoing_;
   PredictionSeq published_;
 };

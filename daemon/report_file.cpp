@@ -7,6 +7,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "daemon/report_experts.h"
 #include "daemon/report_json.h"
 #include "daemon/terminal.h"
 #include "proto/time.h"
@@ -166,74 +167,6 @@ Result<std::vector<Mark>> read_alarms(const Place& place) {
   return marks;
 }
 
-Status read_events(const Place& place, Experts& experts) {
-  ACCRETE_TRY(const auto items, place.items());
-  for (const Place& item : items) {
-    Mark mark;
-    ACCRETE_TRY(const Place at, item.member("at"));
-    ACCRETE_TRY(mark.at, at.time());
-    ACCRETE_TRY(const Place kind, item.member("kind"));
-    ACCRETE_TRY(mark.kind, kind.text());
-    mark.text = mark.kind;
-    for (const char* name : {"expert", "with", "layer", "block"}) {
-      if (!item.has(name)) continue;
-      ACCRETE_TRY(const Place member, item.member(name));
-      if (member.is_null()) continue;
-      const auto text = member.text();  // a name, or a number
-      if (text) {
-        mark.text += std::string(", ") + name + " " + text.value();
-      } else {
-        ACCRETE_TRY(const std::uint64_t number, member.whole());
-        mark.text += std::string(", ") + name + " " + std::to_string(number);
-      }
-    }
-    experts.events.push_back(std::move(mark));
-  }
-  return Ok{};
-}
-
-Status read_routing(const Place& place, Experts& experts) {
-  ACCRETE_TRY(const auto items, place.items());
-  for (const Place& item : items) {
-    ACCRETE_TRY(const TimeUs at, read_at(item, experts.at));
-    ACCRETE_TRY(const Place member, item.member("shares"));
-    ACCRETE_TRY(const std::vector<double> shares, member.numbers());
-    // Experts are born while the stream goes by: before it an expert has no share.
-    while (experts.shares.size() < shares.size())
-      experts.shares.emplace_back(experts.at.size(), 0.0);
-    experts.at.push_back(at);
-    for (std::size_t e = 0; e < experts.shares.size(); ++e)
-      experts.shares[e].push_back(e < shares.size() ? shares[e] : 0.0);
-  }
-  return Ok{};
-}
-
-Status read_experts(const Place& place, Experts& experts) {
-  if (place.has("events")) {
-    ACCRETE_TRY(const Place events, place.member("events"));
-    ACCRETE_DO(read_events(events, experts));
-  }
-  if (place.has("routing")) {
-    ACCRETE_TRY(const Place routing, place.member("routing"));
-    ACCRETE_DO(read_routing(routing, experts));
-  }
-  if (!place.has("matrix")) return Ok{};
-  ACCRETE_TRY(const Place matrix, place.member("matrix"));
-  ACCRETE_TRY(const Place blocks, matrix.member("blocks"));
-  ACCRETE_TRY(experts.blocks, blocks.texts());
-  ACCRETE_TRY(const Place names, matrix.member("experts"));
-  ACCRETE_TRY(experts.experts, names.texts());
-  ACCRETE_TRY(const Place accuracy, matrix.member("accuracy"));
-  ACCRETE_TRY(const auto rows, accuracy.items());
-  if (rows.size() != experts.blocks.size()) return accuracy.expected("a row for each block");
-  for (const Place& row : rows) {
-    ACCRETE_TRY(std::vector<double> values, row.numbers());
-    if (values.size() != experts.experts.size()) return row.expected("a number for each expert");
-    experts.accuracy.push_back(std::move(values));
-  }
-  return Ok{};
-}
-
 Result<std::string> read_regret(const Place& place) {
   ACCRETE_TRY(const Place rounds, place.member("rounds"));
   ACCRETE_TRY(const std::uint64_t count, rounds.whole());
@@ -307,7 +240,7 @@ Result<Task> read_task(const Place& place, const std::string& path) {
   ACCRETE_DO(read_series(series, task));
   if (place.has("experts")) {
     ACCRETE_TRY(const Place experts, place.member("experts"));
-    ACCRETE_DO(read_experts(experts, task.experts));
+    ACCRETE_TRY(task.experts, read_experts(experts));
   }
   return task;
 }
@@ -335,6 +268,10 @@ Result<Task> read_live_task(const Place& place) {
     window.rows.insert(mixture ? window.rows.begin() : window.rows.end(), std::move(scores));
   }
   task.windows.push_back(std::move(window));
+  if (place.has("experts")) {
+    ACCRETE_TRY(const Place experts, place.member("experts"));
+    ACCRETE_TRY(task.experts, read_experts(experts));
+  }
   return task;
 }
 

@@ -51,14 +51,26 @@ struct Mark {
   std::string text;  ///< one line for people
 };
 
+/// How well a network with so many experts knew the blocks, at the end of its time.
+struct ExpertRow {
+  TimeUs at;
+  std::uint64_t experts = 0;
+  std::vector<double> values;  ///< by block
+  std::vector<double> losses;
+};
+
 /// What a network of experts tells of itself. Empty lists: not told.
 struct Experts {
   std::vector<Mark> events;
+  std::vector<Scores> layers;      ///< figures of each layer, of late
+  std::vector<std::string> names;  ///< of the experts, what stands beside them last
   std::vector<TimeUs> at;
-  std::vector<std::vector<double>> shares;  ///< [expert][point]; 0 before its birth
-  std::vector<std::string> blocks;
-  std::vector<std::string> experts;
-  std::vector<std::vector<double>> accuracy;  ///< [block][expert]
+  std::vector<std::vector<std::vector<double>>> shares;  ///< [layer][name][point]
+  std::string measure;
+  std::uint64_t examples = 0;  ///< of a block, at most
+  std::vector<std::uint64_t> blocks;
+  std::vector<ExpertRow> rows;
+  double forgetting = 0;
 };
 
 struct Task {

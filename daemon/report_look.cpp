@@ -82,6 +82,8 @@ tbody tr:hover{background:var(--faint)}tbody th .key{margin-right:8px;vertical-a
 details{margin-top:20px}
 summary{cursor:pointer;font-size:14px;font-weight:600}
 summary small{color:var(--soft);font-weight:400;margin-left:8px;font-size:13px}
+.keys{display:flex;flex-wrap:wrap;gap:2px 14px;margin-top:6px}
+.keys .key{margin-right:6px;vertical-align:3px}
 .heat td{text-align:center;background:color-mix(in srgb,var(--main) calc(var(--v)*70%),var(--card))}
 .heat td.strong{color:var(--card)}
 .bar{display:inline-block;height:9px;border-radius:2px;background:var(--k);vertical-align:0;

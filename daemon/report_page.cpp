@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/report_chart.h"
+#include "daemon/report_experts.h"
 #include "daemon/report_look.h"
 #include "daemon/report_scale.h"
 #include "daemon/report_tables.h"
@@ -218,23 +219,24 @@ std::string TaskSection::weights() {
 std::string TaskSection::experts() {
   const Experts& experts = task_.experts;
   std::string out;
-  if (!experts.at.empty()) {
-    Chart chart = this->chart("routing", experts.at);
-    chart.label = "Share of rows routed to each expert of " + task_.name + " over time, stacked";
-    std::vector<std::string> names;
-    std::vector<std::string> colours;
-    for (std::size_t e = 0; e < experts.shares.size(); ++e) {
-      names.push_back("expert " + std::to_string(e));
-      colours.push_back("var(--c" + std::to_string(e % kColours) + ")");
-      chart.lines.push_back({"", colours.back(), experts.shares[e]});
-    }
-    data_["axes"][chart.id] = axis_json(experts.at);
-    data_["charts"][chart.id] = {{"axis", chart.id},   {"up", true},
-                                 {"shares", true},     {"names", names},
-                                 {"colours", colours}, {"values", lists_json(experts.shares)}};
-    out += figure_of("Routing", "share of rows that each expert saw", share_chart(chart));
+  const std::vector<std::string> colours = expert_colours(experts);
+  const std::string axis = id_ + "-routing";
+  if (!experts.at.empty()) data_["axes"][axis] = axis_json(experts.at);
+  for (std::size_t l = 0; l < experts.shares.size(); ++l) {
+    const std::string layer = std::to_string(l);
+    Chart chart = this->chart("routing-" + layer, experts.at);
+    chart.label = "Share of layer " + layer + " of " + task_.name +
+                  " that each expert handled over time, stacked";
+    for (std::size_t e = 0; e < experts.names.size(); ++e)
+      chart.lines.push_back({"", colours[e], experts.shares[l][e]});
+    data_["charts"][chart.id] = {{"axis", axis},       {"up", true},
+                                 {"shares", true},     {"names", experts.names},
+                                 {"colours", colours}, {"values", lists_json(experts.shares[l])}};
+    out += figure_of("Routing, layer " + layer, routing_note(l, experts.shares.size()),
+                     share_chart(chart));
   }
-  return out + expert_matrix(experts);
+  if (!out.empty()) out += expert_keys(experts);
+  return out + layer_table(experts) + expert_matrix(experts);
 }
 
 std::string TaskSection::text() {

@@ -16,12 +16,6 @@
 namespace accrete::daemon::report {
 namespace {
 
-/// The shown text is rounded; the element keeps every digit.
-std::string number(double value) {
-  if (std::isnan(value)) return "–";
-  return "<data value=\"" + nlohmann::json(value).dump() + "\">" + short_number(value) + "</data>";
-}
-
 /// NaN if it is not told.
 double metric_of(const Scores& scores, std::string_view metric) {
   for (const auto& [name, value] : scores.metrics) {
@@ -79,6 +73,11 @@ std::string overview_row(const Task& task, std::size_t index, const Window& wind
 }
 
 }  // namespace
+
+std::string number(double value) {
+  if (std::isnan(value)) return "–";
+  return "<data value=\"" + nlohmann::json(value).dump() + "\">" + short_number(value) + "</data>";
+}
 
 Colours::Colours(const Report& report) {
   by_name_["mixture"] = "var(--main)";
@@ -181,28 +180,6 @@ std::string weight_table(const Task& task, const Colours& colours) {
            number(weight) +
            "</td><td class=\"word\"><span class=\"bar\" style=\"--v:" + short_number(part) +
            ";--k:" + colours.of(name) + "\"></span></td></tr>\n";
-  }
-  return out + "</tbody></table></div>\n";
-}
-
-std::string expert_matrix(const Experts& experts) {
-  if (experts.accuracy.empty()) return "";
-  std::string out =
-      "<div class=\"scroll\"><table class=\"heat\"><caption>Accuracy by block and expert<small>how "
-      "well each expert alone knows each block of the stream</small></caption><thead><tr><th "
-      "scope=\"col\">block</th>";
-  for (const std::string& expert : experts.experts)
-    out += "<th scope=\"col\">" + escaped(expert) + "</th>";
-  out += "</tr></thead><tbody>\n";
-  constexpr double kStrong = 0.6;  // from here on the ground is dark enough for light text
-  for (std::size_t b = 0; b < experts.accuracy.size(); ++b) {
-    out += "<tr><th scope=\"row\">" + escaped(experts.blocks[b]) + "</th>";
-    for (const double value : experts.accuracy[b]) {
-      const double part = std::isfinite(value) ? std::clamp(value, 0.0, 1.0) : 0;
-      out += std::string("<td") + (part > kStrong ? " class=\"strong\"" : "") +
-             " style=\"--v:" + short_number(part) + "\">" + number(value) + "</td>";
-    }
-    out += "</tr>\n";
   }
   return out + "</tbody></table></div>\n";
 }

@@ -20,6 +20,9 @@ class Colours {
   std::map<std::string, std::string, std::less<>> by_name_;
 };
 
+/// The shown text is rounded; the element keeps every digit.
+std::string number(double value);
+
 bool is_baseline(const Task& task, const std::string& candidate);
 
 /// Classes of a candidate's curve: "main" for the mixture, dashes for the baselines.
@@ -36,9 +39,6 @@ std::string window_table(const Task& task, const Window& window, const Colours& 
 
 /// The newest weights, as bars.
 std::string weight_table(const Task& task, const Colours& colours);
-
-/// Block x expert accuracy; "" where there is none.
-std::string expert_matrix(const Experts& experts);
 
 /// Marks as a list, for a page without curves; "" where there are none.
 std::string mark_list(const std::vector<Mark>& marks);

@@ -103,7 +103,7 @@ void RowTask::mix(Trigger trigger, std::vector<models::Output>& outputs) const {
   }
 }
 
-void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at,
+void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                           std::vector<Around>& out) {
   out.assign(rows.size(), {});
   if (propagation_ && !rows.empty()) {
@@ -114,7 +114,7 @@ void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at,
   }
   if (!network_) return;
   std::vector<models::Output> answers(rows.size());
-  network_->predict(rows, at, 1, answers);
+  network_->predict(rows, at, 1, answers, trigger);
   for (std::size_t i = 0; i < rows.size(); ++i)
     out[i].outputs.push_back(std::move(answers[i]));
 }
@@ -126,7 +126,9 @@ void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
     propagation_->predict_arrival(row, at, answers);
     out.outputs.assign(answers.begin(), answers.end());
   }
-  if (network_) network_->predict({&row, 1}, at, 1, {&out.outputs.emplace_back(), 1});
+  if (!network_) return;
+  models::Output& answer = out.outputs.emplace_back();
+  network_->predict({&row, 1}, at, 1, {&answer, 1}, Trigger::Arrival);
 }
 
 void RowTask::score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored) {
@@ -306,7 +308,7 @@ void RowTask::weigh_requests(TimeUs at) {
     labels.push_back(example.label);
   }
   std::vector<Around> around;
-  look_around(rows, at, around);
+  look_around(rows, at, Trigger::Query, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
@@ -343,7 +345,7 @@ TimeUs RowTask::next_event() const {
 Status RowTask::answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                        const Emit& emit, const AnswerCall& answered) {
   std::vector<Around> around;
-  look_around(rows, at, around);
+  look_around(rows, at, trigger, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);

@@ -66,8 +66,8 @@ class RowTask final : public AnyTask {
 
   std::vector<std::string> candidate_names() const override { return names_; }
   std::span<const ExpertEvent> expert_events() const override;
-  /// Null where the configuration has none.
-  const GraphNetwork* network() const { return network_.get(); }
+  GraphNetwork* network() override { return network_.get(); }
+  const GraphNetwork* network() const override { return network_.get(); }
   std::span<const double> weights() const override { return mixer_->weights(); }
   const std::vector<models::Prequential>& metrics() const override { return metrics_; }
   models::Regret regret() const override { return mixer_->regret(); }
@@ -100,7 +100,8 @@ class RowTask final : public AnyTask {
     std::vector<models::Output> outputs;
   };
   bool looks_around() const { return propagation_ != nullptr || network_ != nullptr; }
-  void look_around(std::span<const std::uint32_t> rows, TimeUs at, std::vector<Around>& out);
+  void look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                   std::vector<Around>& out);
   /// The same of a row that has just arrived.
   void look_around_arrival(std::uint32_t row, TimeUs at, Around& out);
   /// Features and the candidates' outputs; the mixture is still to be made of them.

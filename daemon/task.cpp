@@ -28,6 +28,7 @@ struct Task::Scored {
   std::vector<std::uint32_t> rows;
   std::vector<float> features;          // rows × width
   std::vector<models::Output> outputs;  // rows × (candidates + 1), the mixture last
+  Trigger trigger = Trigger::Query;
 
   const models::Output& mixture(std::size_t i) const {
     const std::size_t per_row = outputs.size() / rows.size();
@@ -151,7 +152,7 @@ void Task::predict(TimeUs at, Scored& scored) {
     for (std::size_t i = 0; network_->on_heads() && i < scored.rows.size(); ++i)
       starts.push_back(start_of(std::span(scored.outputs).subspan(i * per_row, candidates)));
     network_->predict(scored.rows, at, per_row,
-                      std::span(scored.outputs).subspan(learners_->size()), starts);
+                      std::span(scored.outputs).subspan(learners_->size()), scored.trigger, starts);
   }
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
     const auto outputs = std::span(scored.outputs).subspan(i * per_row, per_row);
@@ -308,6 +309,7 @@ Status Task::tick_population(TimeUs at, const Emit& emit) {
   const bool all_at_hand = taught_rows.size() == rows.size();
   const bool kept = !rows.empty() && !sheds(rows.size());
   Scored scored;
+  scored.trigger = Trigger::Tick;
   for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
     const std::size_t count = std::min(kScoredRows, rows.size() - first);
     const auto chunk = std::span(rows).subspan(first, count);

@@ -75,8 +75,8 @@ class Task final : public AnyTask {
   std::uint64_t labels() const override { return labels_; }
   /// Rows learnt at instants between ticks, which were never predicted.
   std::uint64_t taught_between() const { return taught_between_; }
-  /// Null where the configuration has none.
-  const GraphNetwork* network() const { return network_.get(); }
+  GraphNetwork* network() override { return network_.get(); }
+  const GraphNetwork* network() const override { return network_.get(); }
   std::uint64_t pending() const override { return pending_.predictions(); }
   std::uint64_t shed() const override { return shed_; }
   std::size_t memory_bytes() const override;

@@ -60,7 +60,8 @@ struct PredictionHeader {
   static constexpr std::size_t bytes = 48;
   static constexpr std::uint8_t flag_progress = 1;  ///< no payload: a progress frame
   static constexpr std::uint8_t flag_replayed = 2;
-  static constexpr std::uint8_t flag_alarm = 4;  ///< beside flag_progress: proto/drift_alarm.h
+  static constexpr std::uint8_t flag_alarm = 4;    ///< beside flag_progress: proto/drift_alarm.h
+  static constexpr std::uint8_t flag_experts = 8;  ///< the same: proto/expert_news.h
   std::uint8_t flags = 0;
   std::uint64_t epoch = 0;
   PredictionSeq seq;  ///< of this prediction; of the newest one in a progress frame

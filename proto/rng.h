@@ -7,7 +7,13 @@
 namespace accrete {
 
 /// What a random number is for; part of the key, so two uses never share a sequence.
-enum class Purpose : std::uint32_t { Sample = 1, Projection = 2, Training = 3, Test = 4 };
+enum class Purpose : std::uint32_t {
+  Sample = 1,
+  Projection = 2,
+  Training = 3,
+  Test = 4,
+  Measure = 5
+};
 
 /// SplitMix64 over a mixed key. Source: Steele, Lea, Flood 2014, "Fast splittable pseudorandom
 /// number generators", the finaliser of section 4. Not for secrets.

@@ -1,8 +1,9 @@
-// The socket of who listens to alarms only: no numbers, no past.
+// The socket of who listens to alarms or to news of experts only: no numbers, no past.
 #include <array>
 #include <utility>
 
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "stream/chain.h"
 #include "stream/client.h"
 #include "stream/fault.h"
@@ -41,7 +42,8 @@ Result<std::unique_ptr<AlarmSubscriber>> AlarmSubscriber::open(
     const AlarmSubscriberOptions& options) {
   auto parts = std::make_unique<Parts>();
   parts->options = options;
-  parts->topic = drift_topic(options.task);
+  parts->topic =
+      options.told == Told::Drift ? drift_topic(options.task) : expert_news_topic(options.task);
   ACCRETE_TRY(Socket socket,
               Socket::create(parts->context.get(), SocketKind::Sub, options.predictions));
   for (const std::string_view topic : {std::string_view(parts->topic), kWelcomeTopic})

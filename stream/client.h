@@ -130,24 +130,29 @@ class Subscriber {
   std::unique_ptr<Parts> parts_;
 };
 
+/// What is told on the prediction socket besides predictions.
+enum class Told : std::uint8_t { Drift, Experts };
+
 struct AlarmSubscriberOptions {
   EndpointOptions predictions;
+  Told told = Told::Drift;
   std::string task;  ///< only this one; "" = every task
   std::chrono::milliseconds welcome_timeout{15'000};
 };
 
-/// Alarms of drift, live. They have no numbers and no replay: what was raised while nobody listened
-/// is in the daemon's status. After a crash of the daemon one may come again, under the same task,
-/// detector and count.
+/// Alarms of drift or news of experts, live. They have no numbers and no replay: what was told
+/// while nobody listened is in the daemon's status. After a crash of the daemon one may come again,
+/// under the same task, detector and count.
 class AlarmSubscriber {
  public:
-  /// Subscribes and waits for the daemon's welcome: alarms from then on are not missed while it is
-  /// connected. Errors: Malformed (keys), Unavailable after welcome_timeout.
+  /// Subscribes and waits for the daemon's welcome: what is told from then on is not missed while
+  /// it is connected. Errors: Malformed (keys), Unavailable after welcome_timeout.
   static Result<std::unique_ptr<AlarmSubscriber>> open(const AlarmSubscriberOptions& options);
   ~AlarmSubscriber();
 
-  /// The next alarm (payload: a serialized wire.DriftAlarm); nullopt when `timeout` passes. A
-  /// daemon that goes and comes back is found again. Errors: Malformed (no header), Unavailable.
+  /// The next one (payload: a serialized wire.DriftAlarm or wire.ExpertNews); nullopt when
+  /// `timeout` passes. A daemon that goes and comes back is found again. Errors: Malformed (no
+  /// header), Unavailable.
   Result<std::optional<Delivered>> next(std::chrono::milliseconds timeout);
 
  private:

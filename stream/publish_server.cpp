@@ -10,6 +10,7 @@
 #include <zmq.h>
 
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "stream/control_desk.h"
 #include "stream/replay_service.h"
 #include "stream/socket.h"
@@ -192,13 +193,16 @@ Status PublishServer::Parts::publish_one(const Outgoing& row) {
   const auto header = row.header.encode();
   const std::string_view header_frame(header.data(), header.size());
   const bool alarm = (row.header.flags & PredictionHeader::flag_alarm) != 0;
-  links.clear();  // an alarm has no number, so there is nothing to link
-  if (!alarm) subscriptions.publish(row.topic, row.header.seq, links);
+  const bool news = (row.header.flags & PredictionHeader::flag_experts) != 0;
+  links.clear();  // alarms and news have no number, so there is nothing to link
+  if (!alarm && !news) subscriptions.publish(row.topic, row.header.seq, links);
   const std::array<std::string_view, 4> message{row.topic, header_frame, row.payload, links};
   ACCRETE_DO(tolerate(predictions.send(message)));
-  ++(alarm ? counters.alarms : counters.published);
+  ++(alarm ? counters.alarms : news ? counters.expert_news : counters.published);
   if (!subscriptions.json_wanted()) return Ok{};
-  const auto json = alarm ? drift_alarm_json(row.payload) : prediction_json(row.payload);
+  const auto json = alarm  ? drift_alarm_json(row.payload)
+                    : news ? expert_news_json(row.payload)
+                           : prediction_json(row.payload);
   if (!json) {
     ++counters.dropped;
     return Ok{};

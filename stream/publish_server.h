@@ -76,8 +76,8 @@ struct PublishOptions {
 /// `dropped`: answers to peers that had gone or read too slowly, and payloads that are no JSON.
 /// What ZeroMQ drops on the prediction socket it does not tell; the subscribers see it and replay.
 struct PublishCounters {
-  std::uint64_t published = 0, alarms = 0, json_published = 0, replayed = 0, snapshots = 0,
-                faults = 0, subscriptions = 0, questions = 0, dropped = 0;
+  std::uint64_t published = 0, alarms = 0, expert_news = 0, json_published = 0, replayed = 0,
+                snapshots = 0, faults = 0, subscriptions = 0, questions = 0, dropped = 0;
 };
 
 /// Message on the prediction socket: [topic][header][payload][links], where links say which number

@@ -177,12 +177,19 @@ class Collector final : public FoldSink {
     }
     alarms.push_back(alarm);
   }
+  void experts(const ExpertNews& told, std::uint64_t) override {
+    if (newest.value != 0) {
+      EXPECT_EQ(told.seq, newest) << "told after all predictions before it";
+    }
+    news.push_back(told);
+  }
 
   Digest digest;
   std::vector<std::string> payloads;
   std::vector<std::string> labels;
   PredictionSeq newest;
   std::vector<DriftAlarm> alarms;
+  std::vector<ExpertNews> news;
   std::vector<double> label_values;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;

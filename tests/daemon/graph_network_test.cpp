@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <stream.pb.h>
 
+#include "daemon/live_sink.h"
+#include "daemon/network_report.h"
 #include "daemon/task.h"
 #include "models/threads.h"
 #include "tests/daemon/fold_world.h"
@@ -117,6 +119,152 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   EXPECT_TRUE(network_of(single, "active").events().empty());
 }
 
+TEST(GraphNetwork, TellsEveryBirthBehindThePredictionsBeforeIt) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 600);
+  FoldOptions options = network_options();
+  World whole(config, options);
+  whole.feed(stream);
+  for (const char* task : {"active", "spend"}) {
+    const auto& events = network_of(whole, task).events();
+    std::size_t told = 0;
+    for (const ExpertNews& news : whole.sink->news) {
+      if (news.task != task) continue;
+      ASSERT_LT(told, events.size());
+      EXPECT_EQ(news.as_of, events[told].at);
+      EXPECT_EQ(news.block, events[told].block);
+      EXPECT_EQ(news.parents, events[told].parents);
+      EXPECT_EQ(news.count, ++told);
+      EXPECT_GT(news.model, 0u);
+    }
+    EXPECT_EQ(told, events.size());
+  }
+  ASSERT_GE(whole.sink->news.size(), 2u);
+  options.checkpoint_records_min = 1;
+  World grouped(config, options);
+  grouped.feed(stream, 7);
+  EXPECT_EQ(grouped.sink->news, whole.sink->news);
+  // Whoever crashes tells again what it had not committed: the same.
+  options.checkpoint_records_min = 200;
+  World crashing(config, options);
+  std::vector<ExpertNews> heard;
+  const auto listen = [&] {
+    for (const ExpertNews& news : crashing.sink->news) {
+      if (std::ranges::find(heard, news) == heard.end()) heard.push_back(news);
+    }
+  };
+  for (std::size_t at = 0; at < stream.size(); at += 90) {
+    crashing.feed(std::span(stream).subspan(at, std::min<std::size_t>(90, stream.size() - at)));
+    listen();
+    crashing.crash();
+    listen();
+  }
+  EXPECT_EQ(heard, whole.sink->news);
+}
+
+/// All that a task's network tells of itself, with its scores of now.
+nlohmann::ordered_json course_of(World& world, std::string_view name) {
+  AnyTask& task = *world.fold().find_task(name);
+  const BlockScores now = task.network()->score_blocks(world.fold().now());
+  return network_course_json(task, &now);
+}
+
+TEST(GraphNetwork, MetricsAreTheSameForAnyGroupingAndAcrossCrashes) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 600);
+  FoldOptions options = network_options();
+  World whole(config, options);
+  whole.feed(stream);
+  options.checkpoint_records_min = 1;
+  World grouped(config, options);
+  grouped.feed(stream, 7);
+  options.checkpoint_records_min = 200;
+  World crashing(config, options);
+  for (std::size_t at = 0; at < stream.size(); at += 90) {
+    crashing.feed(std::span(stream).subspan(at, std::min<std::size_t>(90, stream.size() - at)));
+    crashing.crash();
+  }
+  EXPECT_GE(network_of(whole, "active").events().size(), 2u);
+  for (const char* task : {"active", "spend"}) {
+    const auto course = course_of(whole, task);
+    EXPECT_EQ(course_of(grouped, task).dump(), course.dump());
+    EXPECT_EQ(course_of(crashing, task).dump(), course.dump());
+    // One row before each birth, and that of now; a block of each is among the columns.
+    const GraphNetwork& network = network_of(whole, task);
+    const auto& rows = course["matrix"]["rows"];
+    ASSERT_EQ(rows.size(), network.events().size() + 1);
+    EXPECT_EQ(course["matrix"]["measure"], task == std::string("active") ? "auroc" : "mae");
+    for (std::size_t r = 0; r < rows.size(); ++r) {
+      EXPECT_EQ(rows[r]["experts"], r + 1);
+      std::size_t known = 0;
+      for (const auto& loss : rows[r]["losses"])
+        if (loss.is_number()) ++known;
+      EXPECT_GE(known, r + 1);
+    }
+    ASSERT_EQ(course["layers"].size(), options.network.fan_out.size());
+    for (const auto& layer : course["layers"]) {
+      EXPECT_GT(layer["nodes"], 100);
+      for (const char* share : {"own_block", "dead"}) {
+        EXPECT_GE(layer[share], 0);
+        EXPECT_LE(layer[share], 1);
+      }
+    }
+    const auto& points = course["routing"]["points"];
+    ASSERT_GT(points.size(), 5u);
+    for (const auto& point : points) {
+      for (const auto& layer : point["layers"]) {
+        ASSERT_EQ(layer.size(), network.experts() + 1);
+        double sum = 0;
+        for (const double share : layer)
+          sum += share;
+        EXPECT_NEAR(sum, 1, 1e-5);
+      }
+    }
+  }
+}
+
+TEST(GraphNetwork, QuestionsLeaveNoTrace) {
+  const Config config = shop_config();
+  const auto stream = shop(5, kOrders);
+  const FoldOptions options = network_options();
+  World quiet(config, options);
+  quiet.feed(stream);
+  World asked(config, options);
+  for (std::size_t at = 0; at < stream.size(); at += 40) {
+    asked.feed(std::span(stream).subspan(at, std::min<std::size_t>(40, stream.size() - at)));
+    for (const auto& task : asked.fold().tasks()) {
+      const TimeUs now = asked.fold().now();
+      if (now == kTimeMin) continue;
+      task->network()->score_blocks(now);
+      ASSERT_TRUE(task->what_if(task->population(now), now, [](Prediction&) { return Ok{}; }));
+    }
+  }
+  EXPECT_EQ(asked.stored_digest(), quiet.stored_digest());
+  for (const char* task : {"active", "spend"})
+    EXPECT_EQ(course_of(asked, task).dump(), course_of(quiet, task).dump());
+}
+
+TEST(LiveSink, LeavesOutNewsThatAStoredPredictionFollowed) {
+  stream::Mailbox<stream::OutgoingBatch> mail(8);
+  LiveSink sink(mail, PredictionSeq{100});
+  ExpertNews news;
+  news.task = "churn";
+  for (const std::uint64_t seq : {40U, 99U, 100U, 101U}) {
+    news.seq = PredictionSeq{seq};
+    sink.experts(news, 2);
+  }
+  ASSERT_EQ(mail.size(), 2U);
+  const auto batch = mail.try_receive();
+  ASSERT_TRUE(batch.has_value());
+  EXPECT_EQ(batch->epoch, 2U);
+  EXPECT_EQ(batch->progress.seq, PredictionSeq{100});
+  EXPECT_EQ(batch->progress.flags, PredictionHeader::flag_progress);
+  ASSERT_EQ(batch->predictions.size(), 1U);
+  EXPECT_EQ(batch->predictions[0].topic, "experts/churn");
+  EXPECT_EQ(batch->predictions[0].header.flags,
+            PredictionHeader::flag_progress | PredictionHeader::flag_experts);
+}
+
 /// Customers whose region's wealth decides whether they buy.
 std::vector<Transaction> regions(std::uint64_t seed, std::size_t days) {
   const Layout customers{"customers", {"id", "region", "city"}};
@@ -199,6 +347,10 @@ TEST(GraphNetwork, LearnsWhatAParentSays) {
   const auto auroc = std::ranges::find(sliding, "auroc", &models::Metrics::value_type::first);
   ASSERT_NE(auroc, sliding.end());
   EXPECT_GT(auroc->second, 0.8);
+  const BlockScores scores = task.network()->score_blocks(world.fold().now());
+  ASSERT_FALSE(scores.scores.empty());
+  EXPECT_GT(scores.scores.back().measure, 0.8) << "on examples it has learnt from";
+  EXPECT_LT(scores.scores.back().loss, std::log(2.0));
 }
 
 }  // namespace

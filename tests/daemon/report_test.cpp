@@ -174,37 +174,96 @@ TEST(ReportPage, ShowsWhatTheReportHas) {
   EXPECT_EQ(text, page_of(report_of("churn"))) << "the same bytes";
 }
 
+/// What a network tells, as a backtest and a status write it.
+Json experts() {
+  return {{"events",
+           {{{"at", "2010-02-01T00:00:00Z"},
+             {"kind", "birth"},
+             {"layer", 1},
+             {"expert", 2},
+             {"block", "b1"}},
+            {{"at", "2010-03-01T00:00:00Z"},
+             {"kind", "merge"},
+             {"layer", 0},
+             {"expert", 1},
+             {"block", nullptr}}}},
+          {"count", 2},
+          {"layers",
+           {{{"layer", 0}, {"nodes", 900.5}, {"entropy", 0.625}, {"own_block", 0.8125}},
+            {{"layer", 1}, {"nodes", 12}, {"entropy", nullptr}, {"own_block", 0.9375}}}},
+          {"routing",
+           {{"experts", {"block 0", "block 3", "extras"}},
+            {"points",
+             {{{"at", "2010-01-01T00:00:00Z"},
+               {"answers", 64},
+               {"layers", {{1.0, 0.0, 0.0}, {0.5, 0.0, 0.5}}}},
+              {{"at", "2010-09-01T00:00:00Z"},
+               {"answers", 64},
+               {"layers", {{0.25, 0.5, 0.25}, {0.0, 1.0, 0.0}}}}}}}},
+          {"matrix",
+           {{"measure", "auroc"},
+            {"examples", 256},
+            {"blocks", {0, 3}},
+            {"rows",
+             {{{"at", "2010-02-01T00:00:00Z"},
+               {"experts", 1},
+               {"values", {0.9, nullptr}},
+               {"losses", {0.3, nullptr}}},
+              {{"at", "2010-12-01T00:00:00Z"},
+               {"experts", 2},
+               {"values", {0.5, 0.875}},
+               {"losses", {0.7, 0.4}}}}},
+            {"forgetting", 0.4}}}};
+}
+
 TEST(ReportPage, ShowsExpertsWhereTheReportHasThem) {
   Json json = report_of("churn");
-  json["tasks"][0]["experts"] = {{"events",
-                                  {{{"at", "2010-02-01T00:00:00Z"},
-                                    {"kind", "birth"},
-                                    {"layer", 1},
-                                    {"expert", 2},
-                                    {"block", "b1"}},
-                                   {{"at", "2010-03-01T00:00:00Z"},
-                                    {"kind", "merge"},
-                                    {"layer", 0},
-                                    {"expert", 1},
-                                    {"block", nullptr}}}},
-                                 {"routing",
-                                  {{{"at", "2010-01-01T00:00:00Z"}, {"shares", {1.0}}},
-                                   {{"at", "2010-09-01T00:00:00Z"}, {"shares", {0.25, 0.75}}}}},
-                                 {"matrix",
-                                  {{"blocks", {"b0", "b1"}},
-                                   {"experts", {"e0", "e1"}},
-                                   {"accuracy", {{0.9, nullptr}, {0.5, 0.875}}}}}};
+  json["tasks"][0]["experts"] = experts();
   const std::string text = page_of(json);
   EXPECT_NE(text.find("birth, expert 2, layer 1, block b1"), std::string::npos);
   EXPECT_NE(text.find("merge, expert 1, layer 0<"), std::string::npos);
-  EXPECT_NE(text.find("task-0-routing"), std::string::npos);
-  EXPECT_NE(text.find("<data value=\"0.875\">"), std::string::npos);
-  json["tasks"][0]["experts"]["matrix"]["accuracy"][1] = {0.5};
-  const auto read = read_report(json.dump(), "r.json");
-  ASSERT_FALSE(read);
-  EXPECT_NE(read.error().detail.find("tasks[0].experts.matrix.accuracy[1]: expected"),
-            std::string::npos)
-      << read.error().detail;
+  EXPECT_EQ(count_of(text, "<svg"), 5U) << "two layers more";
+  EXPECT_NE(text.find("id=\"task-0-routing-0\""), std::string::npos);
+  EXPECT_NE(text.find("id=\"task-0-routing-1\""), std::string::npos);
+  EXPECT_EQ(count_of(text, "class=\"layer "), 2U + 3 + 3) << "weights, and a layer's names twice";
+  EXPECT_EQ(count_of(text, "</span>block 3</span>"), 1U) << "whose colour is whose";
+  EXPECT_NE(text.find("<data value=\"0.8125\">"), std::string::npos) << "own block chosen";
+  EXPECT_NE(text.find("forgotten since the best: 0.4000 on average"), std::string::npos);
+  EXPECT_NE(text.find("1 expert, 2010-02-01<"), std::string::npos);
+  EXPECT_NE(text.find("2 experts, 2010-12-01<"), std::string::npos);
+  // The best is darkest, the worst is not, what is not known has no colour.
+  EXPECT_NE(text.find("<td class=\"strong\" style=\"--v:1.0000\" title=\"loss 0.3000\"><data "
+                      "value=\"0.9\">"),
+            std::string::npos);
+  EXPECT_NE(text.find("style=\"--v:0.0000\" title=\"loss –\">–</td>"), std::string::npos);
+  EXPECT_NE(text.find("style=\"--v:0.0000\" title=\"loss 0.7000\"><data value=\"0.5\">"),
+            std::string::npos);
+  // Of errors the least is darkest.
+  json["tasks"][0]["experts"]["matrix"]["measure"] = "mae";
+  EXPECT_NE(page_of(json).find("style=\"--v:1.0000\" title=\"loss 0.7000\">"), std::string::npos);
+}
+
+TEST(ReportFile, WhatIsWrongWithExpertsIsNamed) {
+  const auto says = [](const std::string& pointer, const Json& bad) {
+    Json json = report_of("churn");
+    json["tasks"][0]["experts"] = experts();
+    json["tasks"][0]["experts"][Json::json_pointer(pointer)] = bad;
+    const auto read = read_report(json.dump(), "r.json");
+    return read ? std::string("nothing") : read.error().detail;
+  };
+  const auto named = [&](const std::string& pointer, const Json& bad, const std::string& words) {
+    const std::string detail = says(pointer, bad);
+    EXPECT_NE(detail.find("tasks[0].experts." + words), std::string::npos) << detail;
+  };
+  named("/matrix/rows/1/values", {0.5}, "matrix.rows[1].values: expected a number for each block");
+  named("/matrix/blocks/0", "b", "matrix.blocks[0]: expected");
+  named("/routing/points/1/at", "2009-01-01T00:00:00Z",
+        "routing.points[1].at: expected a time not");
+  named("/routing/points/1/layers/0", {1.0}, "routing.points[1].layers[0]: expected a share for");
+  named("/routing/points/1/layers", Json::array({{1.0, 0.0, 0.0}}),
+        "routing.points[1].layers: expected as many layers as before");
+  named("/layers/0/nodes", "many", "layers[0].nodes: expected");
+  EXPECT_EQ(says("/count", 3), "nothing");
 }
 
 TEST(ReportPage, NamesAreNoMarkup) {
@@ -221,7 +280,20 @@ TEST(ReportPage, NamesAreNoMarkup) {
   json["tasks"][0]["regret"]["candidate"] = evil;
   json["tasks"][0]["experts"] = {
       {"events", {{{"at", "2010-02-01T00:00:00Z"}, {"kind", evil}, {"block", evil}}}},
-      {"matrix", {{"blocks", {evil}}, {"experts", {evil}}, {"accuracy", {{0.9}}}}}};
+      {"layers", {{{evil, 1}}}},
+      {"routing",
+       {{"experts", {evil, evil}},
+        {"points", {{{"at", "2010-02-01T00:00:00Z"}, {"layers", {{0.5, 0.5}}}}}}}},
+      {"matrix",
+       {{"measure", evil},
+        {"examples", 9},
+        {"forgetting", nullptr},
+        {"blocks", {7}},
+        {"rows",
+         {{{"at", "2010-02-01T00:00:00Z"},
+           {"experts", 1},
+           {"values", {0.5}},
+           {"losses", {0.5}}}}}}}};
   const auto read = read_report(json.dump(), evil);
   ASSERT_TRUE(read) << read.error().detail;
   const std::string text = page(read.value());
@@ -236,7 +308,8 @@ TEST(ReportPage, NamesAreNoMarkup) {
 TEST(ReportFile, EveryMemberThatIsMissingOrWrongIsNamed) {
   // Each member of the document in turn is taken away, and made something it should not be: the
   // reader gives an error that names the file, or a page; never anything else.
-  const Json whole = report_of("churn");
+  Json whole = report_of("churn");
+  whole["tasks"][0]["experts"] = experts();
   std::size_t refused = 0;
   const Json members = whole.flatten();
   for (const auto& [pointer, value] : members.items()) {
@@ -295,12 +368,13 @@ TEST(ReportFile, AStatusIsReadToo) {
                {"weights", {{"global-mean", 1.0}}}};
   for (const char* name : {"regret", "drift", "alarms"})
     live[name] = task[name];
+  live["experts"] = experts();
   const Json status = {
       {"now", "2010-01-01T00:00:00Z"}, {"rows", 5}, {"tasks", Json::array({live})}};
   const auto read = read_status(status.dump(), "tcp://127.0.0.1:1");
   ASSERT_TRUE(read) << read.error().detail;
   const std::string text = page(read.value());
-  EXPECT_EQ(count_of(text, "<svg"), 0U);
+  EXPECT_EQ(count_of(text, "<svg"), 2U) << "routing alone has a course";
   EXPECT_NE(text.find("<data value=\"0.8\">0.8000</data>"), std::string::npos);
   EXPECT_NE(text.find("drift alarm of adwin"), std::string::npos);
 }

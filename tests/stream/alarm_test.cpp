@@ -1,7 +1,9 @@
-// Alarms on the prediction socket: heard by who asks for them, no disturbance to anybody else.
+// Alarms and news of experts on the prediction socket: heard by who asks for them, no disturbance
+// to anybody else.
 #include <array>
 
 #include "proto/drift_alarm.h"
+#include "proto/expert_news.h"
 #include "tests/stream/publish_fixture.h"
 
 namespace accrete::stream {
@@ -23,8 +25,23 @@ Outgoing alarm_row(const std::string& task, std::uint64_t count, std::uint64_t s
   return row;
 }
 
-std::unique_ptr<AlarmSubscriber> listen(const Daemon& daemon, const std::string& task) {
+Outgoing news_row(const std::string& task, std::uint64_t count, std::uint64_t seq) {
+  ExpertNews news;
+  news.task = task;
+  news.count = count;
+  news.parents = {0, 1};
+  news.seq = PredictionSeq{seq};
+  Outgoing row;
+  row.topic = expert_news_topic(task);
+  row.header = expert_news_header(news, 1);
+  encode_expert_news(news, row.payload);
+  return row;
+}
+
+std::unique_ptr<AlarmSubscriber> listen(const Daemon& daemon, const std::string& task,
+                                        Told told = Told::Drift) {
   AlarmSubscriberOptions options;
+  options.told = told;
   options.predictions = daemon.predictions();
   options.task = task;
   auto opened = AlarmSubscriber::open(options);
@@ -75,6 +92,38 @@ TEST(AlarmTest, GoesToWhoAskedForItsTask) {
   EXPECT_FALSE(nothing.value());
 }
 
+TEST(AlarmTest, NewsOfExpertsGoToWhoAskedForThem) {
+  MemorySource source;
+  Daemon daemon(source);
+  const auto alarms = listen(daemon, "late");
+  const auto news = listen(daemon, "late", Told::Experts);
+  await_alarms(daemon, *alarms, "late");
+  // News without a count go out until one is heard.
+  std::optional<Delivered> heard;
+  for (int round = 0; round < 3000 && !heard; ++round) {
+    daemon.send({news_row("late", 0, 0)});
+    const auto next = news->next(std::chrono::milliseconds(10));
+    ASSERT_TRUE(next);
+    heard = next.value();
+  }
+  ASSERT_TRUE(heard) << "nothing heard";
+  daemon.send({news_row("late-2", 4, 0), news_row("late", 5, 0), alarm_row("late", 6, 0)});
+  std::uint64_t count = 0;
+  while (count == 0) {
+    const auto next = news->next(seconds(30));
+    ASSERT_TRUE(next && next.value());
+    EXPECT_EQ(next.value()->header.flags,
+              PredictionHeader::flag_progress | PredictionHeader::flag_experts);
+    EXPECT_EQ(next.value()->topic, "experts/late");
+    const auto told = decode_expert_news(next.value()->payload);
+    ASSERT_TRUE(told) << told.error().detail;
+    EXPECT_EQ(told.value().parents, (std::vector<std::uint32_t>{0, 1}));
+    count = told.value().count;
+  }
+  EXPECT_EQ(count, 5u);
+  EXPECT_EQ(next_alarm(*alarms).count, 6u) << "and no news among the alarms";
+}
+
 TEST(AlarmTest, DisturbsNoSubscriberOfPredictions) {
   MemorySource source;
   // Nobody reads before all is sent: the pipes hold it, in every form.
@@ -89,6 +138,7 @@ TEST(AlarmTest, DisturbsNoSubscriberOfPredictions) {
   ASSERT_TRUE(created);
   Socket& plain = created.value();
   ASSERT_TRUE(plain.subscribe("json/drift/late"));
+  ASSERT_TRUE(plain.subscribe("json/experts/late"));
   ASSERT_TRUE(plain.subscribe("progress/"));
   ASSERT_TRUE(plain.connect());
   std::vector<Frame> frames;
@@ -109,6 +159,7 @@ TEST(AlarmTest, DisturbsNoSubscriberOfPredictions) {
   for (std::uint64_t round = 1; round <= 10; ++round) {
     daemon.publish(50, 7);
     daemon.send({alarm_row("late", round, begin + 50 * round)});
+    daemon.send({news_row("late", round, begin + 50 * round)});
   }
   std::vector<std::uint64_t> numbers;
   for (std::uint64_t seq = begin + 1; seq <= begin + 500; ++seq)
@@ -119,9 +170,13 @@ TEST(AlarmTest, DisturbsNoSubscriberOfPredictions) {
   receive("json/drift/late");
   ASSERT_EQ(frames.size(), 3u);
   EXPECT_EQ(frames[2].view(), drift_alarm_json(alarm_row("late", 1, begin + 50).payload).value());
+  receive("json/experts/late");
+  ASSERT_EQ(frames.size(), 3u);
+  EXPECT_EQ(frames[2].view(), expert_news_json(news_row("late", 1, begin + 50).payload).value());
   daemon.stop();
   EXPECT_EQ(daemon.counters.published, begin + 500);
   EXPECT_EQ(daemon.counters.alarms, 10u);
+  EXPECT_EQ(daemon.counters.expert_news, 10u);
 }
 
 }  // namespace

@@ -1,0 +1,62 @@
+// What happened to the experts of a task's graph network, as it travels from the fold to
+// subscribers.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "proto/ids.h"
+#include "proto/prediction.h"
+#include "proto/result.h"
+
+namespace accrete {
+
+/// An expert was born; two became one to make room for it; or did not, since somebody's examples
+/// would have lost too much.
+enum class ExpertNewsKind : std::uint8_t { Birth = 0, Merge = 1, Rollback = 2 };
+
+/// "birth", "merge" or "rollback".
+std::string_view news_name(ExpertNewsKind kind);
+
+/// (task, count) is its identity: a daemon that comes back from a crash may publish one again, with
+/// the same two and otherwise the same bytes.
+struct ExpertNews {
+  std::string task;
+  std::uint64_t count = 0;  ///< 1, 2, 3, … of this task within an epoch
+  ExpertNewsKind kind = ExpertNewsKind::Birth;
+  TimeUs as_of;                        ///< event time at which it happened
+  std::uint32_t block = 0;             ///< the data block that an expert is born for
+  std::vector<std::uint32_t> parents;  ///< Birth, by layer: the expert it began as a copy of
+
+  // Merge and Rollback: the pair is expert `first` and the next; the first block of the expert
+  // whose examples lost most, and their mean loss with two experts and with one.
+  std::uint32_t first = 0;
+  std::uint32_t worst_block = 0;
+  double loss_before = 0;
+  double loss_after = 0;
+
+  std::uint64_t model = 0;  ///< labels learnt by then
+  Ordinal ordinal;          ///< last log record folded before it
+  PredictionSeq seq;        ///< newest prediction before it
+
+  bool operator==(const ExpertNews&) const = default;
+};
+
+/// Append the serialized wire.ExpertNews; equal news give equal bytes.
+void encode_expert_news(const ExpertNews& news, std::string& out);
+/// Errors: Malformed (no serialized news, an unknown kind).
+Result<ExpertNews> decode_expert_news(std::string_view payload);
+
+/// One line of JSON: {"task","count","kind","as_of","block","parents","model","seq"}. `payload` is
+/// a serialized wire.ExpertNews. Errors: Malformed.
+Result<std::string> expert_news_json(std::string_view payload);
+
+/// Header frame of the news: flags progress and experts, as an alarm's (proto/drift_alarm.h).
+PredictionHeader expert_news_header(const ExpertNews& news, std::uint64_t epoch);
+
+/// Topic of a task's news: `experts/<task>`.
+std::string expert_news_topic(std::string_view task);
+
+}  // namespace accrete
