@@ -184,8 +184,9 @@ TEST(ReportPage, ShowsExpertsWhereTheReportHasThem) {
                                     {"block", "b1"}},
                                    {{"at", "2010-03-01T00:00:00Z"},
                                     {"kind", "merge"},
-                                    {"layer", 0},
                                     {"expert", 1},
+                                    {"with", 2},
+                                    {"loss", {{"block", 0}, {"before", 0.5}, {"after", 0.51}}},
                                     {"block", nullptr}}}},
                                  {"routing",
                                   {{{"at", "2010-01-01T00:00:00Z"}, {"shares", {1.0}}},
@@ -196,7 +197,7 @@ TEST(ReportPage, ShowsExpertsWhereTheReportHasThem) {
                                    {"accuracy", {{0.9, nullptr}, {0.5, 0.875}}}}}};
   const std::string text = page_of(json);
   EXPECT_NE(text.find("birth, expert 2, layer 1, block b1"), std::string::npos);
-  EXPECT_NE(text.find("merge, expert 1, layer 0<"), std::string::npos);
+  EXPECT_NE(text.find("merge, expert 1, with 2<"), std::string::npos);
   EXPECT_NE(text.find("task-0-routing"), std::string::npos);
   EXPECT_NE(text.find("<data value=\"0.875\">"), std::string::npos);
   json["tasks"][0]["experts"]["matrix"]["accuracy"][1] = {0.5};
