@@ -186,6 +186,7 @@ Json experts() {
              {"kind", "merge"},
              {"layer", 0},
              {"expert", 1},
+             {"with", 2},
              {"block", nullptr}}}},
           {"count", 2},
           {"layers",
@@ -221,7 +222,7 @@ TEST(ReportPage, ShowsExpertsWhereTheReportHasThem) {
   json["tasks"][0]["experts"] = experts();
   const std::string text = page_of(json);
   EXPECT_NE(text.find("birth, expert 2, layer 1, block b1"), std::string::npos);
-  EXPECT_NE(text.find("merge, expert 1, layer 0<"), std::string::npos);
+  EXPECT_NE(text.find("merge, expert 1, with 2, layer 0<"), std::string::npos);
   EXPECT_EQ(count_of(text, "<svg"), 5U) << "two layers more";
   EXPECT_NE(text.find("id=\"task-0-routing-0\""), std::string::npos);
   EXPECT_NE(text.find("id=\"task-0-routing-1\""), std::string::npos);
