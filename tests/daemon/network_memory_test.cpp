@@ -1,5 +1,5 @@
 // What a graph network keeps of its task: which examples stay, how they are drawn, which labels are
-// known at a time, each against a naive search; and that restarts change nothing.
+// known at a time, each against a naive search.
 #include "daemon/network_memory.h"
 
 #include <algorithm>
@@ -7,61 +7,16 @@
 #include <cmath>
 #include <cstdint>
 #include <map>
-#include <memory>
 #include <set>
-#include <string>
-#include <string_view>
 #include <tuple>
-#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 
-#include "proto/bytes.h"
-#include "tests/store/scratch.h"
+#include "tests/daemon/network_memory_world.h"
 
 namespace accrete::daemon {
 namespace {
-
-using store::Section;
-
-constexpr std::uint64_t kSeed = 11;
-
-NetworkMemoryOptions of_most(std::size_t examples) {
-  NetworkMemoryOptions options;
-  options.examples_max = examples;
-  options.seed = kSeed;
-  return options;
-}
-
-/// Block, instant, row, label.
-using Entry = std::tuple<std::uint32_t, std::int64_t, std::uint32_t, double>;
-
-Entry entry_of(const NetworkExample& example) {
-  return {example.block, example.at.value, example.row, example.label};
-}
-
-std::vector<Entry> drawn(const NetworkMemory& memory, std::size_t count, std::uint64_t position) {
-  std::vector<NetworkExample> examples;
-  memory.draw(count, Rng(kSeed, position, Purpose::Test), examples);
-  std::vector<Entry> out;
-  out.reserve(count);
-  for (const NetworkExample& example : examples)
-    out.push_back(entry_of(example));
-  return out;
-}
-
-/// All that a block has: so many draws leave none out.
-std::set<Entry> content(const NetworkMemory& memory, std::uint32_t block) {
-  std::set<Entry> out;
-  if (memory.size(block) == 0) return out;
-  Rng rng(kSeed, block, Purpose::Test);
-  std::vector<NetworkExample> examples;
-  memory.draw_from(block, 60 * memory.size(block), rng, examples);
-  for (const NetworkExample& example : examples)
-    out.insert(entry_of(example));
-  return out;
-}
 
 /// The same by search.
 struct Naive {
@@ -262,23 +217,6 @@ TEST(NetworkMemory, ExamplesOfABlockAreEquallyLikely) {
     EXPECT_NEAR(visits[r], kVisits, 5 * std::sqrt(kVisits)) << "row " << r;
 }
 
-/// A committed state of its own.
-struct Kept {
-  store::Scratch scratch;
-  std::unique_ptr<store::Database> database = store::open_database(scratch);
-  std::unique_ptr<store::State> state = store::must(store::State::open(*database));
-
-  void commit() { store::must(state->commit(state->cursor())); }
-  std::map<std::string, std::string> values(Section section) const {
-    std::map<std::string, std::string> out;
-    store::must(state->scan(section, "", [&](std::string_view key, std::string_view value) {
-      out.emplace(key, value);
-      return true;
-    }));
-    return out;
-  }
-};
-
 TEST(NetworkMemory, OfClassesEachIsDrawnAsOftenAsAnyOther) {
   NetworkMemoryOptions options = of_most(10'000);
   options.classes = true;
@@ -345,37 +283,6 @@ TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
   }
 }
 
-TEST(NetworkMemory, LateExamplesFindTheirBlockAndPlace) {
-  NetworkMemory memory(of_most(1000));
-  std::map<std::uint32_t, std::set<Entry>> all;
-  Rng rng(6, 0, Purpose::Test);
-  for (std::uint32_t row = 0; row < 300; ++row) {
-    const auto at = static_cast<std::int64_t>(rng.below(row < 150 ? 100 : 200));
-    const auto block = static_cast<std::uint32_t>(at / 100);
-    memory.add({row, 1, TimeUs{at}, block});
-    all[block].insert({block, at, row, 1});
-  }
-  for (const std::uint32_t block : {0U, 1U})
-    EXPECT_EQ(content(memory, block), all[block]);
-  Kept kept;
-  memory.stage("t/", *kept.state);
-  kept.commit();
-  NetworkMemory loaded(of_most(1000));
-  store::must(loaded.load("t/", *kept.state));
-  EXPECT_EQ(drawn(loaded, 200, 1), drawn(memory, 200, 1));
-}
-
-using Labels = std::vector<std::pair<double, std::int64_t>>;
-
-Labels newest(const NetworkMemory& memory, std::uint32_t row, std::int64_t at, std::size_t k) {
-  std::vector<KnownLabel> rows;
-  memory.newest(row, TimeUs{at}, k, rows);
-  Labels out;
-  for (const KnownLabel& label : rows)
-    out.emplace_back(label.label, label.known.value);
-  return out;
-}
-
 TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
   NetworkMemory memory(of_most(100));
   std::map<std::uint32_t, Labels> all;  // in the order of their coming
@@ -410,104 +317,6 @@ TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
   std::vector<KnownLabel> out(2);
   memory.newest(3, TimeUs{3000}, 5, out);
   EXPECT_EQ(out.size(), 7U) << "what was there stays";
-}
-
-TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
-  Kept kept;
-  constexpr std::size_t kMost = 300;
-  NetworkMemory memory(of_most(kMost));
-  auto restarted = std::make_unique<NetworkMemory>(of_most(kMost));
-  // Another task's, whose rows must not be met.
-  NetworkMemory other(of_most(kMost));
-  other.add({1, 1, TimeUs{1}, 0});
-  other.know(1, 1, TimeUs{1});
-  other.stage("task2/network/", *kept.state);
-  std::int64_t at = 0;
-  for (std::uint64_t step = 0; step < 40; ++step) {
-    Rng rng(5, step, Purpose::Test);
-    for (int i = 0; i < 60; ++i) {
-      if (rng.below(4) == 0) ++at;
-      const auto row = static_cast<std::uint32_t>(rng.below(400));
-      const double label = rng.uniform();
-      for (NetworkMemory* each : {&memory, restarted.get()}) {
-        if (step % 5 != 4)
-          each->add({row, label, TimeUs{at}, static_cast<std::uint32_t>(step / 6)});
-        each->know(row, label, TimeUs{at});
-      }
-    }
-    restarted->stage("task/network/", *kept.state);
-    EXPECT_GT(kept.state->staged_bytes(), 0U);
-    kept.commit();
-    const std::uint64_t nothing = kept.state->staged_bytes();
-    restarted->stage("task/network/", *kept.state);
-    EXPECT_EQ(kept.state->staged_bytes(), nothing) << "nothing changed";
-    if (rng.below(3) == 0) {
-      restarted = std::make_unique<NetworkMemory>(of_most(kMost));
-      store::must(restarted->load("task/network/", *kept.state));
-    }
-    ASSERT_EQ(restarted->size(), memory.size());
-    ASSERT_EQ(drawn(*restarted, 500, step), drawn(memory, 500, step));
-    for (std::uint32_t row = 0; row < 410; ++row)
-      ASSERT_EQ(newest(*restarted, row, at, 300), newest(memory, row, at, 300));
-  }
-}
-
-TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
-  Kept kept;
-  NetworkMemory memory(of_most(100));
-  store::must(memory.load("task/network/", *kept.state));
-  EXPECT_EQ(memory.size(), 0U);
-  EXPECT_TRUE(newest(memory, 0, 10, 10).empty());
-}
-
-TEST(NetworkMemory, DamagedBytesAreRefused) {
-  Kept kept;
-  {
-    NetworkMemory memory(of_most(100));
-    for (std::uint32_t i = 0; i < 6; ++i)
-      memory.add({i, 1, TimeUs{i}, i / 3});
-    for (std::uint32_t i = 0; i < 3; ++i)
-      memory.know(0, 1, TimeUs{i});
-    memory.stage("t/", *kept.state);
-    kept.commit();
-  }
-  const auto refused = [&](Section section, const std::string& key, const std::string& bytes) {
-    kept.state->put(section, key, bytes);
-    kept.commit();
-    NetworkMemory memory(of_most(100));
-    const Status loaded = memory.load("t/", *kept.state);
-    return !loaded && loaded.error().code == Errc::Corruption;
-  };
-  for (const Section section : {Section::Blobs, Section::Labels}) {
-    const auto values = kept.values(section);
-    ASSERT_EQ(values.size(), 1U);
-    const auto& [key, good] = *values.begin();
-    for (std::size_t size = 1; size < good.size(); ++size)
-      EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
-    EXPECT_TRUE(refused(section, key, good + "x"));
-    std::string many = good;
-    many[section == Section::Blobs ? 8 + 7 : 3] = '\x7f';  // in the first count
-    EXPECT_TRUE(refused(section, key, many));
-    // Times that fall: the first example's, the first label's.
-    std::string unordered = good;
-    unordered[section == Section::Blobs ? 8 + 8 + 12 : 4] = '\x7f';
-    EXPECT_TRUE(refused(section, key, unordered));
-    EXPECT_FALSE(refused(section, key, good));
-  }
-  const std::string key = kept.values(Section::Labels).begin()->first;
-  std::string bytes;
-  ByteWriter writer(bytes);
-  // One label more than a row may have, all of them there.
-  constexpr std::uint32_t kMany = NetworkMemory::kLabelsMax + 1;
-  writer.put(kMany);
-  for (std::uint32_t i = 0; i < kMany; ++i) {
-    writer.put(std::int64_t{i});
-    writer.put(1.0);
-  }
-  EXPECT_TRUE(refused(Section::Labels, key, bytes));
-  // Rows of more than a page.
-  EXPECT_TRUE(refused(Section::Labels, key, std::string(65 * sizeof(std::uint32_t), '\0')));
-  EXPECT_FALSE(refused(Section::Labels, key, std::string(64 * sizeof(std::uint32_t), '\0')));
 }
 
 }  // namespace

@@ -1,0 +1,139 @@
+// What a graph network's memory keeps across restarts, late examples among it.
+#include <algorithm>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "proto/bytes.h"
+#include "tests/daemon/network_memory_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+using store::Section;
+
+TEST(NetworkMemory, LateExamplesFindTheirBlockAndPlace) {
+  NetworkMemory memory(of_most(1000));
+  std::map<std::uint32_t, std::set<Entry>> all;
+  Rng rng(6, 0, Purpose::Test);
+  for (std::uint32_t row = 0; row < 300; ++row) {
+    const auto at = static_cast<std::int64_t>(rng.below(row < 150 ? 100 : 200));
+    const auto block = static_cast<std::uint32_t>(at / 100);
+    memory.add({row, 1, TimeUs{at}, block});
+    all[block].insert({block, at, row, 1});
+  }
+  for (const std::uint32_t block : {0U, 1U})
+    EXPECT_EQ(content(memory, block), all[block]);
+  Kept kept;
+  memory.stage("t/", *kept.state);
+  kept.commit();
+  NetworkMemory loaded(of_most(1000));
+  store::must(loaded.load("t/", *kept.state));
+  EXPECT_EQ(drawn(loaded, 200, 1), drawn(memory, 200, 1));
+}
+
+TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
+  Kept kept;
+  constexpr std::size_t kMost = 300;
+  NetworkMemory memory(of_most(kMost));
+  auto restarted = std::make_unique<NetworkMemory>(of_most(kMost));
+  // Another task's, whose rows must not be met.
+  NetworkMemory other(of_most(kMost));
+  other.add({1, 1, TimeUs{1}, 0});
+  other.know(1, 1, TimeUs{1});
+  other.stage("task2/network/", *kept.state);
+  std::int64_t at = 0;
+  for (std::uint64_t step = 0; step < 40; ++step) {
+    Rng rng(5, step, Purpose::Test);
+    for (int i = 0; i < 60; ++i) {
+      if (rng.below(4) == 0) ++at;
+      const auto row = static_cast<std::uint32_t>(rng.below(400));
+      const double label = rng.uniform();
+      for (NetworkMemory* each : {&memory, restarted.get()}) {
+        if (step % 5 != 4)
+          each->add({row, label, TimeUs{at}, static_cast<std::uint32_t>(step / 6)});
+        each->know(row, label, TimeUs{at});
+      }
+    }
+    restarted->stage("task/network/", *kept.state);
+    EXPECT_GT(kept.state->staged_bytes(), 0U);
+    kept.commit();
+    const std::uint64_t nothing = kept.state->staged_bytes();
+    restarted->stage("task/network/", *kept.state);
+    EXPECT_EQ(kept.state->staged_bytes(), nothing) << "nothing changed";
+    if (rng.below(3) == 0) {
+      restarted = std::make_unique<NetworkMemory>(of_most(kMost));
+      store::must(restarted->load("task/network/", *kept.state));
+    }
+    ASSERT_EQ(restarted->size(), memory.size());
+    ASSERT_EQ(drawn(*restarted, 500, step), drawn(memory, 500, step));
+    for (std::uint32_t row = 0; row < 410; ++row)
+      ASSERT_EQ(newest(*restarted, row, at, 300), newest(memory, row, at, 300));
+  }
+}
+
+TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
+  Kept kept;
+  NetworkMemory memory(of_most(100));
+  store::must(memory.load("task/network/", *kept.state));
+  EXPECT_EQ(memory.size(), 0U);
+  EXPECT_TRUE(newest(memory, 0, 10, 10).empty());
+}
+
+TEST(NetworkMemory, DamagedBytesAreRefused) {
+  Kept kept;
+  {
+    NetworkMemory memory(of_most(100));
+    for (std::uint32_t i = 0; i < 6; ++i)
+      memory.add({i, 1, TimeUs{i}, i / 3});
+    for (std::uint32_t i = 0; i < 3; ++i)
+      memory.know(0, 1, TimeUs{i});
+    memory.stage("t/", *kept.state);
+    kept.commit();
+  }
+  const auto refused = [&](Section section, const std::string& key, const std::string& bytes) {
+    kept.state->put(section, key, bytes);
+    kept.commit();
+    NetworkMemory memory(of_most(100));
+    const Status loaded = memory.load("t/", *kept.state);
+    return !loaded && loaded.error().code == Errc::Corruption;
+  };
+  for (const Section section : {Section::Blobs, Section::Labels}) {
+    const auto values = kept.values(section);
+    ASSERT_EQ(values.size(), 1U);
+    const auto& [key, good] = *values.begin();
+    for (std::size_t size = 1; size < good.size(); ++size)
+      EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
+    EXPECT_TRUE(refused(section, key, good + "x"));
+    std::string many = good;
+    many[section == Section::Blobs ? 8 + 7 : 3] = '\x7f';  // in the first count
+    EXPECT_TRUE(refused(section, key, many));
+    // Times that fall: the first example's, the first label's.
+    std::string unordered = good;
+    unordered[section == Section::Blobs ? 8 + 8 + 12 : 4] = '\x7f';
+    EXPECT_TRUE(refused(section, key, unordered));
+    EXPECT_FALSE(refused(section, key, good));
+  }
+  const std::string key = kept.values(Section::Labels).begin()->first;
+  std::string bytes;
+  ByteWriter writer(bytes);
+  // One label more than a row may have, all of them there.
+  constexpr std::uint32_t kMany = NetworkMemory::kLabelsMax + 1;
+  writer.put(kMany);
+  for (std::uint32_t i = 0; i < kMany; ++i) {
+    writer.put(std::int64_t{i});
+    writer.put(1.0);
+  }
+  EXPECT_TRUE(refused(Section::Labels, key, bytes));
+  // Rows of more than a page.
+  EXPECT_TRUE(refused(Section::Labels, key, std::string(65 * sizeof(std::uint32_t), '\0')));
+  EXPECT_FALSE(refused(Section::Labels, key, std::string(64 * sizeof(std::uint32_t), '\0')));
+}
+
+}  // namespace
+}  // namespace accrete::daemon
