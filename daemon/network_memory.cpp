@@ -165,6 +165,7 @@ void NetworkMemory::draw_classes(std::uint32_t block, std::size_t count, Rng& rn
   for (std::uint32_t i = 0; i < examples.size(); ++i)
     classes[examples[i].label].push_back(i);
   std::vector<const std::vector<std::uint32_t>*> each;
+  each.reserve(classes.size());
   for (const auto& [label, places] : classes)
     each.push_back(&places);
   for (; count > 0; --count) {

@@ -283,8 +283,12 @@ TEST(ControlTest, AnswersFaultsAndSilence) {
   // Answers to peers that are gone are nobody's trouble.
   while (const auto asked = daemon.questions.try_receive())
     daemon.answer({asked->peer, "late"});
+  // A question that comes through says that the server looked at what lay there before.
+  EXPECT_FALSE(
+      ask_control(daemon.control(), question.SerializeAsString(), std::chrono::milliseconds(100)));
+  ASSERT_TRUE(daemon.questions.receive());
   daemon.stop();
-  EXPECT_EQ(daemon.counters.questions, 5u);
+  EXPECT_EQ(daemon.counters.questions, 6u);
   EXPECT_EQ(daemon.counters.faults, 1u);
   EXPECT_EQ(daemon.counters.dropped, 3u);
 }
