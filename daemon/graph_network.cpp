@@ -235,7 +235,7 @@ void GraphNetwork::step(TimeUs now) {
   dirty_ = true;
 }
 
-/// Gradients of the examples; `piece` numbers the halves as a heap does.
+/// Gradients of some of drawn_; `piece` numbers the halves as a heap does.
 void GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t piece) {
   sample(examples);
   if (batch_.nodes() > nodes_max() && examples.size() > 1) {
@@ -249,7 +249,8 @@ void GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uin
     targets_.push_back(target_of(example));
   grow_inputs();
   hide_rows(piece);
-  network_->accumulate(batch_, targets_);
+  network_->accumulate(batch_, targets_,
+                       static_cast<double>(examples.size()) / static_cast<double>(drawn_.size()));
 }
 
 /// Half of the rows show nothing in a training step, others in every step. Otherwise the network

@@ -51,8 +51,8 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// On heads: an example remembers what the others said of it before its label was known, so what is
 /// learnt is what they do not know. Weights of the head begin at zero: at first the network agrees.
 ///
-/// Neighbourhoods that take more room than kActivationBytes an array are handled in halves, so that
-/// a pass takes some tens of times that, whatever the fan-out.
+/// Neighbourhoods that take more room than activation_bytes_max an array are handled in halves, so
+/// that a pass takes some tens of times that, whatever the fan-out.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {

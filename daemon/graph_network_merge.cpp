@@ -135,10 +135,11 @@ void GraphNetwork::distil(models::ExpertNetwork<float>& merged, std::uint32_t fi
     draw_of(first, count / 4, rng, examples);
     draw_of(first + 1, count / 4, rng, examples);
     memory_.draw(count - examples.size(), Rng(rng.next(), i, Purpose::Training), examples);
-    in_pieces(examples, [&](Examples) {
+    in_pieces(examples, [&](Examples piece) {
       network_->predict(batch_, wanted);
       number_merged(first, batch_);
-      merged.accumulate_towards(batch_, wanted);
+      merged.accumulate_towards(
+          batch_, wanted, static_cast<double>(piece.size()) / static_cast<double>(examples.size()));
     });
     merged.step(kDistilRate * static_cast<double>(kDistilSteps - i) / kDistilSteps);
   }

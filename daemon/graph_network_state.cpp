@@ -1,4 +1,7 @@
 // What a graph network keeps across restarts: the network by its parts, its memory, its place.
+#include <optional>
+#include <utility>
+
 #include "daemon/graph_network.h"
 #include "daemon/saved.h"
 #include "proto/bytes.h"
@@ -20,9 +23,12 @@ void put_event(ByteWriter& writer, const ExpertEvent& event) {
   writer.put(event.loss_after);
 }
 
-ExpertEvent get_event(ByteReader& reader) {
+/// Nothing: no kind of event that there is.
+std::optional<ExpertEvent> get_event(ByteReader& reader) {
   ExpertEvent event;
-  event.kind = static_cast<ExpertEvent::Kind>(reader.get<std::uint8_t>());
+  const auto kind = reader.get<std::uint8_t>();
+  if (kind > static_cast<std::uint8_t>(ExpertEvent::Kind::Rollback)) return std::nullopt;
+  event.kind = static_cast<ExpertEvent::Kind>(kind);
   event.at.value = reader.get<std::int64_t>();
   event.block = reader.get<std::uint32_t>();
   event.parents = reader.get_all<std::uint32_t>();
@@ -122,8 +128,13 @@ Status GraphNetwork::load(store::State& state) {
   refused_ = reader.get_all<std::uint32_t>();
   without_room_ = reader.get<std::uint32_t>();
   const auto events = reader.get<std::uint64_t>();
-  for (std::uint64_t i = 0; i < events && reader.ok(); ++i)
-    events_.push_back(get_event(reader));
+  for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
+    std::optional<ExpertEvent> event = get_event(reader);
+    if (!event) {
+      return Error{Errc::Corruption, "task \"" + name_ + "\": stored network does not decode"};
+    }
+    events_.push_back(std::move(*event));
+  }
   told_ = events_.size();
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));

@@ -50,7 +50,7 @@ class NetworkMemory {
 
   explicit NetworkMemory(const NetworkMemoryOptions& options);
 
-  /// An example. Cost: O(1) in the order of instants, else linear in the block.
+  /// An example. Cost: logarithmic in the order of instants, else linear in the block.
   void add(const NetworkExample& example);
   /// The entity's label became known at `known`: from then on it is a row around the entity.
   void know(std::uint32_t row, double label, TimeUs known);

@@ -136,6 +136,9 @@ void Task::predict(TimeUs at, Scored& scored) {
   const Inputs inputs(*this, scored.rows, scored.features, features_->width());
   const std::size_t candidates = names_.size();
   const std::size_t per_row = candidates + 1;
+  const auto mix = [&](std::span<models::Output> outputs) {
+    mixer_->combine(outputs.first(candidates), outputs.back());
+  };
   scored.outputs.resize(scored.rows.size() * per_row);
   // Any cut into chunks gives the same bits: a row's outputs do not depend on its neighbours.
   constexpr std::size_t kChunk = 64;
@@ -146,6 +149,8 @@ void Task::predict(TimeUs at, Scored& scored) {
     const std::size_t count = std::min(kChunk, scored.rows.size() - first);
     const auto outputs = std::span(scored.outputs).subspan(first * per_row, count * per_row);
     learners_->predict(inputs.all().subspan(first, count), per_row, outputs);
+    for (std::size_t i = 0; network_ == nullptr && i < count; ++i)
+      mix(outputs.subspan(i * per_row, per_row));
   }
   if (network_ != nullptr) {
     std::vector<double> starts;
@@ -153,10 +158,8 @@ void Task::predict(TimeUs at, Scored& scored) {
       starts.push_back(start_of(std::span(scored.outputs).subspan(i * per_row, candidates)));
     network_->predict(scored.rows, at, per_row,
                       std::span(scored.outputs).subspan(learners_->size()), scored.trigger, starts);
-  }
-  for (std::size_t i = 0; i < scored.rows.size(); ++i) {
-    const auto outputs = std::span(scored.outputs).subspan(i * per_row, per_row);
-    mixer_->combine(outputs.first(candidates), outputs.back());
+    for (std::size_t i = 0; i < scored.rows.size(); ++i)
+      mix(std::span(scored.outputs).subspan(i * per_row, per_row));
   }
 }
 

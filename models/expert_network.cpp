@@ -194,12 +194,13 @@ double ExpertNetwork<Real>::loss(const GraphBatch& batch, std::span<const Target
 
 template <class Real>
 typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
-    const GraphBatch& batch, std::span<const Target> targets) {
+    const GraphBatch& batch, std::span<const Target> targets, double share) {
   typename Parts::Pass& pass = parts_->training;
-  parts_->forward(batch, parts_->options.routing, parts_->options.losses, true, pass);
+  parts_->forward(batch, parts_->options.routing, parts_->losses(share), true, pass);
   StepReport report;
   RowMatrix<Real> d_scores;
   report.loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);
+  d_scores *= static_cast<Real>(share);
   parts_->backward(batch, d_scores);
   report.layers = pass.stats;
   return report;

@@ -82,7 +82,8 @@ class ExpertNetwork {
   /// Distillation: the mean over the seeds of half the squared distance between the scores as they
   /// are served and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
   /// added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits as targets.
-  double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted);
+  double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted,
+                            double share = 1);
 
   /// Scores of the seeds (seeds, outputs): logits, or the number. Without a bound on the batch's
   /// experts (Routing::experts_max) a seed's bits do not depend on the other seeds. Threads: const.
@@ -99,7 +100,9 @@ class ExpertNetwork {
     std::vector<RoutingStats> layers;
   };
   /// Loss of the batch and its gradients (added to the parameters'). Checks: a target a seed.
-  StepReport accumulate(const GraphBatch& batch, std::span<const Target> targets);
+  /// `share`: of the step's seeds, where they come in several batches; the gradients are that part
+  /// of the batch's own.
+  StepReport accumulate(const GraphBatch& batch, std::span<const Target> targets, double share = 1);
   /// One step of Adam with the gradients, which become zero; see adam.h for the bound on their
   /// length (1). `rate` is a factor on options.rate. Returns their length before the bound.
   double step(double rate = 1);

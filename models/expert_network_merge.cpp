@@ -82,16 +82,16 @@ void ExpertNetwork<Real>::learn_all() {
 
 template <class Real>
 double ExpertNetwork<Real>::accumulate_towards(const GraphBatch& batch,
-                                               const RowMatrix<Real>& wanted) {
+                                               const RowMatrix<Real>& wanted, double share) {
   typename Parts::Pass& pass = parts_->training;
-  parts_->forward(batch, parts_->serving(), parts_->options.losses, true, pass);
+  parts_->forward(batch, parts_->serving(), parts_->losses(share), true, pass);
   ACCRETE_CHECK(wanted.rows() == pass.scores.rows() && wanted.cols() == pass.scores.cols());
   RowMatrix<Real> off = pass.scores - wanted;
   double squares = 0;
   for (Eigen::Index i = 0; i < off.size(); ++i)
     squares += static_cast<double>(off.data()[i]) * static_cast<double>(off.data()[i]);
   const auto seeds = static_cast<double>(off.rows());
-  off *= static_cast<Real>(1 / seeds);
+  off *= static_cast<Real>(share / seeds);
   parts_->backward(batch, off);
   return squares / (2 * seeds);
 }
@@ -104,7 +104,7 @@ double ExpertNetwork<Real>::accumulate_towards(const GraphBatch& batch,
   template void ExpertNetwork<Real>::learn_only(std::size_t);                \
   template void ExpertNetwork<Real>::learn_all();                            \
   template double ExpertNetwork<Real>::accumulate_towards(const GraphBatch&, \
-                                                          const RowMatrix<Real>&);
+                                                          const RowMatrix<Real>&, double);
 ACCRETE_INSTANTIATE(float)
 ACCRETE_INSTANTIATE(double)
 #undef ACCRETE_INSTANTIATE

@@ -47,6 +47,9 @@ struct ExpertNetwork<Real>::Parts {
   }
   Rng rng(std::size_t layer, std::uint64_t serial) const;
 
+  GateLosses losses(double share) const {
+    return {options.losses.block * share, options.losses.graph_block * share};
+  }
   void forward(const GraphBatch& batch, const Routing& routing, const GateLosses& losses, bool keep,
                Pass& pass) const;
   /// Gradients of what the training pass computed, from those by its scores.

@@ -46,6 +46,7 @@ double probability_of(TaskKind kind, const Output& output, double label) {
 }
 
 Output sharpened(TaskKind kind, const Output& output, double exponent) {
+  if (exponent == 1) return output;
   Output out = output;
   if (kind == TaskKind::Binary) {
     const double p = std::clamp(output.value, kProbabilityMin, 1 - kProbabilityMin);

@@ -187,6 +187,44 @@ TEST(ExpertNetwork, SameCallsSameBits) {
   EXPECT_EQ(run(), run());
 }
 
+TEST(ExpertNetwork, BatchesOfAStepAddUpToOne) {
+  const GraphWorld world = make_graph_world(14, {24, 70, 4, 2});
+  const std::vector<Seed> seeds = some_seeds(24);
+  std::vector<Target> targets = random_targets(TaskKind::Binary, 24, 0, 14);
+  for (Target& target : targets)
+    target.weight = 1;  // a share is of seeds
+  NetworkOptions options = network_options(world, 8);
+  options.losses = {0, 0};  // they are means over nodes, which batches share
+  const auto gradients = [&](const std::vector<std::size_t>& sizes) {
+    ExpertNetwork<double> network(TaskKind::Binary, options);
+    // From its start a head that is zero would let no gradient through.
+    network.visit([](std::string_view name, Parameter<double>& parameter) {
+      if (name.starts_with("head")) parameter.value.array() += 0.3;
+    });
+    std::size_t first = 0;
+    for (const std::size_t size : sizes) {
+      const auto some = std::span(seeds).subspan(first, size);
+      network.accumulate(make_batch(world, {some.begin(), some.end()}),
+                         std::span(targets).subspan(first, size),
+                         static_cast<double>(size) / static_cast<double>(seeds.size()));
+      first += size;
+    }
+    std::map<std::string, RowMatrix<double>> out;
+    network.visit([&](std::string_view name, Parameter<double>& parameter) {
+      out[std::string(name)] = parameter.grad();
+    });
+    return out;
+  };
+  const auto whole = gradients({24});
+  double most = 0;
+  for (const auto& [name, gradient] : gradients({12, 5, 7})) {
+    if (gradient.size() == 0) continue;
+    most = std::max(most, gradient.cwiseAbs().maxCoeff());
+    EXPECT_LT((gradient - whole.at(name)).cwiseAbs().maxCoeff(), 1e-12) << name;
+  }
+  EXPECT_GT(most, 0.01);
+}
+
 TEST(ExpertNetwork, APredictionDoesNotDependOnTheOtherSeeds) {
   const GraphWorld world = make_graph_world(6, {24, 70, 4, 3});
   const std::vector<Seed> seeds = some_seeds(24);
