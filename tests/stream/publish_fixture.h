@@ -186,6 +186,12 @@ class Daemon {
     server_context_.reset();
   }
 
+  /// Everything sent is published, and nobody can hear it live any more.
+  void flush() {
+    stop();
+    start();
+  }
+
   void publish(std::size_t count, std::size_t batch_rows = 1000) {
     while (count > 0) {
       const std::size_t rows = std::min(count, batch_rows);

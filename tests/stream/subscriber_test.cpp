@@ -199,6 +199,7 @@ TEST(SubscriberTest, PrunedNumbersAreToldNeverSkipped) {
   MemorySource source;
   Daemon daemon(source);
   daemon.publish(1000);
+  daemon.flush();  // who comes now has to ask the log
   source.prune(600);
   SubscriberOptions options = daemon.subscriber();
   options.from = 500;
@@ -309,7 +310,7 @@ TEST(SubscriberTest, FaultsOfTheLogReachTheSubscriber) {
   SubscriberOptions options = daemon.subscriber();
   options.from = 1;
   daemon.publish(10);
-  take(*open_subscriber(options), 10);  // all are out: who comes now has to ask the log
+  daemon.flush();  // who comes now has to ask the log
   source.fail_reads();
   const auto subscriber = open_subscriber(options);
   const auto error = first_error(*subscriber);
