@@ -112,6 +112,7 @@ models::NetworkOptions GraphNetwork::options() const {
   options.shape.layer.relations = plan_.shapes();
   options.shape.columns = columns();
   options.routing.top = config.top;
+  options.routing.experts_max = config.batch_experts;
   options.routing.force_own_block = true;
   options.routing.topology_gate = config.topology_gate;
   if (!config.block_loss) options.losses.block = 0;

@@ -107,6 +107,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     section.read("uniform", network.uniform);
     section.read("on_heads", network.on_heads);
     read_count(section, "top", network.top, {1, 16});
+    read_count(section, "batch_experts", network.batch_experts, {0, 256});
     section.read("block_loss", network.block_loss);
     section.read("graph_block_loss", network.graph_block_loss);
     section.read("topology_gate", network.topology_gate);
@@ -149,6 +150,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "uniform", truth(network.uniform));
   line(out, "on_heads", truth(network.on_heads));
   line(out, "top", std::to_string(network.top));
+  line(out, "batch_experts", std::to_string(network.batch_experts));
   line(out, "block_loss", truth(network.block_loss));
   line(out, "graph_block_loss", truth(network.graph_block_loss));
   line(out, "topology_gate", truth(network.topology_gate));

@@ -28,6 +28,9 @@ struct NetworkConfig {
   /// say together, nothing at first; not a score of its own.
   bool on_heads = true;
   std::size_t top = 2;  ///< experts of a row
+  /// Block experts that rows answered together use in a layer, but everybody's best in any case:
+  /// fewer are larger products. 0: no bound, and an answer does not depend on who else is answered.
+  std::size_t batch_experts = 0;
   /// What tells experts their blocks: the gate's loss and that of the topology gate, and the gate
   /// itself. Off only to see what they are worth.
   bool block_loss = true;

@@ -68,7 +68,7 @@ class ExpertNetwork {
 
   /// The same network, gradients that await a step among the rest. Cost: its memory.
   ExpertNetwork copy() const;
-  /// What a sample says of the experts, as they serve it. Threads: const.
+  /// What a sample says of the experts, each node choosing freely. Threads: const.
   ExpertUse use(const GraphBatch& sample) const;
   /// Experts `first` and first + 1 become one in every layer (DymoeLayer::merge_experts), by their
   /// usages. It stands at `first`; those behind move up by one, and who calls numbers blocks
@@ -79,8 +79,8 @@ class ExpertNetwork {
   void learn_only(std::size_t expert);
   /// Steps move what growth lets them: all, but experts before the newest by old_expert_rate.
   void learn_all();
-  /// Distillation: the mean over the seeds of half the squared distance between the scores as they
-  /// are served and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
+  /// Distillation: the mean over the seeds of half the squared distance between the scores, of
+  /// nodes that choose freely, and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
   /// added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits as targets.
   double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted,
                             double share = 1);

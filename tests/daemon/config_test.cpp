@@ -180,6 +180,7 @@ width = 48
 fan_out = [12, 6, 3]
 uniform = true
 top = 3
+batch_experts = 4
 experts_max = 9
 batch = 64
 passes = 5
@@ -205,6 +206,7 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.fan_out, (std::vector<std::uint64_t>{12, 6, 3}));
   EXPECT_TRUE(network.uniform);
   EXPECT_EQ(network.top, 3U);
+  EXPECT_EQ(network.batch_experts, 4U);
   EXPECT_EQ(network.experts_max, 9U);
   EXPECT_EQ(network.batch, 64U);
   EXPECT_EQ(network.passes, 5U);
@@ -227,6 +229,7 @@ TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
     EXPECT_EQ(network.fan_out, (std::vector<std::uint64_t>{16, 8}));
     EXPECT_FALSE(network.uniform);
     EXPECT_EQ(network.top, 2U);
+    EXPECT_EQ(network.batch_experts, 0U);
     EXPECT_EQ(network.experts_max, 16U);
     EXPECT_EQ(network.batch, 256U);
     EXPECT_EQ(network.passes, 8U);
@@ -297,6 +300,7 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"[12, 6, 3]", "[12, 6]"},
       {"uniform = true", "uniform = false"},
       {"top = 3", "top = 2"},
+      {"batch_experts = 4", "batch_experts = 3"},
       {"experts_max = 9", "experts_max = 8"},
       {"batch = 64", "batch = 65"},
       {"passes = 5", "passes = 6"},

@@ -54,6 +54,24 @@ TEST(GraphNetwork, SameBitsForAnyGroupingCommitsAndThreads) {
   }
 }
 
+TEST(GraphNetwork, ABoundOnExpertsKeepsTheSameBitsForAnyGroupingAndThreads) {
+  const Config config = shop_config();
+  const auto stream = shop(6, 600);
+  FoldOptions options = network_options();
+  options.blocks.every_rows = 300;  // several experts
+  const std::string free = digest_of(config, stream, options);
+  options.network.batch_experts = 256;
+  EXPECT_EQ(digest_of(config, stream, options), free) << "a bound that bounds nothing";
+  options.network.batch_experts = 1;
+  const std::string expected = digest_of(config, stream, options);
+  EXPECT_NE(expected, free);
+  options.checkpoint_records_min = 1;
+  EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+  models::set_threads(2);
+  EXPECT_EQ(digest_of(config, stream, options, 1000), expected);
+  models::set_threads(1);
+}
+
 TEST(GraphNetwork, CrashesAnywhereChangeNothing) {
   const Config config = shop_config();
   const auto stream = shop(2, kOrders);

@@ -26,7 +26,7 @@ FoldOptions network_options() {
   return options;
 }
 
-const GraphNetwork& network_of(World& world, std::string_view task) {
+GraphNetwork& network_of(World& world, std::string_view task) {
   return *dynamic_cast<RowTask&>(*world.fold().find_task(task)).network();
 }
 
@@ -117,12 +117,27 @@ TEST(RowNetwork, ExpertsComeWithNewClassesAndOldOnesAreStillKnown) {
   options.blocks.every_classes = 2;
   World world(config, options);
   world.feed(stream.transactions);
-  const GraphNetwork& network = network_of(world, "field");
+  GraphNetwork& network = network_of(world, "field");
   ASSERT_EQ(network.events().size(), 1U) << "four fields are two blocks of two";
   EXPECT_EQ(network.events()[0].block, 1U);
   std::map<std::string, double> right = accuracies(world, stream);
   EXPECT_GT(right["network"], 0.5);
   EXPECT_LT(right["last-label"], 0.4);
+}
+
+TEST(RowNetwork, BlocksWithFewKeptExamplesAreInTheMatrix) {
+  FoldOptions options = network_options();
+  options.network.memory_per_class = 5;
+  options.blocks.by = models::BlockRule::Classes;
+  options.blocks.every_classes = 2;
+  World world(people_config(), options);
+  world.feed(people(4, 4, 200).transactions);
+  GraphNetwork& network = network_of(world, "field");
+  ASSERT_EQ(network.experts(), 2U);
+  const BlockScores now = network.score_blocks(world.fold().now());
+  ASSERT_EQ(now.scores.size(), 2U) << "ten examples are left of the first block";
+  EXPECT_EQ(now.scores[0].block, 0U);
+  EXPECT_EQ(now.scores[1].block, 1U);
 }
 
 }  // namespace

@@ -254,6 +254,45 @@ TEST(ExpertNetwork, APredictionDoesNotDependOnTheOtherSeeds) {
   }
 }
 
+TEST(ExpertNetwork, ABoundOnTheBatchsExpertsIsForAnswersAlone) {
+  const GraphWorld world = make_graph_world(15, {24, 70, 4, 3});
+  const GraphBatch batch = make_batch(world, some_seeds(24));
+  const std::vector<Target> targets = random_targets(TaskKind::Binary, 24, 0, 15);
+  struct Run {
+    RowMatrix<float> scores;
+    std::vector<float> numbers;
+    std::vector<RoutingStats> stats;
+  };
+  const auto run = [&](std::size_t bound) {
+    NetworkOptions options = network_options(world, 16);
+    options.routing.top = 1;
+    options.routing.experts_max = bound;
+    ExpertNetwork<float> network(TaskKind::Binary, options);
+    for (int i = 0; i < 3; ++i)
+      network.grow(batch);
+    shake(network, 15);
+    network.accumulate(batch, targets);
+    network.step();
+    Run out;
+    network.predict(batch, out.scores, nullptr, &out.stats);
+    out.numbers = numbers_of(network);
+    return out;
+  };
+  const auto used = [](const RoutingStats& stats) {
+    return std::count_if(stats.load.begin(), stats.load.begin() + 4,
+                         [](double load) { return load > 0; });
+  };
+  const Run free = run(0);
+  const Run all = run(4);
+  EXPECT_EQ(all.numbers, free.numbers);
+  EXPECT_TRUE(all.scores == free.scores) << "a bound that bounds nothing";
+  const Run few = run(1);
+  EXPECT_EQ(few.numbers, free.numbers) << "what learns chooses freely";
+  ASSERT_EQ(few.stats.size(), 2u);
+  for (std::size_t layer = 0; layer < 2; ++layer)
+    EXPECT_LE(used(few.stats[layer]), used(free.stats[layer])) << layer;
+}
+
 TEST(ExpertNetwork, NewClassesAndColumnsLeaveWhatIsPredicted) {
   const GraphWorld world = make_graph_world(7, {12, 40, 4, 2});
   GraphBatch batch = make_batch(world, some_seeds(12));
