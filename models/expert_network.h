@@ -80,8 +80,9 @@ class ExpertNetwork {
   /// Steps move what growth lets them: all, but experts before the newest by old_expert_rate.
   void learn_all();
   /// Distillation: the mean over the seeds of half the squared distance between the scores, of
-  /// nodes that choose freely, and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
-  /// added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits as targets.
+  /// nodes that choose freely, and `wanted` (seeds, outputs). Its gradient, and those of the gate
+  /// losses, are added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits
+  /// as targets.
   double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted,
                             double share = 1);
 
