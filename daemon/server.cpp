@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <utility>
 
 #include <poll.h>
@@ -44,21 +43,7 @@ Result<stream::CurveKeys> curve_keys(const EndpointsConfig& config) {
   if (config.curve_key_file.empty()) return stream::CurveKeys{};
   ACCRETE_TRY(stream::CurveKeys keys, stream::read_key_file(config.curve_key_file));
   if (config.curve_clients_file.empty()) return keys;
-  std::ifstream file(config.curve_clients_file);
-  if (!file) {
-    return Error{Errc::Unavailable, config.curve_clients_file + ": cannot be read"};
-  }
-  for (std::string line; std::getline(file, line);) {
-    line.erase(std::min(line.find('#'), line.size()));
-    line.erase(line.find_last_not_of(" \t\r") + 1);
-    line.erase(0, line.find_first_not_of(" \t"));
-    if (!line.empty()) keys.allowed.push_back(line);
-  }
-  if (keys.allowed.empty()) {
-    return Error{Errc::Malformed, config.curve_clients_file +
-                                      ": no client key in it; one public key a line, or leave "
-                                      "curve.clients_file out to let in every client"};
-  }
+  ACCRETE_TRY(keys.allowed, stream::read_client_keys(config.curve_clients_file));
   return keys;
 }
 

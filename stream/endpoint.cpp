@@ -178,6 +178,32 @@ Result<CurveKeys> read_key_file(const std::string& path) {
   return keys;
 }
 
+Result<std::vector<std::string>> read_client_keys(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return Error{Errc::NotFound, "cannot read the list of clients' keys " + path};
+  std::vector<std::string> keys;
+  std::string line;
+  for (std::size_t number = 1; std::getline(file, line); ++number) {
+    const std::string_view text = trimmed(line);
+    if (text.empty() || text.starts_with('#')) continue;
+    const std::string word(text.substr(0, text.find_first_of(" \t")));
+    const std::string where = path + ":" + std::to_string(number);
+    if (!is_z85_key(word)) {
+      return malformed(where + ": \"" + word + "\" is not a client's key: 40 Z85 characters, " +
+                       "`public` of `accretectl keys`");
+    }
+    const std::string_view rest = trimmed(text.substr(word.size()));
+    if (!rest.empty() && !rest.starts_with('#'))
+      return malformed(where + ": one key a line; a comment begins with #");
+    keys.push_back(word);
+  }
+  if (keys.empty()) {
+    return malformed(path + ": no client key in it; one public key a line, or leave " +
+                     "curve.clients_file out to let in every client");
+  }
+  return keys;
+}
+
 Result<CurveKeys> make_keys() {
   std::array<char, kKeyChars + 1> public_key{};
   std::array<char, kKeyChars + 1> secret_key{};

@@ -34,6 +34,10 @@ Status check_endpoint(const EndpointOptions& options);
 
 /// Read a key file (mode 0600 demanded for secret keys): lines `public = …`, `secret = …`.
 Result<CurveKeys> read_key_file(const std::string& path);
+/// Read an allow-list: one client's public key a line, then a comment if any. A line that begins
+/// with `#` is a comment; further on, '#' may stand in a key.
+/// Errors: NotFound; Malformed with the line, also where there is no key at all.
+Result<std::vector<std::string>> read_client_keys(const std::string& path);
 /// A fresh key pair.
 Result<CurveKeys> make_keys();
 

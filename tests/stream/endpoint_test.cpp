@@ -132,6 +132,30 @@ TEST_F(KeyFile, ReadsWhatItShould) {
   EXPECT_EQ(missing.error().code, Errc::NotFound);
 }
 
+TEST_F(KeyFile, ClientsAreListedByTheirPublicKeys) {
+  const std::string inner = "01234567a#" + std::string(30, 'a');  // '#' is a character of Z85
+  const std::string plain(40, 'b');
+  write("# who may come in\n\n  " + inner + "  # billing\n#" + plain + "\n" + plain + "\r\n");
+  const auto read = read_client_keys(path_);
+  ASSERT_TRUE(read) << read.error().detail;
+  EXPECT_EQ(read.value(), (std::vector<std::string>{inner, plain}));
+
+  const auto refused = [&](const std::string& text, Errc code, const std::string& why) {
+    write(text);
+    const auto result = read_client_keys(path_);
+    ASSERT_FALSE(result) << why;
+    EXPECT_EQ(result.error().code, code);
+    EXPECT_NE(result.error().detail.find(why), std::string::npos) << result.error().detail;
+  };
+  refused("# nobody\n", Errc::Malformed, "no client key in it");
+  refused(plain + "\nshort\n", Errc::Malformed, path_ + ":2: \"short\" is not a client's key");
+  refused(plain + " " + plain + "\n", Errc::Malformed, path_ + ":1: one key a line");
+  std::remove(path_.c_str());
+  const auto missing = read_client_keys(path_);
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().code, Errc::NotFound);
+}
+
 TEST(Sockets, ErrorsBecomeStatus) {
   Context context;
   EndpointOptions options;
