@@ -25,7 +25,6 @@ constexpr std::size_t kBatchesPerTurn = 64;  // then the other sockets get a loo
 constexpr std::size_t kReplaysPerTurn = 16;  // publishing happens between any two of them
 constexpr std::size_t kQuestionsPerTurn = 64;
 constexpr std::size_t kEventsPerTurn = 100'000;  // subscriptions; a client may send many at once
-constexpr std::size_t kBacklogBytesMax = 512u << 20;  // answers that full pipes do not take yet
 constexpr milliseconds kBacklogRetry{2};      // ZeroMQ does not say when one peer's pipe has room
 constexpr milliseconds kControlLinger{1000};  // the answer to "drain" leaves before we do
 
@@ -76,7 +75,8 @@ struct PublishServer::Parts {
   Status send_control_answers();
   Status serve_replay();
   Status serve_control();
-  Status reply(std::string_view peer, std::string answer);
+  Status reply(std::string_view peer);
+  Result<bool> reply_one(std::string_view peer, std::string answer);
   Status flush_backlog();
   Status tolerate(Status sent);
 };
@@ -256,8 +256,7 @@ Status PublishServer::Parts::serve_replay() {
     replies.clear();
     const std::string peer(frames.front().view());
     service.handle(frames.back().view(), replies);
-    for (std::string& answer : replies)
-      ACCRETE_DO(reply(peer, std::move(answer)));
+    ACCRETE_DO(reply(peer));
     ACCRETE_DO(publish_mail());
   }
   return Ok{};
@@ -277,20 +276,35 @@ Status PublishServer::Parts::serve_control() {
   return Ok{};
 }
 
-Status PublishServer::Parts::reply(std::string_view peer, std::string answer) {
+/// The messages of one answer, in order, up to the first that is dropped: behind it an end, which
+/// is small and might fit, would say that the rows before it have come. The peer sees an answer
+/// without its end, runs into its time-out and asks again.
+Status PublishServer::Parts::reply(std::string_view peer) {
+  for (std::string& answer : replies) {
+    ACCRETE_TRY(const bool kept, reply_one(peer, std::move(answer)));
+    if (!kept) break;
+  }
+  return Ok{};
+}
+
+/// Whether it was sent or waits to be.
+Result<bool> PublishServer::Parts::reply_one(std::string_view peer, std::string answer) {
   if (backlog.find(peer) == backlog.end()) {
     const std::array<std::string_view, 2> message{peer, answer};
     const Status sent = replay.send(message);
-    if (sent || sent.error().code != Errc::Exhausted) return tolerate(sent);
+    if (sent) return true;
+    if (sent.error().code != Errc::Exhausted) {
+      ACCRETE_DO(tolerate(sent));
+      return false;
+    }
   }
-  if (backlog_bytes + answer.size() > kBacklogBytesMax) {
-    // The peer sees an answer without its end, runs into its time-out and asks again.
+  if (backlog_bytes + answer.size() > options.backlog_bytes_max) {
     ++counters.dropped;
-    return Ok{};
+    return false;
   }
   backlog_bytes += answer.size();
   backlog[std::string(peer)].push_back(std::move(answer));
-  return Ok{};
+  return true;
 }
 
 Status PublishServer::Parts::flush_backlog() {

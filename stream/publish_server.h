@@ -71,6 +71,8 @@ struct PublishOptions {
   std::size_t replay_rows_max =
       8192;  ///< predictions of one REPLAY answer (split into messages of 512)
   std::size_t control_open_max = 256;  ///< questions waiting for an answer
+  /// Answers that full pipes do not take yet, of all peers; what comes on top is dropped.
+  std::size_t backlog_bytes_max = 512u << 20;
 };
 
 /// `dropped`: answers to peers that had gone or read too slowly, and payloads that are no JSON.

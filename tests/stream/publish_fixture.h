@@ -143,7 +143,7 @@ class MemorySource : public ReplaySource {
 class Daemon {
  public:
   explicit Daemon(MemorySource& source, int high_water_mark = 1000,
-                  std::size_t control_open_max = 4)
+                  std::size_t control_open_max = 4, std::size_t backlog_bytes_max = 512u << 20)
       : source_(source) {
     for (EndpointOptions* endpoint : {&options_.predictions, &options_.replay, &options_.control}) {
       endpoint->address = "tcp://127.0.0.1:*";
@@ -151,6 +151,7 @@ class Daemon {
     options_.predictions.high_water_mark = high_water_mark;
     options_.progress_interval = std::chrono::milliseconds(20);
     options_.control_open_max = control_open_max;
+    options_.backlog_bytes_max = backlog_bytes_max;
     start();
   }
   ~Daemon() { stop(); }

@@ -394,6 +394,50 @@ TEST(PublishServerTest, RandomBytesOnTheReplaySocketDisturbNobody) {
   EXPECT_EQ(daemon.counters.faults, 200u);
 }
 
+/// Who reads too slowly may lose answers, but never the middle of one: an end says that all before
+/// it has come.
+TEST(PublishServerTest, AnAnswerThatEndsIsWhole) {
+  constexpr std::uint64_t rows = 8000;
+  constexpr std::uint64_t questions = 200;
+  MemorySource source;
+  Daemon daemon(source, 1000, 4, 200'000);  // many an end fits where rows do not
+  daemon.publish(rows);
+  daemon.flush();
+  EndpointOptions narrow = daemon.replay();
+  narrow.high_water_mark = 1;
+  auto connected = Socket::connect(daemon.context(), SocketKind::Dealer, narrow);
+  ASSERT_TRUE(connected);
+  wire::ToReplay question;
+  question.mutable_replay()->set_from(1);
+  std::uint64_t asked = 0;
+  const Instant begin = now();
+  while (asked < questions && now() - begin < std::chrono::seconds(20)) {
+    question.set_request(asked + 1);
+    if (connected.value().send(question.SerializeAsString())) {
+      ++asked;
+    } else {
+      std::this_thread::yield();
+    }
+  }
+  ASSERT_EQ(asked, questions);
+  std::map<std::uint64_t, std::uint64_t> taken;
+  std::uint64_t whole = 0;
+  std::vector<Frame> frames;
+  wire::FromReplay answer;
+  for (Waiting item{&connected.value()};;) {
+    ASSERT_TRUE(wait({&item, 1}, std::chrono::milliseconds(2000)));
+    if (!item.readable) break;
+    ASSERT_TRUE(connected.value().receive(frames));
+    ASSERT_TRUE(answer.ParseFromString(std::string(frames.back().view())));
+    taken[answer.request()] += static_cast<std::uint64_t>(answer.rows().predictions_size());
+    if (!answer.has_end()) continue;
+    EXPECT_EQ(taken[answer.request()], rows) << "question " << answer.request();
+    ++whole;
+  }
+  EXPECT_GT(whole, 0u);
+  EXPECT_LT(whole, questions) << "nothing was dropped: the test shows nothing";
+}
+
 /// Someone asks for everything again and again and never reads: others are served as before.
 TEST(PublishServerTest, APeerThatDoesNotReadHoldsUpNobody) {
   MemorySource source;
