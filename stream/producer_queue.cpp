@@ -13,16 +13,24 @@ constexpr char kLayoutTag = 0x0A;  // wire.Record: field 1, length-delimited
 
 }  // namespace
 
-void ProducerQueue::add_layouts(std::span<const std::string_view> records) {
-  for (const std::string_view record : records) {
-    if (record.starts_with(kLayoutTag) && layout_set_.emplace(record).second)
-      layouts_.emplace_back(record);
+/// Whether `record` is a layout; remembered if it is.
+bool ProducerQueue::learn_layout(std::string_view record) {
+  if (!record.starts_with(kLayoutTag) || !decode_record(record, decoded_)) return false;
+  const auto [known, fresh] = layouts_.try_emplace(decoded_.layout.hash());
+  if (fresh) {
+    known->second.record = record;
+    ++unsaid_;
   }
+  return true;
+}
+
+void ProducerQueue::add_layouts(std::span<const std::string_view> records) {
+  for (const std::string_view record : records)
+    learn_layout(record);
 }
 
 void ProducerQueue::add(std::uint64_t position, std::span<const std::string_view> records) {
   ACCRETE_CHECK(kept_.empty() || position > kept_.back().position);
-  add_layouts(records);
   Kept& transaction = kept_.emplace_back();
   transaction.position = position;
   std::size_t bytes = 0;
@@ -31,7 +39,7 @@ void ProducerQueue::add(std::uint64_t position, std::span<const std::string_view
   transaction.bytes.reserve(bytes);
   transaction.ends.reserve(records.size());
   for (const std::string_view record : records) {
-    if (record.starts_with(kLayoutTag)) continue;
+    if (learn_layout(record)) continue;
     transaction.bytes.append(record);
     transaction.ends.push_back(transaction.bytes.size());
   }
@@ -41,7 +49,9 @@ void ProducerQueue::add(std::uint64_t position, std::span<const std::string_view
 
 void ProducerQueue::rewind() {
   next_ = next_record_ = 0;
-  layouts_said_ = 0;
+  for (auto& [hash, layout] : layouts_)
+    layout.said = false;
+  unsaid_ = layouts_.size();
   unsent_rows_ = unsent_bytes_ = 0;
   for (const Kept& transaction : kept_) {
     unsent_rows_ += transaction.rows();
@@ -71,75 +81,85 @@ std::span<const PartView> ProducerQueue::take(std::size_t rows_max, std::size_t 
   parts_.clear();
   // Parts hold spans of `records_`: it must not move while it grows.
   records_.reserve(rows_max + layouts_.size());
-  std::size_t rows = 0;
-  std::size_t bytes = 0;
-  while (next_ < kept_.size() && rows < rows_max && bytes < bytes_max) {
+  Room room{rows_max, bytes_max};
+  while (next_ < kept_.size() && room.rows > 0 && room.bytes > 0) {
     const std::size_t parts_before = parts_.size();
-    const std::size_t said_before = layouts_said_;
-    if (layouts_said_ == layouts_.size()) bytes += take_each(rows_max - rows, bytes_max - bytes);
-    if (parts_.size() == parts_before) bytes += take_piece(rows_max - rows, bytes_max - bytes);
+    take_each(room);
+    if (parts_.size() == parts_before) take_piece(room);
     const PartView& part = parts_.back();
-    const std::size_t taken = part.records.size() - (layouts_said_ - said_before);
     if (part.kind != PartKind::Pending) {
-      rows += std::max<std::size_t>(taken, 1);
       count_resent(part);
-    } else if (taken > 0) {
-      rows += taken;
-    } else {
+    } else if (part.records.empty()) {
       parts_.pop_back();  // the next record does not fit any more
       break;
     }
   }
-  unsent_rows_ -= rows;
-  unsent_bytes_ -= bytes;
   return parts_;
 }
 
-std::size_t ProducerQueue::take_each(std::size_t rows_left, std::size_t bytes_left) {
+/// The layout that must be said before `record` goes out, or null.
+ProducerQueue::KnownLayout* ProducerQueue::unsaid_layout(std::string_view record) {
+  if (unsaid_ == 0 || !decode_record(record, decoded_) || decoded_.kind != RecordKind::Change)
+    return nullptr;
+  const auto known = layouts_.find(decoded_.change.layout);
+  return known == layouts_.end() || known->second.said ? nullptr : &known->second;
+}
+
+void ProducerQueue::take_each(Room& room) {
   const std::size_t begin = records_.size();
-  std::size_t bytes = 0;
   std::uint64_t position = 0;
-  for (; next_ < kept_.size() && records_.size() - begin < rows_left; ++next_) {
+  for (; next_ < kept_.size() && room.rows > 0; ++next_) {
     const Kept& transaction = kept_[next_];
     const bool consecutive = position == 0 || transaction.position == position + 1;
     if (transaction.size() != 1 || next_record_ != 0 || !consecutive ||
-        bytes + transaction.bytes.size() > bytes_left)
+        transaction.bytes.size() > room.bytes || unsaid_layout(transaction.record(0)) != nullptr)
       break;
     position = transaction.position;
-    bytes += transaction.bytes.size();
     records_.push_back(transaction.record(0));
+    --room.rows;
+    room.bytes -= transaction.bytes.size();
+    --unsent_rows_;
+    unsent_bytes_ -= transaction.bytes.size();
   }
-  if (records_.size() == begin) return 0;
+  if (records_.size() == begin) return;
   PartView& part = parts_.emplace_back();
   part.kind = PartKind::Each;
   part.position = position;
   part.records = {records_.data() + begin, records_.size() - begin};
-  return bytes;
 }
 
-std::size_t ProducerQueue::take_piece(std::size_t rows_left, std::size_t bytes_left) {
+void ProducerQueue::take_piece(Room& room) {
   const std::size_t begin = records_.size();
   const Kept& transaction = kept_[next_];
-  for (; layouts_said_ < layouts_.size(); ++layouts_said_)
-    records_.emplace_back(layouts_[layouts_said_]);
-  std::size_t bytes = 0;
-  for (std::size_t rows = 0; rows < rows_left && next_record_ < transaction.size(); ++rows) {
+  while (room.rows > 0 && next_record_ < transaction.size()) {
     const std::string_view record = transaction.record(next_record_);
-    if (bytes + record.size() > bytes_left && (bytes > 0 || !parts_.empty())) break;
-    bytes += record.size();
-    records_.push_back(record);
+    KnownLayout* layout = unsaid_layout(record);
+    const std::string_view next = layout != nullptr ? layout->record : record;
+    if (next.size() > room.bytes && !records_.empty()) break;
+    records_.push_back(next);
+    room.bytes -= std::min(next.size(), room.bytes);
+    if (layout != nullptr) {
+      layout->said = true;
+      --unsaid_;
+      continue;
+    }
+    --room.rows;
     ++next_record_;
+    --unsent_rows_;
+    unsent_bytes_ -= record.size();
   }
   PartView& part = parts_.emplace_back();
   part.transaction = transaction.position;
   part.records = {records_.data() + begin, records_.size() - begin};
-  if (next_record_ == transaction.size()) {
-    part.kind = PartKind::Commit;
-    part.position = transaction.position;
-    ++next_;
-    next_record_ = 0;
+  if (next_record_ < transaction.size()) return;
+  part.kind = PartKind::Commit;
+  part.position = transaction.position;
+  if (transaction.size() == 0) {
+    --room.rows;
+    --unsent_rows_;
   }
-  return bytes;
+  ++next_;
+  next_record_ = 0;
 }
 
 void ProducerQueue::count_resent(const PartView& part) {

@@ -1,24 +1,28 @@
 // What a producer has taken from its caller and the daemon does not hold durably yet: transactions
 // in order of position, a mark up to where they were sent in this session, and every layout.
+//
+// A layout is said once a session and as late as possible, before the first row that needs it: one
+// that the daemon refuses then takes no other transaction with it than those that use it.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <deque>
-#include <set>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "proto/codec.h"
 #include "stream/batch_frame.h"
 
 namespace accrete::stream {
 
 class ProducerQueue {
  public:
-  /// Keep one whole transaction. Layouts are taken out of it: each is said once a session, before
-  /// the next records that go out. Checks: positions rise.
+  /// Keep one whole transaction. Layouts are taken out of it, but for what is none though it begins
+  /// like one: that goes out as it is, for the daemon to refuse. Checks: positions rise.
   void add(std::uint64_t position, std::span<const std::string_view> records);
   /// Only remember the layouts of a transaction that is durable already.
   void add_layouts(std::span<const std::string_view> records);
@@ -57,8 +61,19 @@ class ProducerQueue {
     }
   };
 
-  std::size_t take_each(std::size_t rows_left, std::size_t bytes_left);
-  std::size_t take_piece(std::size_t rows_left, std::size_t bytes_left);
+  struct KnownLayout {
+    std::string record;
+    bool said = false;  // in this session
+  };
+  struct Room {
+    std::size_t rows = 0;
+    std::size_t bytes = 0;
+  };
+
+  bool learn_layout(std::string_view record);
+  KnownLayout* unsaid_layout(std::string_view record);
+  void take_each(Room& room);
+  void take_piece(Room& room);
   void count_resent(const PartView& part);
 
   std::deque<Kept> kept_;
@@ -69,9 +84,9 @@ class ProducerQueue {
   std::uint64_t sent_position_ = 0;  // newest transaction ever sent wholly
   std::uint64_t resent_ = 0;
 
-  std::deque<std::string> layouts_;  // in order of first use
-  std::set<std::string, std::less<>> layout_set_;
-  std::size_t layouts_said_ = 0;  // in this session
+  std::map<std::uint64_t, KnownLayout> layouts_;  // by their hashes
+  std::size_t unsaid_ = 0;
+  Record decoded_;
 
   std::vector<std::string_view> records_;  // of the batch being taken
   std::vector<PartView> parts_;

@@ -187,6 +187,52 @@ TEST_F(ProducerTest, DeadLettersAreTold) {
   EXPECT_EQ(sink_.dead("s").size(), 1u);
 }
 
+/// A layout that no table has is its own transaction's trouble, also when a session begins again.
+TEST_F(ProducerTest, ABadLayoutTakesNoOtherTransactionWithIt) {
+  start();
+  const Layout bad{"no_such_table", {"id"}};
+  const auto send_bad = [&](Producer& producer, std::uint64_t position) {
+    return send(producer, position,
+                {layout_record(bad), row(static_cast<std::int64_t>(position), bad, "x")});
+  };
+  auto producer = open();
+  ASSERT_TRUE(send(*producer, 1, {layout_, row(1)}));
+  ASSERT_TRUE(send_bad(*producer, 2));
+  ASSERT_TRUE(send(*producer, 3, {layout_, row(3)}));
+  ASSERT_TRUE(producer->flush());
+  server_.reset();
+  start();  // everything is said anew
+  ASSERT_TRUE(send(*producer, 4, {layout_, row(4)}));
+  ASSERT_TRUE(producer->close());
+  producer = open();
+  ASSERT_TRUE(send_bad(*producer, 2)) << "durable already";
+  ASSERT_TRUE(send(*producer, 5, {layout_, row(5)}));
+  ASSERT_TRUE(producer->close());
+  std::vector<std::uint64_t> logged;
+  for (const MemorySink::Entry& entry : sink_.log("s"))
+    logged.push_back(entry.position);
+  EXPECT_EQ(logged, (std::vector<std::uint64_t>{1, 3, 4, 5}));
+  EXPECT_EQ(sink_.dead("s").size(), 1u);
+}
+
+/// A transaction that brings a layout and does not fit behind others in a batch.
+TEST_F(ProducerTest, ALayoutIsNotLostWhereItsFirstRowDoesNotFit) {
+  ingest_.credit_bytes = 4096;
+  options_.batch_rows = 100;
+  start();
+  auto producer = open();
+  const std::string large(3000, 'x');
+  std::uint64_t position = 0;
+  for (int round = 0; round < 20; ++round) {
+    const std::string items = layout_record(items_layout());
+    ASSERT_TRUE(send(*producer, ++position, {layout_, row(1), row(2)}));
+    ASSERT_TRUE(send(*producer, ++position, {items, row(3, items_layout(), large)}));
+  }
+  ASSERT_TRUE(producer->close());
+  EXPECT_TRUE(sink_.dead("s").empty());
+  EXPECT_EQ(sink_.log("s").size(), position);
+}
+
 TEST_F(ProducerTest, SilenceAndBadOptions) {
   options_.endpoint.address = "tcp://127.0.0.1:1";
   options_.give_up_after = milliseconds(100);
