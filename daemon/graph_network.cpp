@@ -112,7 +112,6 @@ models::NetworkOptions GraphNetwork::options() const {
   options.shape.layer.relations = plan_.shapes();
   options.shape.columns = columns();
   options.routing.top = config.top;
-  options.routing.experts_max = config.batch_experts;
   options.routing.force_own_block = true;
   options.routing.topology_gate = config.topology_gate;
   if (!config.block_loss) options.losses.block = 0;
@@ -357,7 +356,7 @@ void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t s
   grow_inputs();
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;
-  network_->predict(batch_, scores, nullptr, &stats);
+  network_->predict(batch_, scores, nullptr, &stats, world_.config().batch_experts);
   if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)

@@ -10,8 +10,8 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kExamplesMin =
-    8;  // of fewer, a measure is chance; [network] memory_per_class keeps few
+// Of fewer, a measure is chance. Not more: [network] memory_per_class leaves a block few.
+constexpr std::size_t kExamplesMin = 8;
 
 double value_of(const models::Metrics& metrics, std::string_view name) {
   const auto found = std::ranges::find(metrics, name, &models::Metrics::value_type::first);

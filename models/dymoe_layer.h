@@ -57,7 +57,7 @@ struct Routing {
   /// All nodes are heard alike (an ablation).
   bool topology_gate = true;
   /// Block experts of a batch are chosen together (expert_selection.h): at most so many, but
-  /// everybody's best in any case. 0: no bound. A network heeds it in predict() alone.
+  /// everybody's best in any case. 0: no bound.
   std::size_t experts_max = 0;
 };
 

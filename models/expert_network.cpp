@@ -144,7 +144,7 @@ void ExpertNetwork<Real>::grow_items(std::size_t table, std::size_t items) {
 template <class Real>
 std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   // Where every node must go to its own block's expert, nodes of the new block have none yet.
-  Routing routing = parts_->unhelped();
+  Routing routing = parts_->serving();
   routing.own_block_only = false;
   typename Parts::Pass pass;
   parts_->forward(sample, routing, {}, false, pass);
@@ -176,10 +176,12 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
 
 template <class Real>
 void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scores,
-                                  RowMatrix<Real>* embedding,
-                                  std::vector<RoutingStats>* stats) const {
+                                  RowMatrix<Real>* embedding, std::vector<RoutingStats>* stats,
+                                  std::size_t experts_max) const {
+  Routing routing = parts_->serving();
+  routing.experts_max = experts_max;
   typename Parts::Pass pass;
-  parts_->forward(batch, parts_->serving(), {}, false, pass);
+  parts_->forward(batch, routing, {}, false, pass);
   scores = std::move(pass.scores);
   if (embedding != nullptr) *embedding = std::move(pass.embedding);
   if (stats != nullptr) *stats = std::move(pass.stats);
@@ -196,7 +198,7 @@ template <class Real>
 typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
     const GraphBatch& batch, std::span<const Target> targets, double share) {
   typename Parts::Pass& pass = parts_->training;
-  parts_->forward(batch, parts_->learning(), parts_->losses(share), true, pass);
+  parts_->forward(batch, parts_->options.routing, parts_->losses(share), true, pass);
   StepReport report;
   RowMatrix<Real> d_scores;
   report.loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);

@@ -68,7 +68,7 @@ class ExpertNetwork {
 
   /// The same network, gradients that await a step among the rest. Cost: its memory.
   ExpertNetwork copy() const;
-  /// What a sample says of the experts, each node choosing freely. Threads: const.
+  /// What a sample says of the experts, as they serve it. Threads: const.
   ExpertUse use(const GraphBatch& sample) const;
   /// Experts `first` and first + 1 become one in every layer (DymoeLayer::merge_experts), by their
   /// usages. It stands at `first`; those behind move up by one, and who calls numbers blocks
@@ -79,20 +79,20 @@ class ExpertNetwork {
   void learn_only(std::size_t expert);
   /// Steps move what growth lets them: all, but experts before the newest by old_expert_rate.
   void learn_all();
-  /// Distillation: the mean over the seeds of half the squared distance between the scores, of
-  /// nodes that choose freely, and `wanted` (seeds, outputs). Its gradient, and those of the gate
-  /// losses, are added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits
-  /// as targets.
+  /// Distillation: the mean over the seeds of half the squared distance between the scores as they
+  /// are served and `wanted` (seeds, outputs). Its gradient, and those of the gate losses, are
+  /// added to the parameters'. Source: Ba and Caruana 2014, arXiv:1312.6184, for logits as targets.
   double accumulate_towards(const GraphBatch& batch, const RowMatrix<Real>& wanted,
                             double share = 1);
 
-  /// Scores of the seeds (seeds, outputs): logits, or the number. Without a bound on the batch's
-  /// experts (Routing::experts_max) a seed's bits do not depend on the other seeds. Threads: const.
+  /// Scores of the seeds (seeds, outputs): logits, or the number. A seed's bits do not depend on
+  /// the other seeds. Threads: const.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores) const;
   /// The same with last-layer vectors (seeds, d), those the head is linear in, and what routing
-  /// did, by layer.
+  /// did, by layer. With `experts_max` above 0 the batch's experts are chosen together
+  /// (Routing::experts_max), so that a seed's bits depend on the others.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores, RowMatrix<Real>* embedding,
-               std::vector<RoutingStats>* stats) const;
+               std::vector<RoutingStats>* stats, std::size_t experts_max = 0) const;
   /// Mean of the task's loss over the seeds as they are predicted. Checks: a target a seed.
   double loss(const GraphBatch& batch, std::span<const Target> targets) const;
 

@@ -29,7 +29,7 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy() const {
 template <class Real>
 ExpertUse ExpertNetwork<Real>::use(const GraphBatch& sample) const {
   typename Parts::Pass pass;
-  parts_->forward(sample, parts_->unhelped(), {}, false, pass);
+  parts_->forward(sample, parts_->serving(), {}, false, pass);
   const std::size_t depth = parts_->layers.size();
   const auto T = static_cast<Eigen::Index>(experts());
   ExpertUse use;
@@ -84,7 +84,7 @@ template <class Real>
 double ExpertNetwork<Real>::accumulate_towards(const GraphBatch& batch,
                                                const RowMatrix<Real>& wanted, double share) {
   typename Parts::Pass& pass = parts_->training;
-  parts_->forward(batch, parts_->unhelped(), parts_->losses(share), true, pass);
+  parts_->forward(batch, parts_->serving(), parts_->losses(share), true, pass);
   ACCRETE_CHECK(wanted.rows() == pass.scores.rows() && wanted.cols() == pass.scores.cols());
   RowMatrix<Real> off = pass.scores - wanted;
   double squares = 0;

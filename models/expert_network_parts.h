@@ -40,21 +40,9 @@ struct ExpertNetwork<Real>::Parts {
   Parts(TaskKind task, NetworkOptions chosen);
   void add_experts(std::size_t experts);
   std::size_t experts() const { return layers.front().experts(); }
-  /// The bound on a batch's experts is for answers alone: what learns has every choice.
-  Routing learning() const {
-    Routing routing = options.routing;
-    routing.experts_max = 0;
-    return routing;
-  }
-  /// As answers are made, but that every expert may be chosen.
-  Routing unhelped() const {
-    Routing routing = learning();
-    routing.force_own_block = false;  // a help for what is not yet trained
-    return routing;
-  }
   Routing serving() const {
-    Routing routing = unhelped();
-    routing.experts_max = options.routing.experts_max;
+    Routing routing = options.routing;
+    routing.force_own_block = false;  // a help for what is not yet trained
     return routing;
   }
   Rng rng(std::size_t layer, std::uint64_t serial) const;

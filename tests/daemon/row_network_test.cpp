@@ -117,7 +117,7 @@ TEST(RowNetwork, ExpertsComeWithNewClassesAndOldOnesAreStillKnown) {
   options.blocks.every_classes = 2;
   World world(config, options);
   world.feed(stream.transactions);
-  GraphNetwork& network = network_of(world, "field");
+  const GraphNetwork& network = network_of(world, "field");
   ASSERT_EQ(network.events().size(), 1U) << "four fields are two blocks of two";
   EXPECT_EQ(network.events()[0].block, 1U);
   std::map<std::string, double> right = accuracies(world, stream);
