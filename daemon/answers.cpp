@@ -11,6 +11,7 @@
 
 #include "daemon/clock.h"
 #include "daemon/learners.h"
+#include "daemon/live_sink.h"
 #include "daemon/network_report.h"
 #include "daemon/task_report.h"
 #include "proto/limits.h"
@@ -103,7 +104,8 @@ Json metrics_of(const AnyTask& task) {
   return all;
 }
 
-Json task_json(const AnyTask& task, const wire::StatusRequest& request) {
+Json task_json(const AnyTask& task, const wire::StatusRequest& request,
+               const GradedSeries* series) {
   constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
@@ -126,6 +128,7 @@ Json task_json(const AnyTask& task, const wire::StatusRequest& request) {
   if (task.network() != nullptr) {
     json["experts"] = request.course() ? network_course_json(task, nullptr) : network_json(task);
   }
+  if (request.course() && series != nullptr) json["series"] = series->json(names);
   if (request.alarms()) json["alarms"] = alarms_json(task.drift());
   return json;
 }
@@ -230,7 +233,7 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["checkpoints"] = counters.checkpoints;
   json["tasks"] = Json::array();
   for (const auto& task : world_.fold->tasks())
-    json["tasks"].push_back(task_json(*task, request));
+    json["tasks"].push_back(task_json(*task, request, world_.told->series(task->plan().name)));
   ACCRETE_TRY(const auto subscribers, world_.predictions->subscribers());
   json["subscribers"] = Json::array();
   for (const auto& subscriber : subscribers) {

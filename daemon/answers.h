@@ -17,6 +17,8 @@
 
 namespace accrete::daemon {
 
+class LiveSink;
+
 class Answers {
  public:
   struct World {
@@ -25,6 +27,7 @@ class Answers {
     store::Log* log = nullptr;
     store::PredictionLog* predictions = nullptr;
     const Gauges* gauges = nullptr;
+    const LiveSink* told = nullptr;
     std::function<std::size_t()> queued;  ///< committed groups waiting for the fold
     std::function<Status()> drain;        ///< fold all that is durable, then commit
     std::function<std::string()> reload;  ///< JSON: what was reloaded and what needs a restart
@@ -34,8 +37,10 @@ class Answers {
   /// Serialized wire.FromControl for a serialized wire.ToControl. Never fails: errors are Faults.
   std::string answer(std::string_view question);
 
- private:
+  /// The JSON of a status alone.
   Result<std::string> status(const wire::StatusRequest& request) const;
+
+ private:
   Result<std::string> explain(const wire::ExplainQuery& query) const;
   Status predict(const wire::PredictQuery& query, wire::Predictions& out) const;
   Status dead_letters(const wire::DeadLettersRequest& request, wire::DeadLetters& out) const;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "daemon/config_schema.h"
+#include "daemon/http_address.h"
 #include "daemon/toml_reader.h"
 #include "proto/hash.h"
 #include "proto/limits.h"
@@ -40,6 +41,18 @@ void check_endpoint(TomlSection& section, std::string_view key, const std::strin
   options.address = address;
   if (Status status = stream::check_endpoint(options); !status) {
     section.complain(key, std::string(key) + ": " + status.error().detail);
+  }
+}
+
+void read_http(TomlSection& section, EndpointsConfig& out) {
+  section.read("http_public", out.http_public);
+  if (!section.read("http", out.http) || out.http.empty()) return;
+  const auto address = parse_http_address(out.http);
+  if (!address) {
+    section.complain("http", "http: " + address.error().detail);
+  } else if (!address.value().loopback() && !out.http_public) {
+    section.complain("http", "http: " + out.http + " can be reached by others, and HTTP has no " +
+                                 "keys: give a loopback address, or say http_public = true");
   }
 }
 
@@ -74,6 +87,7 @@ void read_endpoints(TomlSection& root, EndpointsConfig& out, Complaints& complai
                                                " have the same address " + *addresses[i].second);
     }
   }
+  read_http(section, out);
   section.finish();
 }
 

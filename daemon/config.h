@@ -28,6 +28,8 @@ struct EndpointsConfig {
   std::string predictions = "tcp://127.0.0.1:7702";
   std::string replay = "tcp://127.0.0.1:7703";
   std::string control = "tcp://127.0.0.1:7704";
+  std::string http;                ///< http://HOST:PORT; "" = no HTTP
+  bool http_public = false;        ///< HTTP, which has no keys, may leave this machine
   std::string curve_key_file;      ///< the daemon's own pair; "" = no CURVE
   std::string curve_clients_file;  ///< allowed client public keys, one a line; "" = any client
 };

@@ -175,6 +175,10 @@ std::string print_config(const Config& config) {
   line(out, "predictions", toml_quoted(config.endpoints.predictions));
   line(out, "replay", toml_quoted(config.endpoints.replay));
   line(out, "control", toml_quoted(config.endpoints.control));
+  if (!config.endpoints.http.empty()) {
+    line(out, "http", toml_quoted(config.endpoints.http));
+    line(out, "http_public", config.endpoints.http_public ? "true" : "false");
+  }
   if (!config.endpoints.curve_key_file.empty()) {
     out += "\n[curve]\n";
     line(out, "key_file", toml_quoted(config.endpoints.curve_key_file));

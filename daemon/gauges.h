@@ -1,20 +1,51 @@
 // Numbers that one thread writes and others only show. Nothing is decided by them.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cmath>
+#include <cstddef>
 #include <cstdint>
 
 namespace accrete::daemon {
+
+/// How long something takes, in buckets from 0.1 ms to 52 s, each twice the one before.
+struct Histogram {
+  static constexpr std::size_t kBounds = 20;
+
+  std::array<std::atomic<std::uint64_t>, kBounds + 1> counts{};
+  std::atomic<std::uint64_t> sum_us{0};
+
+  /// Upper bound of a bucket, in seconds.
+  static double bound(std::size_t bucket) { return std::ldexp(1e-4, static_cast<int>(bucket)); }
+
+  void add(double seconds) {
+    std::size_t bucket = 0;
+    while (bucket < kBounds && seconds > bound(bucket))
+      ++bucket;
+    ++counts[bucket];
+    sum_us += static_cast<std::uint64_t>(seconds * 1e6 + 0.5);
+  }
+};
 
 struct Gauges {
   using Number = std::atomic<std::uint64_t>;
   // written by the ingest thread
   Number ingest_rows{0}, ingest_bytes{0}, ingest_transactions{0}, ingest_duplicates{0},
       ingest_rejected{0}, ingest_faults{0}, ingest_commits{0}, ingest_sessions{0};
+  Histogram commit_seconds;  // a group of transactions becomes durable
   // written by the publish thread
-  Number published{0}, replayed{0}, snapshots{0}, questions{0}, publish_faults{0};
-  // written by the fold thread: rises while it is alive
-  Number fold_turns{0};
+  Number published{0}, replayed{0}, snapshots{0}, questions{0}, publish_faults{0},
+      publish_dropped{0};
+  // written by the fold thread
+  Number fold_turns{0};        // rises while it is alive
+  Number folded{0};            // records
+  Histogram fold_seconds;      // of a group of records
+  Histogram question_seconds;  // of an answer on the control socket
+  // While the log is caught up at the start: by the thread that starts.
+  Number recovered{0}, recover_until{0};
+  // Steady clock in milliseconds when the fold last had nothing waiting; 0: never.
+  Number caught_up_ms{0};
 };
 
 }  // namespace accrete::daemon

@@ -1,11 +1,13 @@
 // From the fold to the publish thread: predictions as messages, and the past as a source of replay.
 #pragma once
 
+#include <map>
 #include <string>
 #include <utility>
 
 #include "daemon/clock.h"
 #include "daemon/fold_sink.h"
+#include "daemon/graded_series.h"
 #include "store/prediction_log.h"
 #include "stream/publish_server.h"
 
@@ -31,7 +33,10 @@ class LiveSink final : public FoldSink {
     outgoing_.send(std::move(batch));
   }
   void label(const MaturedLabel&) override {}
-  void graded(const GradedPrediction&) override {}
+  void graded(const GradedPrediction& graded) override {
+    series_.try_emplace(graded.task->name, graded.task->kind, graded.outputs.size() + 1)
+        .first->second.add(graded);
+  }
   /// An alarm before a stored prediction was told before that one, in the former process. One after
   /// the newest may have been: it is told again, under the same count.
   void alarm(const DriftAlarm& alarm, std::uint64_t epoch) override {
@@ -48,6 +53,12 @@ class LiveSink final : public FoldSink {
     tell(expert_news_topic(news.task), expert_news_header(news, epoch), std::move(payload));
   }
 
+  /// What was graded since this process began, or null.
+  const GradedSeries* series(const std::string& task) const {
+    const auto found = series_.find(task);
+    return found == series_.end() ? nullptr : &found->second;
+  }
+
  private:
   void tell(std::string topic, const PredictionHeader& header, std::string payload) {
     stream::OutgoingBatch batch;
@@ -60,6 +71,7 @@ class LiveSink final : public FoldSink {
 
   stream::Mailbox<stream::OutgoingBatch>& outgoing_;
   PredictionSeq published_;
+  std::map<std::string, GradedSeries, std::less<>> series_;  // by task
 };
 
 /// The prediction log as the replay socket serves it. Used on the publish thread only.

@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "daemon/clock.h"
+
 namespace accrete::daemon {
 namespace {
 
@@ -58,7 +60,9 @@ Status LogSink::commit(std::span<const stream::Transaction> transactions,
     ACCRETE_TRY(const SourceId source, log_.source(letter.source));
     advance(source, letter.position);
   }
+  const double begin = steady_seconds();
   ACCRETE_DO(log_.append(slice, advances_, letters));
+  if (seconds_ != nullptr) seconds_->add(steady_seconds() - begin);
   return slice.size() == 0 ? Status(Ok{}) : next_(std::move(slice));
 }
 

@@ -268,6 +268,15 @@ Result<Task> read_live_task(const Place& place) {
     window.rows.insert(mixture ? window.rows.begin() : window.rows.end(), std::move(scores));
   }
   task.windows.push_back(std::move(window));
+  if (place.has("series")) {
+    Task drawn;
+    drawn.kind = task.kind;
+    ACCRETE_TRY(const Place series, place.member("series"));
+    ACCRETE_DO(read_series(series, drawn));
+    if (!drawn.series.at.empty() && drawn.candidates != task.candidates)
+      return series.expected("the candidates that have weights");
+    task.series = std::move(drawn.series);
+  }
   if (place.has("experts")) {
     ACCRETE_TRY(const Place experts, place.member("experts"));
     ACCRETE_TRY(task.experts, read_experts(experts));

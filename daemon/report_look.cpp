@@ -96,12 +96,15 @@ font-size:12.5px;line-height:1.45;visibility:hidden;left:0;top:0}
 padding-left:16px}
 .tip div.main{font-weight:650}
 footer{padding-bottom:40px}
+#stale{position:fixed;left:0;right:0;bottom:0;margin:0;padding:10px 20px;
+background:var(--alarm);color:var(--paper);font-weight:600}
 @media print{section{break-inside:avoid}body{background:#fff}}
 )css";
 
 constexpr std::string_view kScript = R"js(
-(() => {
+const draw = () => {
   const data = JSON.parse(document.getElementById('data').textContent);
+  document.querySelector('.tip')?.remove();
   const tip = document.createElement('div');
   tip.className = 'tip';
   tip.setAttribute('role', 'status');
@@ -178,6 +181,36 @@ constexpr std::string_view kScript = R"js(
       show(Math.max(0, Math.min(axis.at.length - 1, now + step)));
     });
   }
+};
+draw();
+)js";
+
+constexpr std::string_view kConsoleScript = R"js(
+(() => {
+  const stale = document.getElementById('stale');
+  const boxes = () => [...document.querySelectorAll('section input[data-s]')];
+  const name = (box) => box.closest('section').id + ' ' + box.dataset.s;
+  const renew = async () => {
+    const answer = await fetch(location.href, {cache: 'no-store'});
+    const text = await answer.text();
+    if (!answer.ok) return text.trim();
+    const fresh = new DOMParser().parseFromString(text, 'text/html');
+    const wanted = new Map(boxes().map((box) => [name(box), box.checked]));
+    for (const part of ['style', 'header.top', 'main', '#data'])
+      document.querySelector(part).replaceWith(fresh.querySelector(part));
+    for (const box of boxes()) box.checked = wanted.get(name(box)) ?? box.checked;
+    draw();
+    return '';
+  };
+  const turn = async () => {
+    if (!document.querySelector('svg.chart:hover, svg.chart:focus')) {
+      const trouble = await renew().catch((error) => error.message);
+      stale.textContent = 'accreted does not answer: ' + trouble;
+      stale.hidden = trouble === '';
+    }
+    setTimeout(turn, 2000);
+  };
+  setTimeout(turn, 2000);
 })();
 )js";
 
@@ -197,6 +230,10 @@ std::string style_sheet(std::size_t toggles) {
 
 std::string_view script() {
   return kScript;
+}
+
+std::string_view console_script() {
+  return kConsoleScript;
 }
 
 }  // namespace accrete::daemon::report

@@ -15,4 +15,7 @@ std::string style_sheet(std::size_t toggles);
 /// The read-out under the pointer and the arrow keys. Without it the page is whole but still.
 std::string_view script();
 
+/// Renews the page; comes after script().
+std::string_view console_script();
+
 }  // namespace accrete::daemon::report

@@ -275,9 +275,8 @@ std::string facts(const Report& report) {
   return out + "</dl>";
 }
 
-}  // namespace
-
-std::string page(const Report& report) {
+/// `last`: what stands at the end of the body.
+std::string document(const Report& report, const std::string& last) {
   const Colours colours(report);
   Json data;
   data["axes"] = Json::object();
@@ -300,9 +299,29 @@ std::string page(const Report& report) {
          "</style>\n</head>\n<body>\n<header class=\"top\"><h1>" + escaped(report.title) +
          "</h1><p class=\"soft\">" + escaped(report.source) + "</p>" + facts(report) +
          "</header>\n<main>\n" + overview(report) + sections +
-         "</main>\n<footer>Written by accretectl report. Times are event times in UTC.</footer>\n"
-         "<script type=\"application/json\" id=\"data\">" +
-         json + "</script>\n<script>" + std::string(script()) + "</script>\n</body>\n</html>\n";
+         "</main>\n<script type=\"application/json\" id=\"data\">" + json + "</script>\n" + last +
+         "</body>\n</html>\n";
+}
+
+std::string script_element(std::string_view script) {
+  return "<script>" + std::string(script) + "</script>\n";
+}
+
+}  // namespace
+
+std::string page(const Report& report) {
+  return document(report,
+                  "<footer>Written by accretectl report. Times are event times in UTC.</footer>\n" +
+                      script_element(script()));
+}
+
+std::string console(const Report& report) {
+  return document(report,
+                  "<footer>Curves begin with this process. Times are event times in UTC. Also: "
+                  "<a href=\"/metrics\">/metrics</a> <a href=\"/statusz\">/statusz</a> "
+                  "<a href=\"/readyz\">/readyz</a></footer>\n"
+                  "<p id=\"stale\" role=\"alert\" hidden></p>\n" +
+                      script_element(script()) + script_element(console_script()));
 }
 
 }  // namespace accrete::daemon::report

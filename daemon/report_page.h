@@ -13,4 +13,9 @@ namespace accrete::daemon::report {
 /// curves by the style sheet alone. The same report gives the same bytes. All names are escaped.
 std::string page(const Report& report);
 
+/// The same as a page that renews itself: every two seconds it fetches its own address again and
+/// shows what has changed, as long as the pointer reads no chart. Where the daemon does not answer
+/// it says so and goes on trying.
+std::string console(const Report& report);
+
 }  // namespace accrete::daemon::report

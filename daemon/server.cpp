@@ -11,9 +11,12 @@
 #include "daemon/answers.h"
 #include "daemon/backtest.h"
 #include "daemon/clock.h"
+#include "daemon/daemon_pages.h"
 #include "daemon/fold.h"
+#include "daemon/http_server.h"
 #include "daemon/live_sink.h"
 #include "daemon/log_sink.h"
+#include "daemon/status_board.h"
 #include "store/database.h"
 #include "store/log.h"
 #include "store/prediction_log.h"
@@ -83,6 +86,10 @@ struct Server::Parts {
   std::thread publish_thread;
   std::int64_t pruned_at_us = 0;
 
+  StatusBoard board;  // fold -> http
+  std::unique_ptr<DaemonPages> pages;
+  std::unique_ptr<HttpServer> http;  // null where it is not configured
+
   mutable std::mutex failure_mutex;
   std::optional<Error> first_failure;
 
@@ -99,6 +106,8 @@ struct Server::Parts {
 
   Status open_store();
   Status catch_up(const std::function<void(std::uint64_t, std::uint64_t)>& recovering);
+  Status open_http();
+  Status tell_board(const Answers& answering);
   Status open_publish(const stream::CurveKeys& keys);
   Status open_ingest(const stream::CurveKeys& keys);
   void run_ingest();
@@ -134,6 +143,7 @@ Status Server::Parts::catch_up(
     const std::function<void(std::uint64_t, std::uint64_t)>& recovering) {
   const Ordinal end = log->end();
   const bool behind = fold->admitted() < end;
+  gauges.recover_until = end.value;
   while (fold->admitted() < end) {
     ACCRETE_TRY(const LogSlice slice,
                 log->read(Ordinal{fold->admitted().value + 1}, 8192, 8u << 20));
@@ -143,9 +153,40 @@ Status Server::Parts::catch_up(
                                          std::to_string(end.value)};
     }
     ACCRETE_DO(fold->admit(slice));
+    gauges.recovered = fold->admitted().value;
     recovering(fold->admitted().value, end.value);
   }
+  gauges.recovered = end.value;
   return behind ? fold->checkpoint() : Status(Ok{});
+}
+
+/// Health and readiness are answered from here on, also while the log is caught up.
+Status Server::Parts::open_http() {
+  if (config.endpoints.http.empty()) return Ok{};
+  pages = std::make_unique<DaemonPages>(
+      DaemonPages::World{&gauges, &board,
+                         [this] {
+                           const std::lock_guard lock(failure_mutex);
+                           return first_failure ? first_failure->detail : std::string();
+                         },
+                         [this] { return slices.size(); }, [this] { return log->end().value; }});
+  ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, [this](std::string_view path) {
+                return pages->answer(path, steady_seconds());
+              }));
+  spdlog::info("pages on {}", http->bound_address());
+  return Ok{};
+}
+
+/// The fold writes its status down for whoever may not wait for it.
+Status Server::Parts::tell_board(const Answers& answering) {
+  const double now = steady_seconds();
+  if (config.endpoints.http.empty() || !board.due(now)) return Ok{};
+  wire::StatusRequest request;
+  request.set_alarms(true);
+  request.set_course(true);
+  ACCRETE_TRY(std::string json, answering.status(request));
+  board.write(std::move(json), now);
+  return Ok{};
 }
 
 Status Server::Parts::open_publish(const stream::CurveKeys& keys) {
@@ -161,11 +202,13 @@ Status Server::Parts::open_publish(const stream::CurveKeys& keys) {
 }
 
 Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
-  log_sink = std::make_unique<LogSink>(*database, *log, config.limits.log_bytes_max,
-                                       [this](LogSlice slice) -> Status {
-                                         if (slices.send(std::move(slice))) return Ok{};
-                                         return Error{Errc::Unavailable, "stopping"};
-                                       });
+  log_sink = std::make_unique<LogSink>(
+      *database, *log, config.limits.log_bytes_max,
+      [this](LogSlice slice) -> Status {
+        if (slices.send(std::move(slice))) return Ok{};
+        return Error{Errc::Unavailable, "stopping"};
+      },
+      &gauges.commit_seconds);
   stream::IngestOptions options;
   options.endpoint = endpoint(config.endpoints.ingest, keys);
   options.credit_bytes = config.limits.credit_bytes;
@@ -246,16 +289,26 @@ Status Server::Parts::turn(Answers& answering) {
   pollfd waiting[2] = {{slices.fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
   ::poll(waiting, 2, 500);
   ++gauges.fold_turns;
-  if (const auto slice = slices.try_receive()) ACCRETE_DO(fold->admit(*slice));
+  if (const auto slice = slices.try_receive()) {
+    const double begin = steady_seconds();
+    ACCRETE_DO(fold->admit(*slice));
+    gauges.fold_seconds.add(steady_seconds() - begin);
+  }
+  gauges.folded = fold->folded().value;
+  if (slices.size() == 0)
+    gauges.caught_up_ms = static_cast<std::uint64_t>(steady_seconds() * 1e3) + 1;
   while (auto question = questions.try_receive()) {
+    const double begin = steady_seconds();
     answers.send({question->peer, answering.answer(question->bytes)});
+    gauges.question_seconds.add(steady_seconds() - begin);
   }
   if (checkpoint_wanted.exchange(false)) ACCRETE_DO(fold->checkpoint());
+  ACCRETE_DO(tell_board(answering));
   return prune();
 }
 
 void Server::Parts::run_fold() {
-  Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges,
+  Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges, live_sink.get(),
                      [this] { return slices.size(); }, [this] { return drain(); },
                      [] {
                        return std::string(
@@ -282,6 +335,7 @@ void Server::Parts::note_publish() {
   gauges.snapshots = counters.snapshots;
   gauges.questions = counters.questions;
   gauges.publish_faults = counters.faults;
+  gauges.publish_dropped = counters.dropped;
 }
 
 void Server::Parts::run_publish() {
@@ -311,6 +365,7 @@ Result<std::unique_ptr<Server>> Server::start(
     ACCRETE_DO(stream::check_endpoint(endpoint(address, keys)));
   }
   ACCRETE_DO(parts->open_store());
+  ACCRETE_DO(parts->open_http());
   ACCRETE_DO(parts->open_publish(keys));
   Parts* const raw = parts.get();
   // Publishing runs while the log is caught up: subscribers may read the past meanwhile.
@@ -348,6 +403,7 @@ void Server::request_checkpoint() {
 }
 
 Status Server::stop() {
+  parts_->http.reset();
   parts_->stop_ingest = true;
   if (parts_->ingest_thread.joinable()) parts_->ingest_thread.join();
   if (parts_->fold_thread.joinable()) parts_->fold_thread.join();
