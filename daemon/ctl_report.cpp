@@ -121,8 +121,7 @@ void add_report(CLI::App& app, Exit& exit) {
       ->required();
   command->add_flag(
       "--live", flags->live,
-      "of the running daemon instead: its newest metrics, weights and alarms, without curves "
-      "of them");
+      "of the running daemon instead: its newest metrics and alarms, and curves since it started");
   flags->endpoint.add_to(*command);
   command->add_option("--timeout", flags->timeout_s, "seconds to wait for the daemon's answer")
       ->check(CLI::PositiveNumber)

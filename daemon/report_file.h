@@ -100,7 +100,7 @@ struct Report {
 /// (of a version before they were written), a member of another kind than it should be.
 Result<Report> read_report(std::string_view text, const std::string& path);
 
-/// The same of a daemon's status with alarms. There are no series in it.
+/// The same of a daemon's status with alarms. Series are there where it was asked for them.
 /// Errors: Malformed, naming the place in the answer.
 Result<Report> read_status(std::string_view text, const std::string& address);
 

@@ -195,11 +195,11 @@ class Report(harness.Case):
         daemon.tool("report", "--live", self.path("now.html"))
         status = daemon.status()
         daemon.stop()
-        page = self.check_whole(self.read_page("now.html"))
+        text = self.read_page("now.html")
+        page = self.check_whole(text)
         for i, task in enumerate(status["tasks"]):
-            weights, metrics = page.tables[f"task-{i}"]
-            self.assertEqual([float(cells[0][0]) for cells in weights[1].values()],
-                             list(task["weights"].values()))
+            self.assertIn(f'id="task-{i}-weights"', text)
+            metrics, = page.tables[f"task-{i}"]
             said = [value for value in task["metrics"]["mixture"].values() if value is not None]
             self.assertEqual([float(value) for value, _ in metrics[1]["mixture"]], said)
 
