@@ -24,7 +24,7 @@ struct Histogram {
     while (bucket < kBounds && seconds > bound(bucket))
       ++bucket;
     ++counts[bucket];
-    sum_us += static_cast<std::uint64_t>(seconds * 1e6 + 0.5);
+    sum_us += static_cast<std::uint64_t>(std::llround(seconds * 1e6));
   }
 };
 

@@ -1,8 +1,8 @@
 // Serving with libmicrohttpd: one thread, every connection bounded in memory and time.
 #include "daemon/http_server.h"
 
-#include <cstring>
 #include <optional>
+#include <system_error>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -78,6 +78,7 @@ struct HttpServer::Parts {
   std::uint16_t port = 0;
 
   HttpAnswer answer(MHD_Connection* connection, std::string_view path);
+  // NOLINTNEXTLINE(readability-function-size): the signature is libmicrohttpd's
   static MHD_Result serve(void* closure, MHD_Connection* connection, const char* url,
                           const char* method, const char* version, const char* body,
                           std::size_t* body_size, void** state);
@@ -92,6 +93,7 @@ HttpAnswer HttpServer::Parts::answer(MHD_Connection* connection, std::string_vie
 }
 
 /// Called once for the headers, then for every piece of a body, then to answer.
+// NOLINTNEXTLINE(readability-function-size): as above
 MHD_Result HttpServer::Parts::serve(void* closure, MHD_Connection* connection, const char* url,
                                     const char* method, const char* /*version*/,
                                     const char* /*body*/, std::size_t* body_size, void** state) {
@@ -133,8 +135,9 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const std::string& address,
       std::size_t{options.connection_bytes_max}, MHD_OPTION_CONNECTION_TIMEOUT,
       options.silence_seconds_max, MHD_OPTION_END);
   if (parts->daemon == nullptr) {
-    return Error{Errc::Unavailable, "cannot listen on " + address + ": " + std::strerror(errno) +
-                                        "; is another daemon running there?"};
+    const std::string cause = std::error_code(errno, std::system_category()).message();
+    return Error{Errc::Unavailable,
+                 "cannot listen on " + address + ": " + cause + "; is another daemon there?"};
   }
   parts->port = MHD_get_daemon_info(parts->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(parts)));

@@ -109,9 +109,10 @@ void fold(Exposition& out, const Json& status) {
       .sample(number_at(status.at("memory_bytes"), "resident"), {{"part", "resident"}});
   gauge(out, "accrete_disk_bytes", "files of the store", number_at(status, "disk_bytes"));
   out.family("accrete_subscriber_behind", "gauge", "predictions a named subscriber has not seen");
-  for (const Json& subscriber : status.at("subscribers"))
+  for (const Json& subscriber : status.at("subscribers")) {
     out.sample(number_at(subscriber, "behind"),
                {{"name", subscriber.at("name").get_ref<const std::string&>()}});
+  }
 }
 
 /// A family with a sample for each task: its figure `name`.
@@ -165,27 +166,28 @@ void learning(Exposition& out, const Json& tasks) {
 void experts(Exposition& out, const Json& tasks) {
   out.family("accrete_experts", "gauge", "block experts of a layer of the graph network");
   for (const Json& task : tasks) {
-    if (task.contains("experts"))
-      out.sample(number_at(task.at("experts"), "count"),
-                 {{"task", task.at("name").get_ref<const std::string&>()}});
+    if (!task.contains("experts")) continue;
+    out.sample(number_at(task.at("experts"), "count"),
+               {{"task", task.at("name").get_ref<const std::string&>()}});
   }
   out.family("accrete_routing_entropy", "gauge", "of the gate, in nats");
   for (const Json& task : tasks) {
     if (!task.contains("experts")) continue;
-    for (const Json& layer : task.at("experts").at("layers"))
+    for (const Json& layer : task.at("experts").at("layers")) {
       out.sample(number_at(layer, "entropy"),
                  {{"task", task.at("name").get_ref<const std::string&>()},
                   {"layer", std::to_string(layer.at("layer").get<int>())}});
+    }
   }
   out.family("accrete_routing_share", "gauge", "of the rows that an expert handles");
   for (const Json& task : tasks) {
     if (!task.contains("experts")) continue;
     for (const auto& [layer, shares] : task.at("experts").at("shares").items()) {
       for (const auto& [expert, share] : shares.items()) {
-        if (share.is_number())
-          out.sample(share.get<double>(), {{"task", task.at("name").get_ref<const std::string&>()},
-                                           {"layer", layer.substr(layer.find(' ') + 1)},
-                                           {"expert", expert}});
+        if (!share.is_number()) continue;
+        out.sample(share.get<double>(), {{"task", task.at("name").get_ref<const std::string&>()},
+                                         {"layer", layer.substr(layer.find(' ') + 1)},
+                                         {"expert", expert}});
       }
     }
   }

@@ -189,8 +189,8 @@ Result<std::vector<std::string>> read_client_keys(const std::string& path) {
     const std::string word(text.substr(0, text.find_first_of(" \t")));
     const std::string where = path + ":" + std::to_string(number);
     if (!is_z85_key(word)) {
-      return malformed(where + ": \"" + word + "\" is not a client's key: 40 Z85 characters, " +
-                       "`public` of `accretectl keys`");
+      return malformed(where + ": \"" + std::string(word).append("\"") +
+                       " is not a client's key: 40 Z85 characters, `public` of `accretectl keys`");
     }
     const std::string_view rest = trimmed(text.substr(word.size()));
     if (!rest.empty() && !rest.starts_with('#'))

@@ -17,43 +17,43 @@ namespace {
 
 class DaemonPagesTest : public testing::Test {
  protected:
-  HttpAnswer get(std::string_view path, double now) { return pages_.answer(path, now); }
+  HttpAnswer get(std::string_view path, double now) { return pages.answer(path, now); }
 
-  Gauges gauges_;
-  StatusBoard board_;
-  std::string failure_;
-  std::size_t waiting_ = 0;
-  DaemonPages pages_{{&gauges_, &board_, [this] { return failure_; }, [this] { return waiting_; },
-                      [] { return std::uint64_t{77}; }}};
+  Gauges gauges;
+  StatusBoard board;
+  std::string failure;
+  std::size_t waiting = 0;
+  DaemonPages pages{{&gauges, &board, [this] { return failure; }, [this] { return waiting; },
+                     [] { return std::uint64_t{77}; }}};
 };
 
 TEST_F(DaemonPagesTest, ReadyIsCaughtUp) {
-  gauges_.recover_until = 1000;
-  gauges_.recovered = 400;
+  gauges.recover_until = 1000;
+  gauges.recovered = 400;
   EXPECT_EQ(get("/readyz", 1).status, 503u);
   EXPECT_EQ(get("/readyz", 1).body, "folding the log: 400 of 1000 records\n");
   EXPECT_EQ(get("/healthz", 1).status, 200u);
-  gauges_.caught_up_ms = 2'000;
+  gauges.caught_up_ms = 2'000;
   EXPECT_EQ(get("/readyz", 6.9).status, 200u);
-  waiting_ = 3;
+  waiting = 3;
   EXPECT_EQ(get("/readyz", 7.5).status, 503u);
   EXPECT_EQ(get("/readyz", 7.5).body,
             "behind: 3 groups wait for the fold, the oldest for up to 6 s\n");
-  gauges_.caught_up_ms = 7'000;
+  gauges.caught_up_ms = 7'000;
   EXPECT_EQ(get("/readyz", 7.5).status, 200u);
-  failure_ = "fold: the disk is full";
+  failure = "fold: the disk is full";
   EXPECT_EQ(get("/readyz", 7.5).body, "fold: the disk is full\n");
   EXPECT_EQ(get("/healthz", 7.5).status, 503u);
 }
 
 TEST_F(DaemonPagesTest, AStuckFoldIsNotHealthy) {
-  gauges_.fold_turns = 5;
+  gauges.fold_turns = 5;
   EXPECT_EQ(get("/healthz", 10).status, 200u);
   EXPECT_EQ(get("/healthz", 130).status, 200u);
   EXPECT_EQ(get("/healthz", 131).status, 503u);
-  ++gauges_.fold_turns;
+  ++gauges.fold_turns;
   EXPECT_EQ(get("/healthz", 132).status, 200u);
-  ++gauges_.recovered;  // the log is being caught up
+  ++gauges.recovered;  // the log is being caught up
   EXPECT_EQ(get("/healthz", 300).status, 200u);
 }
 
@@ -62,14 +62,14 @@ TEST_F(DaemonPagesTest, StatusIsWhatTheFoldWroteLast) {
   EXPECT_NE(get("/metrics", 1).body.find("accrete_log_records{state=\"durable\"} 77\n"),
             std::string::npos)
       << "metrics do not wait for the first status";
-  board_.write("{\"tasks\":[]}", 2);
+  board.write("{\"tasks\":[]}", 2);
   EXPECT_EQ(get("/statusz", 3).body, "{\"tasks\":[]}");
   EXPECT_EQ(get("/metrics", 3).status, 500u) << "a status that lacks members";
   EXPECT_EQ(get("/nothing", 3).status, 404u);
   EXPECT_EQ(get("/", 3).status, 500u);
-  board_.write(R"({"now":null,"rows":7,"late_rows":0,"dead_letters":1,"disk_bytes":9,"tasks":[]})",
-               4);
-  gauges_.caught_up_ms = 4'000;
+  board.write(R"({"now":null,"rows":7,"late_rows":0,"dead_letters":1,"disk_bytes":9,"tasks":[]})",
+              4);
+  gauges.caught_up_ms = 4'000;
   const HttpAnswer console = get("/", 5);
   EXPECT_EQ(console.status, 200u) << console.body;
   EXPECT_EQ(console.type, "text/html; charset=utf-8");
@@ -120,17 +120,17 @@ class HttpServerTest : public testing::Test {
         },
         options);
     ASSERT_TRUE(opened) << opened.error().detail;
-    server_ = std::move(opened).value();
-    address_ = server_->bound_address();
+    server = std::move(opened).value();
+    address = server->bound_address();
   }
   std::string ask(const std::string& request, const std::string& host = "localhost",
                   const std::string& rest = "") {
-    return conversation(address_, request + " HTTP/1.1\r\nHost: " + host +
-                                      "\r\nConnection: close\r\n" + rest + "\r\n");
+    return conversation(address, request + " HTTP/1.1\r\nHost: " + host +
+                                     "\r\nConnection: close\r\n" + rest + "\r\n");
   }
 
-  std::unique_ptr<HttpServer> server_;
-  std::string address_;
+  std::unique_ptr<HttpServer> server;
+  std::string address;
 };
 
 TEST_F(HttpServerTest, ServesPages) {
@@ -158,14 +158,14 @@ TEST_F(HttpServerTest, BadRequestsDisturbNobody) {
   EXPECT_EQ(ask("GET /", "localhost", headers.substr(0, 60'000)).find("HTTP/1.1 4"), 0u);
   const std::string long_path = ask("GET /" + std::string(40'000, 'a'));
   EXPECT_EQ(long_path.find("HTTP/1.1 4"), 0u);
-  conversation(address_, std::string("\0\1\2\xff\r\n\r\n", 8));
-  EXPECT_EQ(conversation(address_, "GET / HT"), "") << "closed after some silence";
+  conversation(address, std::string("\0\1\2\xff\r\n\r\n", 8));
+  EXPECT_EQ(conversation(address, "GET / HT"), "") << "closed after some silence";
   EXPECT_EQ(ask("GET /..%2f..%2fetc/passwd").find("HTTP/1.1 200"), 0u) << "the pages decide";
   EXPECT_TRUE(ask("GET /").ends_with("page /\n"));
 }
 
 TEST_F(HttpServerTest, ManyHalfOpenPeersAreBounded) {
-  const HttpAddress parsed = parse_http_address(address_).value();
+  const HttpAddress parsed = parse_http_address(address).value();
   std::vector<int> peers;
   for (int i = 0; i < 40; ++i) {
     const int fd = ::socket(AF_INET, SOCK_STREAM, 0);
