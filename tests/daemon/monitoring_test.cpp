@@ -27,7 +27,7 @@ std::set<std::string> families() {
   const auto page = metrics_page(gauges, readings);
   EXPECT_TRUE(page) << page.error().detail;
   std::set<std::string> found;
-  const std::string text = page.value();
+  const std::string& text = page.value();
   static const std::regex declared(R"(# TYPE (\w+) (\w+))");
   for (std::sregex_iterator at(text.begin(), text.end(), declared), end; at != end; ++at) {
     found.insert((*at)[1]);
