@@ -19,6 +19,7 @@ int run(int count, char** arguments) {
   app.set_version_flag("--version", "accretectl " ACCRETE_VERSION);
   Exit exit = Exit::Good;
   accrete::daemon::add_feed(app, exit);
+  accrete::daemon::add_connect(app, exit);
   accrete::daemon::add_subscribe(app, exit);
   accrete::daemon::add_query(app, exit);
   accrete::daemon::add_scores(app, exit);

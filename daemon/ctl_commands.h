@@ -11,6 +11,7 @@ namespace accrete::daemon {
 using terminal::Exit;
 
 void add_feed(CLI::App& app, Exit& exit);
+void add_connect(CLI::App& app, Exit& exit);  ///< in ctl_connect.cpp
 void add_subscribe(CLI::App& app, Exit& exit);
 void add_digest(CLI::App& app, Exit& exit);
 void add_query(CLI::App& app,

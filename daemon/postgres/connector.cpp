@@ -1,0 +1,223 @@
+// Between a PostgreSQL server and the daemon.
+#include "daemon/postgres/connector.h"
+
+#include <algorithm>
+#include <chrono>
+#include <deque>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <poll.h>
+
+#include "daemon/postgres/follower.h"
+#include "daemon/postgres/spool.h"
+#include "daemon/postgres/translator.h"
+
+namespace accrete::daemon::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds kBackOffMin{100};
+constexpr milliseconds kBackOffMax{5'000};
+constexpr milliseconds kTurn{100};  // how long a stop may go unseen
+constexpr std::size_t kQueueBytesMax = 16u << 20;
+/// Rows between two looks at whether to stop, while a snapshot is sent.
+constexpr std::uint64_t kSnapshotFlushTransactions = 64;
+
+/// Views of a transaction's records.
+std::vector<std::string_view> records_of(const SourceTransaction& transaction) {
+  std::vector<std::string_view> records;
+  std::size_t begin = 0;
+  for (const std::uint32_t end : transaction.ends) {
+    records.push_back(std::string_view(transaction.bytes).substr(begin, end - begin));
+    begin = end;
+  }
+  return records;
+}
+
+class Connector {
+ public:
+  Connector(const ConnectorOptions& options, const Catalogue& catalogue, const Schema& schema,
+            const ConnectorHooks& hooks)
+      : options_(options),
+        catalogue_(catalogue),
+        hooks_(hooks),
+        translator_(schema, table_names(catalogue), catalogue.domains),
+        queue_(kQueueBytesMax) {}
+
+  Status run() {
+    while (!hooks_.stopped()) {
+      Status ended = session();
+      if (ended) return ended;
+      const Error& error = ended.error();
+      // A slot stays in use until the server notices that its former reader died.
+      if (error.code != Errc::Unavailable && error.code != Errc::Exhausted) return ended;
+      if (pause_ == kBackOffMin) hooks_.note(error.detail + "; trying again");
+      wait(pause_);
+      pause_ = std::min(2 * pause_, kBackOffMax);
+    }
+    return Ok{};
+  }
+
+ private:
+  /// One connection to the server, until it breaks or we are to stop.
+  Status session() {
+    ACCRETE_TRY(Connection sql, Connection::open(options_.slot.url, ConnectionKind::Sql));
+    ACCRETE_TRY(const std::string publications,
+                ensure_publications(sql, catalogue_, options_.slot.publication));
+    if (!producer_) ACCRETE_DO(open_producer());
+    if (!producer_) return Ok{};  // stopped
+    ACCRETE_DO(flush());
+    ACCRETE_DO(ensure_slot(sql, options_.slot, catalogue_, translator_, durable()));
+    if (durable() < kStreamPositionMin) ACCRETE_DO(send_snapshot());
+    if (hooks_.stopped()) return Ok{};
+
+    ACCRETE_TRY(Connection stream,
+                Connection::open(options_.slot.url, ConnectionKind::Replication));
+    translator_.begin_session();
+    queue_.clear();
+    ACCRETE_DO(stream.begin_stream("START_REPLICATION SLOT " +
+                                   Connection::name(options_.slot.slot) +
+                                   " LOGICAL 0/0 (proto_version '1', publication_names " +
+                                   sql.literal(publications) + messages_option(stream) + ")"));
+    pause_ = kBackOffMin;
+    Follower follower(std::move(stream), translator_, queue_, {sent_, durable()});
+    return forward(follower);
+  }
+
+  static std::string messages_option(const Connection& connection) {
+    return connection.server_version() >= 140'000 ? ", messages 'true'" : "";
+  }
+
+  Status open_producer() {
+    stream::ProducerOptions options = options_.producer;
+    ACCRETE_TRY(options.source, source_name(options_.slot));
+    while (!hooks_.stopped()) {
+      Result<std::unique_ptr<stream::Producer>> opened = stream::Producer::open(options);
+      if (opened) {
+        producer_ = std::move(opened).value();
+        sent_ = durable();
+        return Ok{};
+      }
+      if (opened.error().code != Errc::Unavailable) return opened.error();
+      say_away(opened.error());
+    }
+    return Ok{};
+  }
+
+  std::uint64_t durable() const { return producer_->durable_position(); }
+
+  void say_away(const Error& error) {
+    if (!std::exchange(away_, true)) hooks_.note("the daemon is away, waiting: " + error.detail);
+  }
+
+  /// Do one thing with the producer; while the daemon is away, wait for it.
+  Status patiently(const std::function<Status()>& first) {
+    Status done = first();
+    while (!done && done.error().code == Errc::Unavailable && !hooks_.stopped()) {
+      say_away(done.error());
+      done = producer_->push();
+    }
+    if (done) away_ = false;
+    for (const std::string& fault : producer_->take_faults())
+      hooks_.note("set aside by the daemon: " + fault);
+    return done;
+  }
+
+  Status send(const SourceTransaction& transaction, std::uint64_t position) {
+    if (position <= sent_) return Ok{};
+    sent_ = position;
+    const auto records = records_of(transaction);
+    return patiently([&] { return producer_->send(position, records); });
+  }
+
+  Status flush() {
+    while (!hooks_.stopped()) {
+      Status done = patiently([&] { return producer_->flush(); });
+      if (!done || !away_) return done;
+    }
+    return Ok{};
+  }
+
+  Status send_snapshot() {
+    ACCRETE_TRY(SpoolReader spool, SpoolReader::open(snapshot_path(options_.slot)));
+    SourceTransaction next;
+    SourceTransaction transaction;
+    std::uint64_t rows = 0;
+    ACCRETE_TRY(bool more, spool.next(next));
+    while (more && !hooks_.stopped()) {
+      std::swap(transaction, next);
+      ACCRETE_TRY(more, spool.next(next));
+      rows += transaction.ends.size();
+      // Layouts are said in what the daemon has already; the producer keeps them.
+      const std::uint64_t position = more ? transaction.position : spool.consistent_point();
+      ACCRETE_DO(resend(transaction, position));
+      if (position % kSnapshotFlushTransactions == 0) ACCRETE_DO(flush());
+    }
+    ACCRETE_DO(flush());
+    if (!hooks_.stopped() && hooks_.snapshot) hooks_.snapshot(rows);
+    return Ok{};
+  }
+
+  /// As send(), but what is durable is shown to the producer once, for its layouts.
+  Status resend(const SourceTransaction& transaction, std::uint64_t position) {
+    if (position <= shown_) return Ok{};
+    shown_ = position;
+    sent_ = std::max(sent_, position);
+    const auto records = records_of(transaction);
+    return patiently([&] { return producer_->send(position, records); });
+  }
+
+  Status forward(Follower& follower) {
+    while (!hooks_.stopped()) {
+      const std::deque<SourceTransaction> taken = queue_.take(kTurn);
+      for (const std::string& note : follower.take_notes())
+        hooks_.note(note);
+      for (const SourceTransaction& transaction : taken) {
+        ACCRETE_DO(send(transaction, transaction.position));
+        follower.durable(durable());
+        if (hooks_.stopped()) return Ok{};
+      }
+      if (!taken.empty()) ACCRETE_DO(flush());
+      follower.durable(durable());
+      if (auto error = follower.error(); error && taken.empty()) return *error;
+    }
+    return Ok{};
+  }
+
+  void wait(milliseconds pause) {
+    while (pause > milliseconds(0) && !hooks_.stopped()) {
+      const milliseconds step = std::min(pause, kTurn);
+      ::poll(nullptr, 0, static_cast<int>(step.count()));
+      pause -= step;
+    }
+  }
+
+  const ConnectorOptions& options_;
+  const Catalogue& catalogue_;
+  const ConnectorHooks& hooks_;
+  Translator translator_;
+  TransactionQueue queue_;
+  std::unique_ptr<stream::Producer> producer_;
+  std::uint64_t sent_ = 0;   // newest position given to the producer, or durable before it
+  std::uint64_t shown_ = 0;  // newest position of the snapshot given to the producer
+  milliseconds pause_ = kBackOffMin;
+  bool away_ = false;
+};
+
+}  // namespace
+
+Result<std::string> source_name(const SlotOptions& options) {
+  ACCRETE_TRY(Connection server, Connection::open(options.url, ConnectionKind::Replication));
+  ACCRETE_TRY(const Rows rows, server.query("IDENTIFY_SYSTEM"));
+  return "postgres:" + rows.at(0).at(0).value_or("") + "/" + server.database() + "/" + options.slot;
+}
+
+Status follow(const ConnectorOptions& options, const Catalogue& catalogue, const Schema& schema,
+              const ConnectorHooks& hooks) {
+  return Connector(options, catalogue, schema, hooks).run();
+}
+
+}  // namespace accrete::daemon::postgres

@@ -1,0 +1,118 @@
+"""A PostgreSQL server of the test's own: a cluster in a scratch folder, on a free loopback port.
+
+Not as root, which the server refuses: as the user postgres then.
+"""
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+import harness
+
+BINARIES = "/usr/lib/postgresql/15/bin"
+SETTINGS = """
+wal_level = logical
+max_replication_slots = 16
+max_wal_senders = 16
+listen_addresses = '127.0.0.1'
+fsync = on
+wal_sender_timeout = 10s
+log_min_messages = warning
+"""
+
+
+def skip_reason():
+    """Why no server can be run here; None if one can."""
+    if not os.access(os.path.join(BINARIES, "postgres"), os.X_OK):
+        return f"no PostgreSQL in {BINARIES} (Debian: postgresql-15)"
+    if os.geteuid() == 0:
+        try:
+            pwd.getpwnam("postgres")
+        except KeyError:
+            return "PostgreSQL refuses root, and there is no user postgres"
+    return None
+
+
+class Server:
+    """Start, kill -9, ask."""
+
+    def __init__(self, settings=""):
+        self.user = pwd.getpwnam("postgres") if os.geteuid() == 0 else None
+        self.folder = tempfile.mkdtemp(prefix="accrete-pg-")
+        if self.user:
+            os.chown(self.folder, self.user.pw_uid, self.user.pw_gid)
+        self.data = os.path.join(self.folder, "data")
+        self.port = harness.free_ports(1)[0]
+        self.process = None
+        self.run("initdb", "-D", self.data, "-A", "trust", "-U", "cdc", "--no-sync")
+        with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
+            file.write(f"{SETTINGS}port = {self.port}\n"
+                       f"unix_socket_directories = '{self.folder}'\n{settings}\n")
+
+    def as_user(self):
+        """Arguments of subprocess that make the child the server's user."""
+        more = {"cwd": self.folder}
+        if self.user:
+            more.update(user=self.user.pw_uid, group=self.user.pw_gid, extra_groups=[])
+        return more
+
+    def run(self, program, *arguments):
+        done = subprocess.run([os.path.join(BINARIES, program), *arguments], capture_output=True,
+                              text=True, check=False, timeout=harness.DEADLINE_S, **self.as_user())
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def start(self):
+        with open(os.path.join(self.folder, "log"), "a", encoding="utf-8") as log:
+            self.process = subprocess.Popen([os.path.join(BINARIES, "postgres"), "-D", self.data],
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            start_new_session=True, **self.as_user())
+        harness.await_true("PostgreSQL is ready", lambda: self.ask("SELECT 1", fail=False))
+        return self
+
+    def kill(self):
+        """Every process of the server at once, as a power cut."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        # Backends are sessions of their own; the postmaster's death ends them, and a new one waits
+        # for that.
+        self.process = None
+
+    def url(self, database):
+        return f"postgresql://cdc@127.0.0.1:{self.port}/{database}"
+
+    def ask(self, sql, database="postgres", fail=True):
+        """Rows as lists of text (NULL is \\N) of one or more statements, in one transaction."""
+        done = subprocess.run(
+            [os.path.join(BINARIES, "psql"), "-X", "-q", "-A", "-t", "-1", "-F", "\x1f", "-R",
+             "\x1e", "-P", "null=\\N", "-v", "ON_ERROR_STOP=1", "-f", "-", self.url(database)],
+            input=sql, capture_output=True, text=True, check=False, timeout=harness.DEADLINE_S,
+            env={**os.environ, "PGTZ": "UTC"})
+        if done.returncode != 0:
+            if not fail:
+                return None
+            raise AssertionError(f"psql: {done.stderr}\n{sql[:500]}")
+        text = done.stdout.removesuffix("\n")
+        return [line.split("\x1f") for line in text.split("\x1e")] if text else []
+
+    def create(self, database):
+        self.run("createdb", "-h", "127.0.0.1", "-p", str(self.port), "-U", "cdc", database)
+
+    def lag(self, slot, database):
+        """Bytes of log that the slot still holds back, measured from a flushed position."""
+        rows = self.ask("SELECT pg_current_wal_flush_lsn() - confirmed_flush_lsn FROM "
+                        f"pg_replication_slots WHERE slot_name = '{slot}'", database)
+        return int(rows[0][0])
+
+    def close(self):
+        if self.process is not None:
+            self.process.send_signal(signal.SIGQUIT)
+            deadline = time.monotonic() + 20
+            while self.process.poll() is None and time.monotonic() < deadline:
+                harness.select.select([], [], [], 0.05)
+            if self.process.poll() is None:
+                self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
