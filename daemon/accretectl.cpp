@@ -24,6 +24,7 @@ int run(int count, char** arguments) {
   accrete::daemon::add_query(app, exit);
   accrete::daemon::add_scores(app, exit);
   accrete::daemon::add_digest(app, exit);
+  accrete::daemon::add_log(app, exit);
   accrete::daemon::add_local(app, exit);
   accrete::daemon::add_backtest(app, exit);
   accrete::daemon::add_report(app, exit);

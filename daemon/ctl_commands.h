@@ -17,7 +17,8 @@ void add_digest(CLI::App& app, Exit& exit);
 void add_query(CLI::App& app,
                Exit& exit);  ///< status, predict, explain, dead-letters, checkpoint, drain
 void add_scores(CLI::App& app, Exit& exit);    ///< in ctl_scores.cpp
-void add_local(CLI::App& app, Exit& exit);     ///< log verify, keys, config
+void add_log(CLI::App& app, Exit& exit);       ///< log verify, log print
+void add_local(CLI::App& app, Exit& exit);     ///< keys, config
 void add_backtest(CLI::App& app, Exit& exit);  ///< in ctl_backtest.cpp
 void add_report(CLI::App& app, Exit& exit);    ///< in ctl_report.cpp
 
