@@ -65,20 +65,32 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    def start(self):
+    def launch(self):
         with open(os.path.join(self.folder, "log"), "a", encoding="utf-8") as log:
             self.process = subprocess.Popen([os.path.join(BINARIES, "postgres"), "-D", self.data],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, **self.as_user())
-        harness.await_true("PostgreSQL is ready", lambda: self.ask("SELECT 1", fail=False))
+
+    def ready(self):
+        if self.process.poll() is not None:
+            self.launch()  # a backend of the last one still held its shared memory
+        return self.ask("SELECT 1", fail=False)
+
+    def start(self):
+        self.launch()
+        harness.await_true("PostgreSQL is ready", self.ready)
         return self
 
     def kill(self):
         """Every process of the server at once, as a power cut."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
+                                  capture_output=True, text=True, check=False).stdout.split()
+        for pid in (self.process.pid, *map(int, children)):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # a backend that ended by itself
         self.process.wait()
-        # Backends are sessions of their own; the postmaster's death ends them, and a new one waits
-        # for that.
         self.process = None
 
     def url(self, database):
