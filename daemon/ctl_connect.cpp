@@ -18,6 +18,7 @@
 
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
+#include "daemon/ctl_write_back.h"
 #include "daemon/own_daemon.h"
 #include "daemon/postgres/catalogue.h"
 #include "daemon/postgres/connector.h"
@@ -46,6 +47,7 @@ struct ConnectFlags {
   std::string slot = "accrete";
   std::string publication = "accrete";
   std::string ingest;
+  std::string write_back;
   std::uint16_t port = 7701;
   bool print_config = false;
   bool new_snapshot = false;
@@ -116,7 +118,8 @@ Result<postgres::Catalogue> catalogue_of(const ConnectFlags& flags, std::string&
   ACCRETE_TRY(postgres::Connection connection,
               postgres::Connection::open(flags.url, postgres::ConnectionKind::Sql));
   database = connection.database();
-  ACCRETE_TRY(postgres::Catalogue catalogue, postgres::read_catalogue(connection, flags.tables));
+  ACCRETE_TRY(postgres::Catalogue catalogue,
+              postgres::read_catalogue(connection, flags.tables, flags.write_back));
   for (const std::string& choice : flags.times)
     ACCRETE_DO(postgres::set_time(catalogue, choice));
   return catalogue;
@@ -242,9 +245,23 @@ class Connect {
     std::unique_ptr<stream::Subscriber> subscriber;
     std::jthread printer;
     if (daemon_ && !flags_.quiet && !config_.tasks.empty()) {
-      ACCRETE_TRY(subscriber, open_subscriber());
+      ACCRETE_TRY(const stream::SubscriberOptions own, subscriber_options("accretectl-connect"));
+      ACCRETE_TRY(subscriber, stream::Subscriber::open(own));
       printer = std::jthread(
           [&subscriber](const std::stop_token& stop) { print_predictions(stop, *subscriber); });
+    }
+    std::jthread writer;
+    if (!flags_.write_back.empty()) {
+      WriteBackOptions back;
+      back.url = flags_.url;
+      back.table = flags_.write_back;
+      ACCRETE_TRY(back.subscriber, subscriber_options("write-back " + flags_.write_back));
+      back.subscriber.snapshot = true;  // the newest of every entity is all that the table holds
+      back.note = [](const std::string& text) { terminal::note(text); };
+      writer = std::jthread([back](const std::stop_token& stop) {
+        const Status done = write_back(back, stop);
+        if (!done) terminal::note("write-back has ended: " + done.error().detail);
+      });
     }
     postgres::ConnectorHooks hooks;
     Status daemon = Ok{};
@@ -263,13 +280,13 @@ class Connect {
     return Exit::Good;
   }
 
-  Result<std::unique_ptr<stream::Subscriber>> open_subscriber() {
+  Result<stream::SubscriberOptions> subscriber_options(const std::string& name) {
     stream::SubscriberOptions options;
     ACCRETE_TRY(options.predictions,
                 endpoint_of(flags_.endpoint, config_, config_.endpoints.predictions));
     ACCRETE_TRY(options.replay, endpoint_of(flags_.endpoint, config_, config_.endpoints.replay));
-    options.name = "accretectl-connect";
-    return stream::Subscriber::open(options);
+    options.name = name;
+    return options;
   }
 
   const ConnectFlags& flags_;
@@ -294,7 +311,8 @@ deletes and truncates by logical replication (wal_level = logical), nothing is i
 
 Examples:
   accretectl connect postgres postgresql:///shop \
-      --predict 'churn: PREDICT COUNT(orders.*, 0, 30, DAYS) = 0 FOR EACH customers.id EVERY 7 DAYS'
+      --predict 'churn: PREDICT COUNT(orders.*, 0, 30, DAYS) = 0 FOR EACH customers.id EVERY 7 DAYS' \
+      --write-back accrete_predictions
   accretectl connect postgres postgresql:///shop --print-config
   accretectl connect postgres postgresql://me@db/shop --config /etc/accreted/accreted.toml
   psql shop -c "SELECT pg_logical_emit_message(true, 'accrete', 'block')"   # a data block ends
@@ -329,6 +347,8 @@ void add_connect(CLI::App& app, Exit& exit) {
       ->capture_default_str();
   command->add_option("--ingest", flags->ingest,
                       "address to send to instead of [endpoints] ingest");
+  command->add_option("--write-back", flags->write_back,
+                      "keep the newest prediction of each entity in this table of the database");
   command
       ->add_option("--port", flags->port,
                    "first of the four ports of a configuration that is written")

@@ -85,8 +85,9 @@ bool is_time(std::uint32_t type) {
 /// Reads the catalogue tables one after another into one Catalogue.
 class CatalogueReader {
  public:
-  CatalogueReader(Connection& connection, const std::vector<std::string>& wanted)
-      : connection_(connection), wanted_(wanted) {}
+  CatalogueReader(Connection& connection, const std::vector<std::string>& wanted,
+                  const std::string& without)
+      : connection_(connection), wanted_(wanted), without_(without) {}
 
   Result<Catalogue> read() {
     ACCRETE_DO(read_domains());
@@ -132,11 +133,15 @@ class CatalogueReader {
       table.relation = *row[2];
       table.identity = row[3]->front();
       table.partitioned = truth(row[4]);
-      names.push_back(table.schema + "." + table.relation);
+      const std::string whole_name = table.schema + "." + table.relation;
+      if (without_ == whole_name || (without_ == table.relation && table.schema == "public")) {
+        continue;
+      }
+      names.push_back(table.schema == "public" ? table.relation : whole_name);
       bool take = wanted_.empty();
       for (std::size_t i = 0; i < wanted_.size(); ++i) {
         const bool bare = wanted_[i] == table.relation && !found[i];
-        if (!bare && wanted_[i] != names.back()) continue;
+        if (!bare && wanted_[i] != whole_name) continue;
         take = found[i] = true;
       }
       if (take) add(std::move(table));
@@ -260,6 +265,7 @@ class CatalogueReader {
 
   Connection& connection_;
   const std::vector<std::string>& wanted_;
+  const std::string& without_;
   Catalogue out_;
   std::unordered_map<std::uint32_t, std::size_t> index_;               // oid -> table
   std::map<std::pair<std::size_t, std::int32_t>, std::size_t> place_;  // table, attnum -> column
@@ -347,8 +353,9 @@ bool CatalogueTable::identifies_rows() const {
   return identity == 'f' || identity == 'i' || (identity == 'd' && has_primary_key);
 }
 
-Result<Catalogue> read_catalogue(Connection& connection, const std::vector<std::string>& wanted) {
-  return CatalogueReader(connection, wanted).read();
+Result<Catalogue> read_catalogue(Connection& connection, const std::vector<std::string>& wanted,
+                                 const std::string& without) {
+  return CatalogueReader(connection, wanted, without).read();
 }
 
 std::optional<std::size_t> choose_time(const CatalogueTable& table) {

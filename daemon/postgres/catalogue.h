@@ -55,10 +55,11 @@ struct Catalogue {
 };
 
 /// Read all tables of the user's schemas, or only `wanted` ("orders", "sales.orders"; case as in
-/// the database). Generated columns, partitions and unlogged or temporary tables are left out.
-/// Errors: NotFound for a wanted table that is not there, with the nearest name; Malformed if there
-/// is none at all; those of Connection::query().
-Result<Catalogue> read_catalogue(Connection& connection, const std::vector<std::string>& wanted);
+/// the database), but never `without`. Generated columns, partitions and unlogged or temporary
+/// tables are left out. Errors: NotFound for a wanted table that is not there, with the nearest
+/// name; Malformed if there is none at all; those of Connection::query().
+Result<Catalogue> read_catalogue(Connection& connection, const std::vector<std::string>& wanted,
+                                 const std::string& without);
 
 /// The column that most likely says when a row happened; nullopt if none does. Among date and
 /// timestamp columns, without those whose name speaks of changes, ends, plans or birthdays: first

@@ -7,7 +7,6 @@ ACCRETE_LONG=1: 40 kills instead of 12.
 import json
 import os
 import random
-import subprocess
 import threading
 import unittest
 from datetime import datetime

@@ -1,0 +1,221 @@
+"""accretectl connect postgres as a user meets it: one command from a database to predictions and back,
+and what it says when a slot is lost, somebody else's, or idle."""
+import json
+import os
+import pathlib
+import socket
+import time
+import unittest
+
+import harness
+import postgres
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+DATA = pathlib.Path(os.environ.get("ACCRETE_DATA", SOURCE.parent / "shared" / "data")) / "chinook"
+QUERY = ("spend: PREDICT SUM(Invoice.Total, 0, 90, DAYS) FOR EACH Customer.CustomerId "
+         "EVERY 30 DAYS")
+TOML = '[[table]]\nname = "t"\nkey = ["id"]\n'
+
+
+def free_row_of_ports():
+    """The first of four neighbouring ports that nobody uses now."""
+    while True:
+        first = harness.free_ports(1)[0]
+        held = [socket.socket() for _ in range(4)]
+        try:
+            for i, one in enumerate(held):
+                one.bind(("127.0.0.1", first + i))
+            return first
+        except (OSError, OverflowError):
+            continue
+        finally:
+            for one in held:
+                one.close()
+
+
+class Case(harness.Case):
+    settings = ""
+
+    def setUp(self):
+        super().setUp()
+        self.server = postgres.Server(self.settings)
+        self.addCleanup(self.server.close)
+        self.server.start()
+        self.server.create("shop")
+        self.log_path = os.path.join(self.folder, "connect.log")
+
+    def ask(self, sql):
+        return self.server.ask(sql, "shop")
+
+    def log(self):
+        with open(self.log_path, encoding="utf-8") as file:
+            return file.read()
+
+    def connect(self, *arguments):
+        with open(self.log_path, "ab") as log:
+            return self.spawn("connect", "postgres", self.server.url("shop"), *arguments,
+                              stdout=log, stderr=log)
+
+    def await_log(self, text, process):
+        harness.await_true(text, lambda: text in self.log() or process.poll() is not None)
+        self.assertIn(text, self.log())
+
+    def await_lag(self, process):
+        harness.await_true("the slot holds nothing back",
+                           lambda: self.server.lag("accrete", "shop") == 0 or
+                           process.poll() is not None, pause_s=0.1)
+        self.assertIsNone(process.poll(), self.log())
+
+    def end(self, process):
+        process.terminate()
+        self.assertEqual(process.wait(harness.DEADLINE_S), 0, self.log())
+
+    def refused(self, daemon, *arguments):
+        code, _, errors = harness.run_tool("connect", "postgres", self.server.url("shop"),
+                                           "--config", daemon.config_path, *arguments)
+        self.assertNotEqual(code, 0)
+        return errors
+
+
+@unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
+class Chinook(Case):
+    def load(self):
+        with open(DATA / "schema.json", encoding="utf-8") as file:
+            tables = json.load(file)["tables"]
+        types = {"int": "int", "text": "text", "timestamp": "timestamp", "float": "numeric(10,2)"}
+        sql, keys = "", ""
+        for name, table in tables.items():
+            columns = ", ".join(f'"{c}" {types.get(t, "numeric(10,2)")}'
+                                for c, t in table["columns"].items())
+            key = table["primary_key"]
+            key = ", ".join(f'"{part}"' for part in (key if isinstance(key, list) else
+                                                     [part.strip() for part in key.split(",")]))
+            sql += (f'CREATE TABLE "{name}" ({columns}, PRIMARY KEY ({key}));\n'
+                    f"\\copy \"{name}\" FROM '{DATA / table['file']}' CSV HEADER\n")
+            for column, target in table["foreign_keys"].items():
+                parent, parent_key = target.split(".")
+                keys += (f'ALTER TABLE "{name}" ADD FOREIGN KEY ("{column}") REFERENCES '
+                         f'"{parent}" ("{parent_key}");\n')
+        self.ask(sql + keys)
+        return tables
+
+    @unittest.skipUnless(DATA.is_dir(), f"no data at {DATA}; set ACCRETE_DATA")
+    def test_one_command_to_predictions_and_back(self):
+        began = time.monotonic()
+        self.server.create("media")
+        tables = self.load()
+        folder = os.path.join(self.folder, "own")
+        port = free_row_of_ports()
+        started = time.monotonic()
+        connect = self.connect("--folder", folder, "--port", port, "--predict", QUERY,
+                               "--write-back", "predictions")
+        self.await_log('"task":"spend"', connect)
+        first = time.monotonic() - started
+        self.await_lag(connect)
+        config = os.path.join(folder, "accreted.toml")
+        newest = self.newest(config, connect)
+        harness.await_true(
+            "the newest prediction is in the table",
+            lambda: [[str(newest)]] == self.server.ask("SELECT max(seq) FROM predictions", "shop",
+                                                       fail=False) or
+            connect.poll() is not None)
+        code, out, errors = harness.run_tool("subscribe", "--from", 1, "--count", newest, "--json",
+                                             "--config", config)
+        self.assertEqual(code, 0, errors)
+        published = {}
+        for line in out.splitlines():
+            one = json.loads(line)
+            published[str(one["entity"])] = (one["seq"], round(one["value"], 9))
+        stored = {row[0]: (int(row[1]), round(float(row[2]), 9)) for row in self.ask(
+            "SELECT entity, seq, score FROM predictions WHERE task = 'spend'")}
+        self.assertEqual(stored, published)
+        self.assertEqual(self.ask('SELECT count(*) FROM "Customer" c JOIN predictions p '
+                                  'ON p.entity = c."CustomerId"::text'), [["59"]])
+        with open(config, encoding="utf-8") as file:
+            written = file.read()
+        for line in ('key = ["PlaylistId", "TrackId"]', 'time = "InvoiceDate"',
+                     'time = "HireDate"', 'foreign_keys = { ReportsTo = "Employee" }'):
+            self.assertIn(line, written)
+        self.assertNotIn('"predictions"', written)
+        code, out, errors = harness.run_tool("status", "--json", "--config", config)
+        self.assertEqual(code, 0, errors)
+        self.assertEqual(json.loads(out)["rows"], sum(t["rows"] for t in tables.values()))
+        self.end(connect)
+        print(f"first prediction {first:.2f} s after the command, {started + first - began:.2f} s "
+              f"after createdb; {newest} predictions")
+
+    def newest(self, config, connect):
+        """Number of the newest prediction once everything sent is folded."""
+        code, _, errors = harness.run_tool("drain", "--config", config)
+        self.assertEqual(code, 0, errors + self.log())
+        self.assertIsNone(connect.poll(), self.log())
+        code, out, errors = harness.run_tool("status", "--json", "--config", config)
+        self.assertEqual(code, 0, errors)
+        return json.loads(out)["predictions"]["newest"]
+
+
+@unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
+class Slots(Case):
+    settings = "max_slot_wal_keep_size = 16MB\nmax_wal_size = 48MB\nmin_wal_size = 32MB"
+
+    def test_a_slot_that_is_idle_lost_or_of_another(self):
+        self.ask("CREATE TABLE t (id int PRIMARY KEY, at timestamp); INSERT INTO t VALUES (1);"
+                 "CREATE TABLE noise (text text)")
+        daemon = self.daemon(TOML).start()
+        connect = self.connect("--config", daemon.config_path, "--tables", "t")
+        self.await_log("following its changes", connect)
+        # Only other tables are written: nothing comes for us, and yet the log is let go.
+        for _ in range(3):
+            self.ask("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
+        self.await_lag(connect)
+        # A second connector of the same slot waits for its turn.
+        second = self.connect("--config", daemon.config_path)
+        self.await_log("is active for PID", second)
+        self.end(second)
+        self.end(connect)
+        # Another daemon, which has nothing, may not take the slot.
+        other = self.daemon(TOML, "other").start()
+        folder = os.path.join(self.folder, "elsewhere")
+        errors = self.refused(other, "--folder", folder)
+        self.assertIn('replication slot "accrete" exists, and this daemon has nothing', errors)
+        # While nobody reads, the server removes what the slot needs.
+        self.starve()
+        errors = self.refused(daemon)
+        self.assertIn('replication slot "accrete" is lost', errors)
+        self.assertIn("begin anew: stop accreted", errors)
+        self.begin_anew(other, folder)
+
+    def starve(self):
+        def lost():
+            self.ask("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
+            self.ask("CHECKPOINT")
+            return self.ask("SELECT wal_status FROM pg_replication_slots") == [["lost"]]
+        harness.await_true("the slot is lost", lost)
+
+    def begin_anew(self, daemon, folder):
+        self.ask("INSERT INTO t VALUES (2)")
+        connect = self.connect("--config", daemon.config_path, "--folder", folder,
+                               "--new-snapshot")
+        harness.await_true("rows", lambda: daemon.status()["rows"] == 2 or
+                           connect.poll() is not None)
+        self.await_lag(connect)
+        self.assertEqual(daemon.drain()["rows"], 2)
+        self.end(connect)
+
+    def test_faults_say_what_to_do(self):
+        daemon = self.daemon(TOML).start()
+        self.assertIn('database "shop" has no tables', self.refused(daemon))
+        self.ask("CREATE TABLE tt (id int PRIMARY KEY)")
+        self.assertIn('table "t" is not in the database; did you mean "tt"?', self.refused(daemon))
+        self.assertIn('there is no table "ttt"; did you mean', self.refused(daemon, "--tables",
+                                                                            "ttt"))
+        self.ask("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION accrete FOR TABLE tt")
+        self.assertIn('publication "accrete" exists and does not hold "public"."t"',
+                      self.refused(daemon))
+        self.ask("SELECT pg_create_logical_replication_slot('mine', 'test_decoding')")
+        self.assertIn("of another plugin or database",
+                      self.refused(daemon, "--slot", "mine", "--publication", "other"))
+
+
+if __name__ == "__main__":
+    harness.main()
