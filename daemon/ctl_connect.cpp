@@ -305,13 +305,13 @@ Exit run_connect(const ConnectFlags& flags) {
 }
 
 constexpr const char* kExamples =
-    R"help(Without --config it writes the configuration from the catalogue, starts accreted beside it and
-prints predictions as JSON. What is read: tables, primary and foreign keys, types; inserts, updates,
-deletes and truncates by logical replication (wal_level = logical), nothing is installed.
+    R"help(Without --config it writes the configuration from the catalogue, starts accreted beside
+it and prints predictions as JSON. What is read: tables, keys, types; inserts, updates, deletes and
+truncates by logical replication (wal_level = logical). Nothing is installed in the server.
 
 Examples:
   accretectl connect postgres postgresql:///shop \
-      --predict 'churn: PREDICT COUNT(orders.*, 0, 30, DAYS) = 0 FOR EACH customers.id EVERY 7 DAYS' \
+      --predict 'spend: PREDICT SUM(orders.total, 0, 30, DAYS) FOR EACH customers.id' \
       --write-back accrete_predictions
   accretectl connect postgres postgresql:///shop --print-config
   accretectl connect postgres postgresql://me@db/shop --config /etc/accreted/accreted.toml

@@ -34,14 +34,14 @@ enum class CellRole : std::uint8_t { Plain, Key };
 
 /// The value of one cell; text that stays text is a view into `text`.
 ///
-///   bool                    Flag
-///   smallint … bigint, oid  Integer
-///   real, double            Real; NaN and infinities stay text
-///   numeric                 Integer where it is whole; Real where a double holds all its digits;
-///                           else Real for a plain cell and the exact text for a key
-///   date, timestamp(tz)     Time, years BC too; ±infinity and years beyond int64 microseconds:
-///   Null all others              Text as printed: uuid, bytea (\x…), json, arrays ({…}), enums,
-///   intervals
+/// - bool: Flag
+/// - smallint, integer, bigint, oid: Integer
+/// - real, double: Real; NaN and infinities stay text
+/// - numeric: Integer where it is whole; Real where a double holds all its digits; else Real for a
+///   plain cell and the exact text for a key
+/// - date, timestamp, timestamptz: Time, years BC too; infinities and years beyond int64
+///   microseconds: Null
+/// - all others: Text as printed: uuid, bytea, json, arrays ({…}), enums, intervals
 ///
 /// Errors: Malformed for text that is no value of the type.
 Result<Value> cell_value(std::string_view text, std::uint32_t type, CellRole role);

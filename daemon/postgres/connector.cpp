@@ -13,6 +13,7 @@
 #include "daemon/postgres/follower.h"
 #include "daemon/postgres/spool.h"
 #include "daemon/postgres/translator.h"
+#include "proto/limits.h"
 
 namespace accrete::daemon::postgres {
 namespace {
@@ -115,8 +116,11 @@ class Connector {
 
   /// Do one thing with the producer; while the daemon is away, wait for it.
   Status patiently(const std::function<Status()>& first) {
+    const auto may_pass = [](const Status& status) {
+      return status.error().code == Errc::Unavailable || status.error().code == Errc::Exhausted;
+    };
     Status done = first();
-    while (!done && done.error().code == Errc::Unavailable && !hooks_.stopped()) {
+    while (!done && may_pass(done) && !hooks_.stopped()) {
       say_away(done.error());
       done = producer_->push();
     }
@@ -128,8 +132,20 @@ class Connector {
 
   Status send(const SourceTransaction& transaction, std::uint64_t position) {
     if (position <= sent_) return Ok{};
-    sent_ = position;
+    return give(transaction, position);
+  }
+
+  /// The producer keeps it from here on, whatever becomes of the daemon.
+  Status give(const SourceTransaction& transaction, std::uint64_t position) {
     const auto records = records_of(transaction);
+    for (const std::string_view record : records) {
+      if (record.size() <= limits::row_bytes_max) continue;
+      return Error{Errc::Malformed, "transaction " + lsn_text(position) + " has a row of " +
+                                        std::to_string(record.size()) +
+                                        " bytes, the daemon takes 16 MiB; ignore its large column "
+                                        "in the configuration"};
+    }
+    sent_ = std::max(sent_, position);
     return patiently([&] { return producer_->send(position, records); });
   }
 
@@ -165,9 +181,7 @@ class Connector {
   Status resend(const SourceTransaction& transaction, std::uint64_t position) {
     if (position <= shown_) return Ok{};
     shown_ = position;
-    sent_ = std::max(sent_, position);
-    const auto records = records_of(transaction);
-    return patiently([&] { return producer_->send(position, records); });
+    return give(transaction, position);
   }
 
   Status forward(Follower& follower) {
