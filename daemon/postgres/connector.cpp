@@ -23,8 +23,9 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBackOffMin{100};
 constexpr milliseconds kBackOffMax{5'000};
 constexpr milliseconds kTurn{100};  // how long a stop may go unseen
+constexpr std::uint64_t kStopCheckTransactions = 256;
 constexpr std::size_t kQueueBytesMax = 16u << 20;
-/// Rows between two looks at whether to stop, while a snapshot is sent.
+/// Transactions of a snapshot between two waits until all of it is durable.
 constexpr std::uint64_t kSnapshotFlushTransactions = 64;
 
 /// Views of a transaction's records.
@@ -185,20 +186,28 @@ class Connector {
   }
 
   Status forward(Follower& follower) {
+    std::uint64_t count = 0;
     while (!hooks_.stopped()) {
       const std::deque<SourceTransaction> taken = queue_.take(kTurn);
       for (const std::string& note : follower.take_notes())
         hooks_.note(note);
       for (const SourceTransaction& transaction : taken) {
         ACCRETE_DO(send(transaction, transaction.position));
-        follower.durable(durable());
-        if (hooks_.stopped()) return Ok{};
+        publish(follower);
+        // Asking costs system calls, a transaction little more.
+        if (++count % kStopCheckTransactions == 0 && hooks_.stopped()) return Ok{};
       }
       if (!taken.empty()) ACCRETE_DO(flush());
-      follower.durable(durable());
+      publish(follower);
       if (auto error = follower.error(); error && taken.empty()) return *error;
     }
     return Ok{};
+  }
+
+  void publish(Follower& follower) {
+    if (durable() == published_) return;
+    published_ = durable();
+    follower.durable(published_);
   }
 
   void wait(milliseconds pause) {
@@ -215,8 +224,9 @@ class Connector {
   Translator translator_;
   TransactionQueue queue_;
   std::unique_ptr<stream::Producer> producer_;
-  std::uint64_t sent_ = 0;   // newest position given to the producer, or durable before it
-  std::uint64_t shown_ = 0;  // newest position of the snapshot given to the producer
+  std::uint64_t sent_ = 0;       // newest position given to the producer, or durable before it
+  std::uint64_t shown_ = 0;      // newest position of the snapshot given to the producer
+  std::uint64_t published_ = 0;  // newest durable position that a follower was told
   milliseconds pause_ = kBackOffMin;
   bool away_ = false;
 };
@@ -226,7 +236,10 @@ class Connector {
 Result<std::string> source_name(const SlotOptions& options) {
   ACCRETE_TRY(Connection server, Connection::open(options.url, ConnectionKind::Replication));
   ACCRETE_TRY(const Rows rows, server.query("IDENTIFY_SYSTEM"));
-  return "postgres:" + rows.at(0).at(0).value_or("") + "/" + server.database() + "/" + options.slot;
+  if (rows.empty() || rows[0].empty() || !rows[0][0]) {
+    return Error{Errc::Malformed, "PostgreSQL: IDENTIFY_SYSTEM gave no identity"};
+  }
+  return "postgres:" + *rows[0][0] + "/" + server.database() + "/" + options.slot;
 }
 
 Status follow(const ConnectorOptions& options, const Catalogue& catalogue, const Schema& schema,

@@ -83,6 +83,9 @@ class Server:
 
     def kill(self):
         """Every process of the server at once, as a power cut."""
+        # Stopped first, so that it starts no backend behind our list: one that outlives the others
+        # may wait for ever for a lock of theirs, and holds the shared memory meanwhile.
+        self.process.send_signal(signal.SIGSTOP)
         children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(self.process.pid)],
                                   capture_output=True, text=True, check=False).stdout.split()
         for pid in (self.process.pid, *map(int, children)):
