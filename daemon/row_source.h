@@ -62,9 +62,13 @@ struct GitOptions {
 };
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options);
 
-/// Native JSON rows, one object a line:
+/// How one change event is written.
+enum class EventFormat : std::uint8_t { Native };
+
+/// Change events, one JSON object a line. Native:
 /// {"table":"orders","op":"insert","row":{…},"time":"…","tx":7}. Op defaults to insert; consecutive
 /// lines with the same "tx" are one transaction. "-" = standard input.
-Result<std::unique_ptr<RowSource>> open_jsonl(const std::string& path, const Schema& schema);
+Result<std::unique_ptr<RowSource>> open_jsonl(const std::string& path, const Schema& schema,
+                                              EventFormat format = EventFormat::Native);
 
 }  // namespace accrete::daemon

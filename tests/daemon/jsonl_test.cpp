@@ -135,7 +135,7 @@ TEST(JsonlSource, Faults) {
       {"{\"table\":\"events\",\"row\":[1]}", "\"row\" must be an object"},
       {"{\"table\":\"events\",\"op\":\"upsert\",\"row\":{}}",
        "\"op\" must be insert, update, delete or truncate"},
-      {"{\"table\":\"events\",\"row\":{\"a\":1,\"a\":2}}", "column \"a\" is given twice"},
+      {"{\"table\":\"events\",\"row\":{\"a\":1,\"a\":2}}", "\"a\" is given twice"},
       {"{\"table\":\"events\",\"row\":{\"at\":\"soon\"}}",
        "column \"at\": \"soon\" is no time, expected text such as"},
       {"{\"table\":\"events\",\"row\":{\"at\":true}}", "column \"at\": \"true\" is no time"},

@@ -1,0 +1,155 @@
+// Checking a change against its table and encoding it.
+#include "daemon/row_writer.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "proto/limits.h"
+
+namespace accrete::daemon {
+namespace {
+
+Error wrong(std::string detail) {
+  return {Errc::Malformed, std::move(detail)};
+}
+
+Status read_time(std::string_view name, const Table& table, Value& cell) {
+  if (cell.is_null()) return Ok{};
+  const std::optional<TimeUs> time = value_time(cell, table.time_unit);
+  if (!time) {
+    return wrong("column \"" + std::string(name) + "\": \"" + value_text(cell) +
+                 "\" is no time, expected text such as \"2026-01-31T12:00:00Z\"");
+  }
+  cell = Value::of_time(*time);
+  return Ok{};
+}
+
+Status add_column(const Table& table, std::string_view name, std::vector<std::string>& columns) {
+  if (name.empty() || name.size() > limits::name_bytes_max) {
+    return wrong("table \"" + table.name + "\": a column's name has 1 to " +
+                 std::to_string(limits::name_bytes_max) + " bytes");
+  }
+  if (columns.size() == limits::columns_max) {
+    return wrong("table \"" + table.name + "\": column \"" + std::string(name) + "\" is one over " +
+                 std::to_string(limits::columns_max));
+  }
+  columns.emplace_back(name);
+  return Ok{};
+}
+
+}  // namespace
+
+const NamedValue* find(const std::vector<NamedValue>& values, std::string_view name) {
+  for (const NamedValue& value : values) {
+    if (value.name == name) return &value;
+  }
+  return nullptr;
+}
+
+RowWriter::RowWriter(const Schema& schema) : schema_(schema), tables_(schema.tables().size()) {
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    const Table& table = schema.tables()[i];
+    tables_[i].layout.table = table.name;
+    for (const Column& column : table.columns) {
+      if (column.kind != ColumnKind::Ignored) {
+        tables_[i].layout.columns.push_back(column.name);
+      }
+    }
+  }
+}
+
+Result<TableId> RowWriter::find_table(std::string_view name) const {
+  if (const std::optional<TableId> id = schema_.find(name)) return *id;
+  std::vector<std::string> names;
+  for (const Table& table : schema_.tables())
+    names.push_back(table.name);
+  const std::string near = nearest_name(name, names);
+  return wrong("unknown table \"" + std::string(name) + "\"" +
+               (near.empty() ? "" : "; did you mean \"" + near + "\"?"));
+}
+
+Status RowWriter::write(TableId table, const NamedChange& change, SourceTransaction& out) {
+  TableState& state = tables_[table.value];
+  const std::size_t columns = state.layout.columns.size();
+  change_ = {};
+  change_.op = change.op;
+  change_.change_time = change.time;
+  if (Status filled = fill_cells(table, change); !filled) {
+    state.layout.columns.resize(columns);  // a bad row leaves no columns behind
+    return filled;
+  }
+  if (state.layout.columns.size() != columns) state.declared = false;
+  put(table, out);
+  return Ok{};
+}
+
+Status RowWriter::fill_cells(TableId id, const NamedChange& change) {
+  const Table& table = schema_.table(id);
+  if (change_.op == Op::Truncate) {
+    return change.row.empty() ? Status(Ok{}) : wrong("a truncate has no row");
+  }
+  if (change_.op != Op::Insert && table.key.empty()) {
+    return wrong("table \"" + table.name + "\" has no key, so it takes inserts only");
+  }
+  std::vector<std::string>& columns = tables_[id.value].layout.columns;
+  // What an update does not say stands; what an insert or a delete does not say is NULL.
+  const Value absent = change_.op == Op::Update ? Value::unchanged() : Value::null();
+  change_.cells.assign(columns.size(), absent);
+  std::size_t place = 0;  // rows name their columns in the order of the layout, mostly
+  for (const auto& [name, value] : change.row) {
+    const std::optional<ColumnId> column = table.find(name);
+    if (column && table.columns[column->value].kind == ColumnKind::Ignored) continue;
+    if (place >= columns.size() || columns[place] != name) {
+      place = static_cast<std::size_t>(std::find(columns.begin(), columns.end(), name) -
+                                       columns.begin());
+    }
+    if (place == columns.size()) {
+      ACCRETE_DO(add_column(table, name, columns));
+      change_.cells.push_back(absent);
+    }
+    change_.cells[place] = value;
+    if (column && table.time == *column) ACCRETE_DO(read_time(name, table, change_.cells[place]));
+    ++place;
+  }
+  return check_key(table, change);
+}
+
+Status RowWriter::check_key(const Table& table, const NamedChange& change) {
+  for (const ColumnId id : table.key) {
+    const std::string& name = table.columns[id.value].name;
+    const NamedValue* cell = daemon::find(change.row, name);
+    if (cell == nullptr || cell->value.is_null()) {
+      return wrong("table \"" + table.name + "\": the row lacks its key column \"" + name + "\"");
+    }
+    if (change.old_key.empty()) continue;
+    const NamedValue* old = daemon::find(change.old_key, name);
+    if (old == nullptr || change_.op != Op::Update) {
+      return wrong("\"old_key\" belongs to an update and names every key column of table \"" +
+                   table.name + "\"");
+    }
+    change_.old_key.push_back(old->value);
+  }
+  return Ok{};
+}
+
+void RowWriter::put(TableId id, SourceTransaction& out) {
+  TableState& table = tables_[id.value];
+  if (!table.declared) {
+    table.declared = true;
+    table.hash = table.layout.hash();
+    encode_layout(table.layout, out.bytes);
+    close_record(out);
+  }
+  change_.layout = table.hash;
+  encode_change(change_, out.bytes);
+  close_record(out);
+  ++out.rows;
+}
+
+void close_record(SourceTransaction& out) {
+  ACCRETE_CHECK(out.bytes.size() <= std::numeric_limits<std::uint32_t>::max());
+  out.ends.push_back(static_cast<std::uint32_t>(out.bytes.size()));
+}
+
+}  // namespace accrete::daemon

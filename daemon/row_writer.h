@@ -1,0 +1,74 @@
+// Named values of one change event as records: what every JSON format of change events ends in.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "daemon/row_source.h"
+#include "proto/codec.h"
+#include "proto/schema.h"
+#include "proto/value.h"
+
+namespace accrete::daemon {
+
+/// One member of a row. Views stand until the next event is parsed.
+struct NamedValue {
+  std::string_view name;
+  Value value;
+};
+
+/// The member called `name`, or nullptr.
+const NamedValue* find(const std::vector<NamedValue>& values, std::string_view name);
+
+/// One row change by names, before the schema has been asked.
+struct NamedChange {
+  Op op = Op::Insert;
+  std::vector<NamedValue> row;
+  std::vector<NamedValue> old_key;  ///< of an update that changes the key, else empty
+  std::optional<TimeUs> time;
+
+  void clear() {
+    op = Op::Insert;
+    row.clear();
+    old_key.clear();
+    time.reset();
+  }
+};
+
+class RowWriter {
+ public:
+  explicit RowWriter(const Schema& schema);
+
+  /// Errors: Malformed with the nearest name.
+  Result<TableId> find_table(std::string_view name) const;
+
+  /// Append a layout where one is due, then the change, to `out`. What an update does not say
+  /// stands; what an insert or a delete does not say is NULL.
+  /// Errors: Malformed naming table and column (no key, no time); then nothing is appended.
+  Status write(TableId table, const NamedChange& change, SourceTransaction& out);
+
+ private:
+  /// The columns of one table as far as they have been seen, so that rows that name them in any
+  /// order, or leave some out, still share one layout.
+  struct TableState {
+    Layout layout;
+    std::uint64_t hash = 0;
+    bool declared = false;
+  };
+
+  Status fill_cells(TableId id, const NamedChange& change);
+  Status check_key(const Table& table, const NamedChange& change);
+  void put(TableId id, SourceTransaction& out);
+
+  const Schema& schema_;
+  std::vector<TableState> tables_;
+  Change change_;
+};
+
+/// End the record just encoded. Checks: a transaction stays below 4 GiB.
+void close_record(SourceTransaction& out);
+
+}  // namespace accrete::daemon
