@@ -1,6 +1,7 @@
 // accretectl feed: rows from files, a git repository or standard input into the daemon, each once.
 #include <algorithm>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -129,6 +130,9 @@ class Feed {
         " rows/s";
     if (skipped_ > 0) line += "; " + terminal::grouped(skipped_rows_) + " rows were durable before";
     if (bad_lines_ > 0) line += "; " + terminal::grouped(bad_lines_) + " bad lines left out";
+    if (const std::string text = source_.passed_over(); !text.empty()) {
+      line += "; passed over: " + text;
+    }
     if (rejected > 0) {
       line += "; " + terminal::grouped(rejected) +
               " transactions set aside, see accretectl dead-letters";
@@ -228,10 +232,11 @@ void add_git(CLI::App& feed, Exit& exit) {
 void add_jsonl(CLI::App& feed, Exit& exit) {
   struct JsonlFlags : FeedFlags {
     std::string path;
+    EventFormat format = EventFormat::Native;
   };
-  CLI::App* command = feed.add_subcommand(
-      "jsonl",
-      "JSON rows, one object a line: {\"table\":…,\"op\":\"insert\",\"row\":{…},\"tx\":…}");
+  CLI::App* command = feed.add_subcommand("jsonl",
+                                          "change events, one JSON object a line; native ones are "
+                                          "{\"table\":…,\"op\":\"insert\",\"row\":{…},\"tx\":…}");
   const auto flags = std::make_shared<JsonlFlags>();
   command
       ->add_option("file", flags->path,
@@ -240,12 +245,21 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
       ->required();
   flags->add_to(*command);
   command->get_option("--config")->required();
+  const std::map<std::string, EventFormat> formats = {{"native", EventFormat::Native},
+                                                      {"debezium", EventFormat::Debezium}};
+  command->add_option("--format", flags->format, "how the events are written")
+      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
   command->add_flag("--keep-going", flags->keep_going, "report and leave out bad lines");
-  command->footer("Example:\n  accretectl feed jsonl rows.jsonl --config accreted.toml");
+  command->footer(
+      "Examples:\n"
+      "  accretectl feed jsonl rows.jsonl --config accreted.toml\n"
+      "  kcat -C -t server.public.orders | accretectl feed jsonl - --format debezium \\\n"
+      "    --config accreted.toml");
   command->callback([flags, &exit] {
     const bool appends = flags->path == "-" && flags->source.empty();
-    exit = run_feed(*flags, appends,
-                    [&](const Config& config) { return open_jsonl(flags->path, config.schema); });
+    exit = run_feed(*flags, appends, [&](const Config& config) {
+      return open_jsonl(flags->path, config.schema, flags->format);
+    });
   });
 }
 

@@ -2,6 +2,8 @@
 // and no socket, so lines of a file, bodies of a request and frames of a message are read alike.
 #pragma once
 
+#include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -23,19 +25,32 @@ struct Transaction {
   }
 };
 
+/// Kinds of events that change no row ("tombstones", "heartbeats"), and how many there were.
+using PassedOver = std::map<std::string, std::uint64_t, std::less<>>;
+
 /// Reads the events of one source in order. Threads: one at a time.
 class EventReader {
  public:
   virtual ~EventReader() = default;
 
   /// Append the records of one event to `out` (layouts where due, changes, marks; nothing for an
-  /// event that changes no row) and say which transaction it is in.
+  /// event that changes no row, which is counted) and say which transaction it is in.
   /// Errors: Malformed with what is wrong and what to do; then nothing is appended, and the next
   ///         event may be read.
   virtual Status read(std::string_view event, SourceTransaction& out, Transaction& in) = 0;
+
+  const PassedOver& passed_over() const { return passed_over_; }
+
+ protected:
+  Status pass_over(std::string_view kind);
+
+ private:
+  PassedOver passed_over_;
 };
 
 /// `schema` outlives the reader.
 std::unique_ptr<EventReader> open_reader(EventFormat format, const Schema& schema);
+std::unique_ptr<EventReader> open_native(const Schema& schema);
+std::unique_ptr<EventReader> open_debezium(const Schema& schema);
 
 }  // namespace accrete::daemon

@@ -38,6 +38,8 @@ class RowSource {
   /// Errors: Malformed with file:line and what is wrong; Unavailable on I/O failure.
   virtual Result<bool> next(SourceTransaction& out) = 0;
   virtual Progress progress() const = 0;
+  /// What was read and changes no row, for people: "3 heartbeats, 2 tombstones"; "" = nothing.
+  virtual std::string passed_over() const { return {}; }
 };
 
 struct CsvOptions {
@@ -63,7 +65,7 @@ struct GitOptions {
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options);
 
 /// How one change event is written.
-enum class EventFormat : std::uint8_t { Native };
+enum class EventFormat : std::uint8_t { Native, Debezium };
 
 /// Change events, one JSON object a line. Native:
 /// {"table":"orders","op":"insert","row":{…},"time":"…","tx":7}. Op defaults to insert; consecutive

@@ -14,6 +14,10 @@ Error wrong(std::string detail) {
   return {Errc::Malformed, std::move(detail)};
 }
 
+bool is_said(const Value& value) {
+  return !value.is_null() && value.kind != ValueKind::Unchanged;
+}
+
 Status read_time(std::string_view name, const Table& table, Value& cell) {
   if (cell.is_null()) return Ok{};
   const std::optional<TimeUs> time = value_time(cell, table.time_unit);
@@ -69,6 +73,14 @@ Result<TableId> RowWriter::find_table(std::string_view name) const {
                (near.empty() ? "" : "; did you mean \"" + near + "\"?"));
 }
 
+Result<TableId> RowWriter::find_table(std::string_view space, std::string_view name) const {
+  if (name.empty()) return wrong("the event names no table");
+  std::string whole(space);
+  whole.append(".").append(name);
+  if (const std::optional<TableId> id = schema_.find(whole)) return *id;
+  return find_table(name);
+}
+
 Status RowWriter::write(TableId table, const NamedChange& change, SourceTransaction& out) {
   TableState& state = tables_[table.value];
   const std::size_t columns = state.layout.columns.size();
@@ -119,7 +131,7 @@ Status RowWriter::check_key(const Table& table, const NamedChange& change) {
   for (const ColumnId id : table.key) {
     const std::string& name = table.columns[id.value].name;
     const NamedValue* cell = daemon::find(change.row, name);
-    if (cell == nullptr || cell->value.is_null()) {
+    if (cell == nullptr || !is_said(cell->value)) {
       return wrong("table \"" + table.name + "\": the row lacks its key column \"" + name + "\"");
     }
     if (change.old_key.empty()) continue;
@@ -145,6 +157,37 @@ void RowWriter::put(TableId id, SourceTransaction& out) {
   encode_change(change_, out.bytes);
   close_record(out);
   ++out.rows;
+}
+
+void keep_old_key(const Table& table, const std::vector<NamedValue>& before, NamedChange& change) {
+  change.old_key.clear();
+  std::string former;
+  std::string present;
+  for (const ColumnId id : table.key) {
+    const std::string& name = table.columns[id.value].name;
+    const NamedValue* old = find(before, name);
+    const NamedValue* now = find(change.row, name);
+    if (old == nullptr || !is_said(old->value)) {
+      change.old_key.clear();
+      return;
+    }
+    change.old_key.push_back(*old);
+    append_key(former, old->value);
+    append_key(present, now == nullptr ? old->value : now->value);
+  }
+  if (former == present) change.old_key.clear();
+}
+
+Status write_block_mark(std::string_view content, std::optional<TimeUs> time,
+                        SourceTransaction& out) {
+  if (content != "block") {
+    return wrong("message \"" + std::string(content.substr(0, 40)) +
+                 "\" with prefix \"accrete\"; known is \"block\"");
+  }
+  if (!time) return wrong("a block mark needs the time of its message");
+  encode_mark({MarkKind::Block, *time}, out.bytes);
+  close_record(out);
+  return Ok{};
 }
 
 void close_record(SourceTransaction& out) {

@@ -44,6 +44,9 @@ class RowWriter {
 
   /// Errors: Malformed with the nearest name.
   Result<TableId> find_table(std::string_view name) const;
+  /// The table configured as `space.name` (a schema's or database's name before it), else as
+  /// `name`. Errors: as above, and for an empty name.
+  Result<TableId> find_table(std::string_view space, std::string_view name) const;
 
   /// Append a layout where one is due, then the change, to `out`. What an update does not say
   /// stands; what an insert or a delete does not say is NULL.
@@ -67,6 +70,15 @@ class RowWriter {
   std::vector<TableState> tables_;
   Change change_;
 };
+
+/// Of an update whose key differs in `before`, the former key; it stays empty where `before` does
+/// not hold the whole key (sources send there what they have logged).
+void keep_old_key(const Table& table, const std::vector<NamedValue>& before, NamedChange& change);
+
+/// A message that its sender means for us, as a record. Errors: Malformed for another content than
+/// "block", and without a time.
+Status write_block_mark(std::string_view content, std::optional<TimeUs> time,
+                        SourceTransaction& out);
 
 /// End the record just encoded. Checks: a transaction stays below 4 GiB.
 void close_record(SourceTransaction& out);
