@@ -246,7 +246,10 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
   flags->add_to(*command);
   command->get_option("--config")->required();
   const std::map<std::string, EventFormat> formats = {{"native", EventFormat::Native},
-                                                      {"debezium", EventFormat::Debezium}};
+                                                      {"debezium", EventFormat::Debezium},
+                                                      {"maxwell", EventFormat::Maxwell},
+                                                      {"wal2json", EventFormat::Wal2json},
+                                                      {"canal", EventFormat::Canal}};
   command->add_option("--format", flags->format, "how the events are written")
       ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
   command->add_flag("--keep-going", flags->keep_going, "report and leave out bad lines");

@@ -2,7 +2,6 @@
 //
 // Source: debezium/debezium documentation: connectors/postgresql.adoc,
 // integrations/cloudevents.adoc, transformations/event-flattening.adoc.
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
@@ -26,26 +25,6 @@ namespace {
 
 Error wrong(std::string detail) {
   return {Errc::Malformed, std::move(detail)};
-}
-
-/// Numbers come as numbers or as texts, by the connector's and the converter's taste.
-std::string_view text_in(const Json& parent, std::string_view name) {
-  const Json* value = parent.find(name);
-  const bool scalar =
-      value != nullptr && !value->is(Json::Kind::List) && !value->is(Json::Kind::Object);
-  return scalar ? value->text() : std::string_view();
-}
-
-std::optional<TimeUs> time_in(const Json& parent, std::string_view name, std::int64_t unit_us) {
-  const std::string_view text = text_in(parent, name);
-  std::int64_t count = 0;
-  const auto read = std::from_chars(text.data(), text.data() + text.size(), count);
-  std::int64_t us = 0;
-  if (text.empty() || read.ec != std::errc() || read.ptr != text.data() + text.size() ||
-      __builtin_mul_overflow(count, unit_us, &us)) {
-    return std::nullopt;
-  }
-  return TimeUs{us};
 }
 
 /// `txId:LSN`, where the LSN differs between BEGIN, END and rows. A MySQL id (file and place, or

@@ -1,7 +1,7 @@
 // Typed cells of JSON values.
 #include "daemon/event_cells.h"
 
-#include <algorithm>
+#include <charconv>
 #include <optional>
 #include <utility>
 
@@ -14,9 +14,11 @@ ColumnUses::ColumnUses(const Schema& schema) : schema_(schema) {
     std::vector<ColumnUse>& uses = uses_.emplace_back(table.columns.size(), ColumnUse::Other);
     for (std::size_t i = 0; i < uses.size(); ++i) {
       const ColumnKind kind = table.columns[i].kind;
+      if (kind == ColumnKind::Time) uses[i] = ColumnUse::Time;
       if (kind == ColumnKind::Number) uses[i] = ColumnUse::Number;
       if (kind == ColumnKind::Key || kind == ColumnKind::ForeignKey) uses[i] = ColumnUse::Identity;
     }
+    if (table.time) uses[table.time->value] = ColumnUse::Time;
     for (const ColumnId column : table.key)
       uses[column.value] = ColumnUse::Identity;
     for (const ForeignKey& foreign : table.foreign_keys) {
@@ -47,6 +49,25 @@ Result<Value> plain_value(const Json& value, bool exact, std::deque<std::string>
       break;
   }
   return Value::of_text(texts.emplace_back(json_of(value)));
+}
+
+std::string_view text_in(const Json& parent, std::string_view name) {
+  const Json* value = parent.find(name);
+  const bool scalar =
+      value != nullptr && !value->is(Json::Kind::List) && !value->is(Json::Kind::Object);
+  return scalar ? value->text() : std::string_view();
+}
+
+std::optional<TimeUs> time_in(const Json& parent, std::string_view name, std::int64_t unit_us) {
+  const std::string_view text = text_in(parent, name);
+  std::int64_t count = 0;
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), count);
+  std::int64_t us = 0;
+  if (text.empty() || read.ec != std::errc() || read.ptr != text.data() + text.size() ||
+      __builtin_mul_overflow(count, unit_us, &us)) {
+    return std::nullopt;
+  }
+  return TimeUs{us};
 }
 
 Result<Value> number_in_text(std::string_view text, std::deque<std::string>& texts) {

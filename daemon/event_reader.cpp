@@ -12,6 +12,12 @@ std::unique_ptr<EventReader> open_reader(EventFormat format, const Schema& schem
   switch (format) {
     case EventFormat::Debezium:
       return open_debezium(schema);
+    case EventFormat::Maxwell:
+      return open_maxwell(schema);
+    case EventFormat::Wal2json:
+      return open_wal2json(schema);
+    case EventFormat::Canal:
+      return open_canal(schema);
     case EventFormat::Native:
       break;
   }

@@ -52,5 +52,8 @@ class EventReader {
 std::unique_ptr<EventReader> open_reader(EventFormat format, const Schema& schema);
 std::unique_ptr<EventReader> open_native(const Schema& schema);
 std::unique_ptr<EventReader> open_debezium(const Schema& schema);
+std::unique_ptr<EventReader> open_maxwell(const Schema& schema);
+std::unique_ptr<EventReader> open_wal2json(const Schema& schema);
+std::unique_ptr<EventReader> open_canal(const Schema& schema);
 
 }  // namespace accrete::daemon

@@ -40,7 +40,7 @@ class JsonlSource final : public RowSource {
 
   Result<bool> next(SourceTransaction& out) override {
     // A row without "tx" is whole by itself: whoever types rows sees each of them go.
-    if (!open_.ends.empty() && open_tx_.empty()) return give(out);
+    if (!open_.ends.empty() && (open_tx_.empty() || open_ends_)) return give(out);
     while (read_line()) {
       if (line_.find_first_not_of(" \t\r") == std::string::npos) continue;
       Transaction in;
@@ -55,14 +55,16 @@ class JsonlSource final : public RowSource {
       }
       if (!open_.ends.empty() && in.id == open_tx_) {
         ACCRETE_DO(join());
+        if (in.ends) return give(out);
         continue;
       }
       const bool complete = !open_.ends.empty();
       if (complete) give(out);
       std::swap(open_, row_);
       std::swap(open_tx_, in.id);
+      open_ends_ = in.ends;
       if (complete) return true;
-      if (open_tx_.empty()) return give(out);
+      if (open_tx_.empty() || open_ends_) return give(out);
     }
     if (input().bad()) return Error{Errc::Unavailable, path_ + ": reading failed"};
     if (open_.ends.empty()) return false;
@@ -92,6 +94,7 @@ class JsonlSource final : public RowSource {
     std::swap(out, open_);
     clear(open_);
     open_tx_.clear();
+    open_ends_ = false;
     out.position = ++position_;
     rows_ += out.rows;
     return true;
@@ -126,6 +129,7 @@ class JsonlSource final : public RowSource {
   SourceTransaction row_;   // of the line just read
   SourceTransaction open_;  // being collected
   std::string open_tx_;
+  bool open_ends_ = false;  // no more of it comes
   std::uint64_t line_number_ = 0;
   std::uint64_t bytes_done_ = 0;
   std::uint64_t bytes_total_ = 0;

@@ -65,7 +65,7 @@ struct GitOptions {
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options);
 
 /// How one change event is written.
-enum class EventFormat : std::uint8_t { Native, Debezium };
+enum class EventFormat : std::uint8_t { Native, Debezium, Maxwell, Wal2json, Canal };
 
 /// Change events, one JSON object a line. Native:
 /// {"table":"orders","op":"insert","row":{…},"time":"…","tx":7}. Op defaults to insert; consecutive

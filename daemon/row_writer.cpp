@@ -96,6 +96,15 @@ Status RowWriter::write(TableId table, const NamedChange& change, SourceTransact
   return Ok{};
 }
 
+void RowWriter::roll_back(const TransactionMark& mark, SourceTransaction& out) {
+  out.bytes.resize(mark.bytes);
+  out.ends.resize(mark.ends);
+  out.rows = mark.rows;
+  // Which layouts went with it is not kept: each is said again before its table's next row.
+  for (TableState& table : tables_)
+    table.declared = false;
+}
+
 Status RowWriter::fill_cells(TableId id, const NamedChange& change) {
   const Table& table = schema_.table(id);
   if (change_.op == Op::Truncate) {
@@ -176,6 +185,17 @@ void keep_old_key(const Table& table, const std::vector<NamedValue>& before, Nam
     append_key(present, now == nullptr ? old->value : now->value);
   }
   if (former == present) change.old_key.clear();
+}
+
+void fill_old_key(const Table& table, const std::vector<NamedValue>& old, NamedChange& change) {
+  std::vector<NamedValue> before;
+  for (const ColumnId id : table.key) {
+    const std::string& name = table.columns[id.value].name;
+    const NamedValue* cell = find(old, name);
+    if (cell == nullptr) cell = find(change.row, name);
+    if (cell != nullptr) before.push_back(*cell);
+  }
+  keep_old_key(table, before, change);
 }
 
 Status write_block_mark(std::string_view content, std::optional<TimeUs> time,

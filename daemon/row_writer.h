@@ -1,6 +1,7 @@
 // Named values of one change event as records: what every JSON format of change events ends in.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,6 +39,15 @@ struct NamedChange {
   }
 };
 
+/// How much a transaction held.
+struct TransactionMark {
+  explicit TransactionMark(const SourceTransaction& out)
+      : bytes(out.bytes.size()), ends(out.ends.size()), rows(out.rows) {}
+  std::size_t bytes;
+  std::size_t ends;
+  std::uint64_t rows;
+};
+
 class RowWriter {
  public:
   explicit RowWriter(const Schema& schema);
@@ -52,6 +62,9 @@ class RowWriter {
   /// stands; what an insert or a delete does not say is NULL.
   /// Errors: Malformed naming table and column (no key, no time); then nothing is appended.
   Status write(TableId table, const NamedChange& change, SourceTransaction& out);
+
+  /// Take back what was appended since `mark`: rows of an event of which one is bad.
+  void roll_back(const TransactionMark& mark, SourceTransaction& out);
 
  private:
   /// The columns of one table as far as they have been seen, so that rows that name them in any
@@ -74,6 +87,9 @@ class RowWriter {
 /// Of an update whose key differs in `before`, the former key; it stays empty where `before` does
 /// not hold the whole key (sources send there what they have logged).
 void keep_old_key(const Table& table, const std::vector<NamedValue>& before, NamedChange& change);
+
+/// The same where `old` holds the former values of changed columns only.
+void fill_old_key(const Table& table, const std::vector<NamedValue>& old, NamedChange& change);
 
 /// A message that its sender means for us, as a record. Errors: Malformed for another content than
 /// "block", and without a time.

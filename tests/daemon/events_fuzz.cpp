@@ -6,7 +6,8 @@
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace accrete::daemon;
-  constexpr std::array formats = {EventFormat::Debezium};
+  constexpr std::array formats = {EventFormat::Debezium, EventFormat::Maxwell,
+                                  EventFormat::Wal2json, EventFormat::Canal};
   static const FuzzFile file("events.jsonl");
   if (size == 0) return 0;
   const EventFormat format = formats[data[0] % formats.size()];
