@@ -1,7 +1,7 @@
 // accretectl feed: rows from files, a git repository or standard input into the daemon, each once.
 #include <algorithm>
+#include <array>
 #include <iostream>
-#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -229,10 +229,25 @@ void add_git(CLI::App& feed, Exit& exit) {
   });
 }
 
+constexpr std::array<std::pair<std::string_view, EventFormat>, 5> kFormats = {
+    {{"native", EventFormat::Native},
+     {"debezium", EventFormat::Debezium},
+     {"maxwell", EventFormat::Maxwell},
+     {"wal2json", EventFormat::Wal2json},
+     {"canal", EventFormat::Canal}}};
+
+/// Checks: one of kFormats, as the command line has seen to.
+EventFormat format_of(std::string_view name) {
+  const auto* const found = std::find_if(kFormats.begin(), kFormats.end(),
+                                         [&](const auto& format) { return format.first == name; });
+  ACCRETE_CHECK(found != kFormats.end());
+  return found->second;
+}
+
 void add_jsonl(CLI::App& feed, Exit& exit) {
   struct JsonlFlags : FeedFlags {
     std::string path;
-    EventFormat format = EventFormat::Native;
+    std::string format = "native";
   };
   CLI::App* command = feed.add_subcommand("jsonl",
                                           "change events, one JSON object a line; native ones are "
@@ -245,23 +260,26 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
       ->required();
   flags->add_to(*command);
   command->get_option("--config")->required();
-  const std::map<std::string, EventFormat> formats = {{"native", EventFormat::Native},
-                                                      {"debezium", EventFormat::Debezium},
-                                                      {"maxwell", EventFormat::Maxwell},
-                                                      {"wal2json", EventFormat::Wal2json},
-                                                      {"canal", EventFormat::Canal}};
-  command->add_option("--format", flags->format, "how the events are written")
-      ->transform(CLI::CheckedTransformer(formats, CLI::ignore_case));
+  std::vector<std::string> names;
+  for (const auto& [name, format] : kFormats)
+    names.emplace_back(name);
+  command
+      ->add_option("--format", flags->format,
+                   "how the events are written; daemon/README.md says what of each is read")
+      ->check(CLI::IsMember(names))
+      ->capture_default_str();
   command->add_flag("--keep-going", flags->keep_going, "report and leave out bad lines");
   command->footer(
       "Examples:\n"
       "  accretectl feed jsonl rows.jsonl --config accreted.toml\n"
+      "  pg_recvlogical -S slot --start -o format-version=2 -f - -d shop \\\n"
+      "    | accretectl feed jsonl - --format wal2json --config accreted.toml\n"
       "  kcat -C -t server.public.orders | accretectl feed jsonl - --format debezium \\\n"
       "    --config accreted.toml");
   command->callback([flags, &exit] {
     const bool appends = flags->path == "-" && flags->source.empty();
     exit = run_feed(*flags, appends, [&](const Config& config) {
-      return open_jsonl(flags->path, config.schema, flags->format);
+      return open_jsonl(flags->path, config.schema, format_of(flags->format));
     });
   });
 }
