@@ -42,8 +42,8 @@ class Wal2jsonReader final : public EventReader {
     in.id = text_in(*document, "xid");
     if (in.id.empty()) in.id = open_;
     const std::optional<TimeUs> time = time_of(*document);
-    const Status read = action == "M" ? read_message(*document, time ? time : open_time_, in, out)
-                                      : read_change(*document, action, time, out);
+    Status read = action == "M" ? read_message(*document, time ? time : open_time_, in, out)
+                                : read_change(*document, action, time, out);
     if (!read) in.clear();
     return read;
   }

@@ -60,6 +60,21 @@ TEST(Maxwell, RowsAndTransactions) {
             "+ customers 2");
 }
 
+TEST(Maxwell, ACommitEndsItsTransaction) {
+  const Folder folder;
+  const auto line = [](int v, const char* more) {
+    return R"({"table":"log","type":"insert","data":{"v":)" + std::to_string(v) + R"(},"xid":)" +
+           more + "}\n";
+  };
+  const Schema schema = schema_of(kConfig);
+  const std::string path =
+      folder.write("a.jsonl", line(1, "5") + line(2, R"(5,"commit":true)") + line(3, "5") +
+                                  line(4, R"(6,"commit":true)") + line(5, R"(6,"commit":true)"));
+  EXPECT_EQ(lines_of(open_jsonl(path, schema, EventFormat::Maxwell)),
+            (Lines{"#1", "layout log: v", "+ log 1", "+ log 2", "#2", "+ log 3", "#3", "+ log 4",
+                   "#4", "+ log 5"}));
+}
+
 TEST(Maxwell, ZeroDatesAreNoDates) {
   Events events(EventFormat::Maxwell, kConfig);
   EXPECT_EQ(events.one(R"({"table":"orders","type":"insert",
