@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "models/norm_silu.h"
 #include "models/parameter.h"
 #include "models/row_gather.h"
 
@@ -121,58 +122,50 @@ class NormSilu {
     shift_.value.setZero(1, static_cast<Eigen::Index>(width));
   }
 
-  /// out (N, w) from x (N, w). Adds to `count`.
+  /// out (N, w) from x (N, w); they may be the same matrix. Adds to `count`.
   void forward(const RowMatrix<Real>& x, Tape& tape, RowMatrix<Real>& out,
                SleepCount& count) const {
-    const auto width = static_cast<std::size_t>(x.cols());
-    const Real* const gain = gain_.value.data();
-    const Real* const shift = shift_.value.data();
     tape.normal.resize(x.rows(), x.cols());
     tape.gate.resize(x.rows(), x.cols());
     tape.scale.resize(static_cast<std::size_t>(x.rows()));
     out.resize(x.rows(), x.cols());
-    for (std::size_t i = 0; i < tape.scale.size(); ++i) {
-      Real* const normal = row_of(tape.normal, i);
-      tape.scale[i] = normalise(row_of(x, i), width, normal);
-      Real* const gate = row_of(tape.gate, i);
-      Real* const to = row_of(out, i);
-      for (std::size_t c = 0; c < width; ++c) {
-        const Real y = gain[c] * normal[c] + shift[c];
-        gate[c] = sigmoid(y);
-        to[c] = y * gate[c];
-        count.asleep += y < Real(-4) ? 1 : 0;
-      }
-    }
+    NormSiluRows<Real> rows = rows_of(x, out);
+    rows.normal = tape.normal.data();
+    rows.gate = tape.gate.data();
+    rows.kept = rows.width;
+    rows.scale = tape.scale.data();
+    count.asleep += norm_silu(rows);
     count.numbers += static_cast<std::uint64_t>(x.size());
   }
 
-  /// d_x (N, w) from d_out (N, w). Adds to the gradients unless frozen.
+  /// The same bits in the place of x, nothing kept.
+  void apply(RowMatrix<Real>& x) const {
+    std::vector<Real> normal(static_cast<std::size_t>(x.cols()));
+    std::vector<Real> gate(normal.size());
+    NormSiluRows<Real> rows = rows_of(x, x);
+    rows.normal = normal.data();
+    rows.gate = gate.data();
+    norm_silu(rows);
+  }
+
+  /// d_x (N, w) from d_out (N, w); they may be the same matrix. Adds to the gradients unless
+  /// frozen.
   void backward(const Tape& tape, const RowMatrix<Real>& d_out, RowMatrix<Real>& d_x) {
-    const auto width = static_cast<std::size_t>(d_out.cols());
     const bool frozen = gain_.rate == 0;
-    Real* const d_gain = frozen ? nullptr : gain_.grad().data();
-    Real* const d_shift = frozen ? nullptr : shift_.grad().data();
     d_x.resize(d_out.rows(), d_out.cols());
-    for (std::size_t i = 0; i < static_cast<std::size_t>(d_out.rows()); ++i) {
-      const Real* const normal = row_of(tape.normal, i);
-      const Real* const gate = row_of(tape.gate, i);
-      const Real* const from = row_of(d_out, i);
-      Real* const to = row_of(d_x, i);
-      for (std::size_t c = 0; c < width; ++c) {
-        const Real y = gain_.value(static_cast<Eigen::Index>(c)) * normal[c] +
-                       shift_.value(static_cast<Eigen::Index>(c));
-        to[c] = from[c] * gate[c] * (Real(1) + y * (Real(1) - gate[c]));
-      }
-      if (!frozen) {
-        for (std::size_t c = 0; c < width; ++c) {
-          d_gain[c] += to[c] * normal[c];
-          d_shift[c] += to[c];
-        }
-      }
-      for (std::size_t c = 0; c < width; ++c)
-        to[c] *= gain_.value(static_cast<Eigen::Index>(c));
-      normalise_backward(normal, tape.scale[i], width, to);
-    }
+    NormSiluGradient<Real> back{};
+    back.rows = static_cast<std::size_t>(d_out.rows());
+    back.width = static_cast<std::size_t>(d_out.cols());
+    back.gain = gain_.value.data();
+    back.shift = shift_.value.data();
+    back.normal = tape.normal.data();
+    back.gate = tape.gate.data();
+    back.scale = tape.scale.data();
+    back.d_out = d_out.data();
+    back.d_x = d_x.data();
+    back.d_gain = frozen ? nullptr : gain_.grad().data();
+    back.d_shift = frozen ? nullptr : shift_.grad().data();
+    norm_silu_gradient(back);
   }
 
   void visit(std::string_view prefix, const VisitParameter<Real>& visit) {
@@ -181,6 +174,17 @@ class NormSilu {
   }
 
  private:
+  NormSiluRows<Real> rows_of(const RowMatrix<Real>& x, RowMatrix<Real>& out) const {
+    NormSiluRows<Real> rows{};
+    rows.rows = static_cast<std::size_t>(x.rows());
+    rows.width = static_cast<std::size_t>(x.cols());
+    rows.gain = gain_.value.data();
+    rows.shift = shift_.value.data();
+    rows.x = x.data();
+    rows.out = out.data();
+    return rows;
+  }
+
   Parameter<Real> gain_;
   Parameter<Real> shift_;
 };

@@ -1,14 +1,12 @@
 // The loops of neighbour_sum*.cpp, compiled once a vector width: whoever includes this names its
 // instructions by ACCRETE_TARGET.
-//
-// Vectors of 64 bytes are one, two or four registers; each number has a lane of its own in all of
-// them and products are never fused with sums (-ffp-contract=off), so all widths say the same bits.
 #pragma once
 
 #include <algorithm>
 #include <cstddef>
 
 #include "models/neighbour_sum.h"
+#include "models/vector_lanes.h"
 
 namespace accrete::models {
 
@@ -28,27 +26,6 @@ NeighbourKernels<Real> avx512_neighbour_kernels();
 
 #if defined(ACCRETE_TARGET)
 namespace {
-
-template <class Real>
-using Vector [[gnu::vector_size(64), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
-
-template <class Real>
-inline constexpr std::size_t kVectorLanes = 64 / sizeof(Real);
-
-template <class Real>
-using Quarter [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
-
-/// All lanes as one number: quarters onto each other, then the rest by halves.
-template <class Real>
-ACCRETE_TARGET Real fold_lanes(const Vector<Real>& lanes) {
-  const auto* const quarter = reinterpret_cast<const Quarter<Real>*>(&lanes);
-  const Quarter<Real> sum = (quarter[0] + quarter[1]) + (quarter[2] + quarter[3]);
-  if constexpr (sizeof(Real) == sizeof(double)) {
-    return sum[0] + sum[1];
-  } else {
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-  }
-}
 
 /// Columns of one walk: for two listeners they fill half of the widest registers.
 inline constexpr std::size_t kVectorsAWalk = 4;

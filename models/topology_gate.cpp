@@ -9,6 +9,7 @@
 #include "models/expert_start.h"
 #include "models/layer_norm.h"
 #include "models/matrix_product.h"
+#include "models/norm_silu.h"
 #include "proto/result.h"
 
 namespace accrete::models {
@@ -74,17 +75,21 @@ void TopologyGate<Real>::visit(std::string_view prefix, const VisitParameter<Rea
 template <class Real>
 void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out) {
   out.resize(score.rows(), score.cols());
-  for (Eigen::Index i = 0; i < score.size(); ++i) {
-    const Real s = score.data()[i];
-    out.data()[i] = logarithm ? -softplus(-s) : sigmoid(s);
+  if (!logarithm) {
+    sigmoids(score.data(), static_cast<std::size_t>(score.size()), out.data());
+    return;
   }
+  for (Eigen::Index i = 0; i < score.size(); ++i)
+    out.data()[i] = -softplus(-score.data()[i]);
 }
 
 template <class Real>
 void hearing_gradient(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& d_score) {
   ACCRETE_CHECK(d_score.size() == score.size());
+  RowMatrix<Real> hears(score.rows(), score.cols());
+  sigmoids(score.data(), static_cast<std::size_t>(score.size()), hears.data());
   for (Eigen::Index i = 0; i < score.size(); ++i) {
-    const Real b = sigmoid(score.data()[i]);
+    const Real b = hears.data()[i];
     d_score.data()[i] *= logarithm ? Real(1) - b : b * (Real(1) - b);
   }
 }

@@ -1,0 +1,53 @@
+// The loops of the processor's vector width, and those without wide instructions.
+#include "models/norm_silu.h"
+
+#define ACCRETE_TARGET
+#include "models/norm_silu_kernels.h"
+
+namespace accrete::models {
+namespace {
+
+template <class Real>
+const NormSiluKernels<Real>& widest() {
+  static const NormSiluKernels<Real> chosen = [] {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx512f")) return avx512_norm_silu_kernels<Real>();
+    if (__builtin_cpu_supports("avx2")) return avx2_norm_silu_kernels<Real>();
+#endif
+    return plain_norm_silu_kernels<Real>();
+  }();
+  return chosen;
+}
+
+}  // namespace
+
+template <class Real>
+NormSiluKernels<Real> plain_norm_silu_kernels() {
+  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, sigmoid_loop<Real>};
+}
+
+template <class Real>
+std::uint64_t norm_silu(const NormSiluRows<Real>& rows) {
+  return widest<Real>().forward(rows);
+}
+
+template <class Real>
+void norm_silu_gradient(const NormSiluGradient<Real>& back) {
+  widest<Real>().back(back);
+}
+
+template <class Real>
+void sigmoids(const Real* in, std::size_t count, Real* out) {
+  widest<Real>().sigmoids(in, count, out);
+}
+
+#define ACCRETE_INSTANTIATE(Real)                                  \
+  template NormSiluKernels<Real> plain_norm_silu_kernels();        \
+  template std::uint64_t norm_silu(const NormSiluRows<Real>&);     \
+  template void norm_silu_gradient(const NormSiluGradient<Real>&); \
+  template void sigmoids(const Real* in, std::size_t count, Real* out);
+ACCRETE_INSTANTIATE(float)
+ACCRETE_INSTANTIATE(double)
+#undef ACCRETE_INSTANTIATE
+
+}  // namespace accrete::models

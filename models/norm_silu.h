@@ -1,0 +1,56 @@
+// The loops of SiLU(LayerNorm(x)) and of sigmoids: what layers do to every number that they hold.
+//
+//   n = (x − mean(x)) / √(variance(x) + 1e-5)    y = gain n + shift    out = y sigmoid(y)
+//
+// Each number's chain is the same in every vector width, sums of a row are folded in a fixed order,
+// and the exponential of floats is ours: so no processor and no library changes a bit.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace accrete::models {
+
+template <class Real>
+struct NormSiluRows {
+  std::size_t rows;
+  std::size_t width;
+  const Real* gain;
+  const Real* shift;
+  const Real* x;     ///< (rows, width)
+  Real* normal;      ///< n (rows, width), set
+  Real* gate;        ///< sigmoid(y) (rows, width), set
+  std::size_t kept;  ///< numbers from one row of normal and gate to the next: width, or 0 for room
+                     ///< of one row that is used again
+  Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
+  Real* out;         ///< (rows, width), set; may be x
+};
+
+/// Returns how many y lie below −4. Cost: about 40 flops a number.
+template <class Real>
+std::uint64_t norm_silu(const NormSiluRows<Real>& rows);
+
+template <class Real>
+struct NormSiluGradient {
+  std::size_t rows;
+  std::size_t width;
+  const Real* gain;
+  const Real* shift;
+  const Real* normal;
+  const Real* gate;
+  const Real* scale;
+  const Real* d_out;
+  Real* d_x;      ///< (rows, width), set; may be d_out
+  Real* d_gain;   ///< (width), added to row by row; or null
+  Real* d_shift;  ///< the same
+};
+
+template <class Real>
+void norm_silu_gradient(const NormSiluGradient<Real>& back);
+
+/// out[i] = 1 / (1 + exp(−in[i])); may be in place. Floats: within 3e-7 of it, relatively, and at
+/// least 1e-38. A NaN stays one.
+template <class Real>
+void sigmoids(const Real* in, std::size_t count, Real* out);
+
+}  // namespace accrete::models

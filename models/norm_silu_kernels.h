@@ -1,0 +1,226 @@
+// The loops of norm_silu*.cpp, compiled once a vector width: whoever includes this names its
+// instructions by ACCRETE_TARGET.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+
+#include "models/norm_silu.h"
+#include "models/vector_lanes.h"
+
+namespace accrete::models {
+
+template <class Real>
+struct NormSiluKernels {
+  std::uint64_t (*forward)(const NormSiluRows<Real>&);
+  void (*back)(const NormSiluGradient<Real>&);
+  void (*sigmoids)(const Real* in, std::size_t count, Real* out);
+};
+
+/// The wide ones need a processor that has them.
+template <class Real>
+NormSiluKernels<Real> plain_norm_silu_kernels();
+template <class Real>
+NormSiluKernels<Real> avx2_norm_silu_kernels();
+template <class Real>
+NormSiluKernels<Real> avx512_norm_silu_kernels();
+
+#if defined(ACCRETE_TARGET)
+namespace {
+
+/// exp(−x) = 2^n exp(r), r within half a log 2; the polynomial is that of the Cephes library
+/// (Moshier 1992). n is read off the lowest bits of −x / log 2 + 1.5 · 2^23, where it is rounded.
+[[gnu::always_inline]] ACCRETE_TARGET inline void sigmoid_lanes(const Vector<float>& x,
+                                                                Vector<float>& out) {
+  using Bits [[gnu::vector_size(64)]] = std::uint32_t;
+  constexpr float kMost = 87;  // 2^±126: neither infinite nor subnormal
+  constexpr float kRounds = 12'582'912;
+  constexpr std::uint32_t kRoundsBits = 0x4B40'0000;
+  const Vector<float> most = Vector<float>{} + kMost;
+  Vector<float> a = -x;
+  a = a > most ? most : a;
+  a = a < -most ? -most : a;
+  const Vector<float> rounded = a * 1.44269504F + kRounds;
+  const Vector<float> n = rounded - kRounds;
+  const Vector<float> r = (a - n * 0.693359375F) + n * 2.12194440e-4F;
+  Vector<float> p = r * 1.9875691500e-4F + 1.3981999507e-3F;
+  p = p * r + 8.3334519073e-3F;
+  p = p * r + 4.1665795894e-2F;
+  p = p * r + 1.6666665459e-1F;
+  p = p * r + 5.0000001201e-1F;
+  p = p * (r * r) + r + 1.0F;
+  const Bits power = (__builtin_bit_cast(Bits, rounded) - kRoundsBits + 127U) << 23U;
+  out = 1.0F / (1.0F + p * __builtin_bit_cast(Vector<float>, power));
+}
+
+/// Doubles are for checks: the library's exponential, one after another.
+[[gnu::always_inline]] ACCRETE_TARGET inline void sigmoid_lanes(const Vector<double>& x,
+                                                                Vector<double>& out) {
+  for (std::size_t i = 0; i < kVectorLanes<double>; ++i)
+    out[i] = 1 / (1 + std::exp(-x[i]));
+}
+
+template <class Real>
+ACCRETE_TARGET void sigmoid_loop(const Real* in, std::size_t count, Real* out) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  std::size_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    Vector<Real> told = {};
+    sigmoid_lanes(vector_at(in + i), told);
+    vector_at(out + i) = told;
+  }
+  if (i == count) return;
+  Vector<Real> rest = {};
+  for (std::size_t c = 0; i + c < count; ++c)
+    rest[c] = in[i + c];
+  sigmoid_lanes(rest, rest);
+  for (std::size_t c = 0; i + c < count; ++c)
+    out[i + c] = rest[c];
+}
+
+/// Distances from the mean; returns what makes them n.
+template <class Real>
+ACCRETE_TARGET Real centre_row(const Real* x, std::size_t width, Real* off) {
+  constexpr double kEpsilon = 1e-5;  // as everybody's: far below the variance of a live row
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  Vector<Real> sums = {};
+  std::size_t c = 0;
+  for (; c + kLanes <= width; c += kLanes)
+    sums += vector_at(x + c);
+  Real total = fold_lanes<Real>(sums);
+  for (; c < width; ++c)
+    total += x[c];
+  const Real mean = total / static_cast<Real>(width);
+  Vector<Real> squares = {};
+  for (c = 0; c + kLanes <= width; c += kLanes) {
+    const Vector<Real> away = vector_at(x + c) - mean;
+    vector_at(off + c) = away;
+    squares += away * away;
+  }
+  total = fold_lanes<Real>(squares);
+  for (; c < width; ++c) {
+    off[c] = x[c] - mean;
+    total += off[c] * off[c];
+  }
+  return Real(1) / std::sqrt(total / static_cast<Real>(width) + Real(kEpsilon));
+}
+
+/// y of the row, its sigmoids and their product; `normal` becomes n.
+template <class Real>
+ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows, Real scale, Real* normal,
+                                          Real* gate, Real* out) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  constexpr Real kAsleep = -4;
+  std::uint64_t asleep = 0;
+  auto sleeping = Vector<Real>{} < kAsleep;  // lanes of 0, or −1 for each that sleeps
+  std::size_t c = 0;
+  for (; c + kLanes <= rows.width; c += kLanes) {
+    const Vector<Real> n = vector_at(normal + c) * scale;
+    const Vector<Real> y = vector_at(rows.gain + c) * n + vector_at(rows.shift + c);
+    Vector<Real> open = {};
+    sigmoid_lanes(y, open);
+    vector_at(normal + c) = n;
+    vector_at(gate + c) = open;
+    vector_at(out + c) = y * open;
+    sleeping += y < kAsleep;
+  }
+  for (std::size_t i = 0; i < kLanes; ++i)
+    asleep += static_cast<std::uint64_t>(-sleeping[i]);
+  if (c == rows.width) return asleep;
+  Vector<Real> rest = {};
+  for (std::size_t k = c; k < rows.width; ++k) {
+    normal[k] *= scale;
+    rest[k - c] = rows.gain[k] * normal[k] + rows.shift[k];
+    asleep += rest[k - c] < kAsleep ? 1 : 0;
+  }
+  Vector<Real> open = {};
+  sigmoid_lanes(rest, open);
+  for (std::size_t k = c; k < rows.width; ++k) {
+    gate[k] = open[k - c];
+    out[k] = rest[k - c] * open[k - c];
+  }
+  return asleep;
+}
+
+template <class Real>
+ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
+  std::uint64_t asleep = 0;
+  for (std::size_t i = 0; i < rows.rows; ++i) {
+    Real* const normal = rows.normal + i * rows.kept;
+    const Real scale = centre_row(rows.x + i * rows.width, rows.width, normal);
+    if (rows.scale != nullptr) rows.scale[i] = scale;
+    asleep +=
+        activate_row(rows, scale, normal, rows.gate + i * rows.kept, rows.out + i * rows.width);
+  }
+  return asleep;
+}
+
+/// One number on the way back: through SiLU; then its share in the gradients; then through gain.
+template <class Number, class Real>
+[[gnu::always_inline]] ACCRETE_TARGET inline void silu_back(const Number& gain, const Number& shift,
+                                                            const Number& n, const Number& gate,
+                                                            const Number& d_out, Real one,
+                                                            Number& through) {
+  const Number y = gain * n + shift;
+  through = d_out * gate * (one + y * (one - gate));
+}
+
+template <class Real>
+ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t row) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  const std::size_t width = back.width;
+  const Real* const normal = back.normal + row * width;
+  const Real* const gate = back.gate + row * width;
+  const Real* const d_out = back.d_out + row * width;
+  Real* const d_x = back.d_x + row * width;
+  Vector<Real> sums = {};
+  Vector<Real> products = {};
+  std::size_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) {
+    const Vector<Real>& n = vector_at(normal + c);
+    Vector<Real> through = {};
+    silu_back(vector_at(back.gain + c), vector_at(back.shift + c), n, vector_at(gate + c),
+              vector_at(d_out + c), Real(1), through);
+    if (back.d_gain != nullptr) {
+      vector_at(back.d_gain + c) += through * n;
+      vector_at(back.d_shift + c) += through;
+    }
+    through *= vector_at(back.gain + c);
+    vector_at(d_x + c) = through;
+    sums += through;
+    products += through * n;
+  }
+  Real mean = fold_lanes<Real>(sums);
+  Real along = fold_lanes<Real>(products);
+  for (std::size_t k = c; k < width; ++k) {
+    Real through = 0;
+    silu_back(back.gain[k], back.shift[k], normal[k], gate[k], d_out[k], Real(1), through);
+    if (back.d_gain != nullptr) {
+      back.d_gain[k] += through * normal[k];
+      back.d_shift[k] += through;
+    }
+    d_x[k] = through * back.gain[k];
+    mean += d_x[k];
+    along += d_x[k] * normal[k];
+  }
+  mean /= static_cast<Real>(width);
+  along /= static_cast<Real>(width);
+  const Real scale = back.scale[row];
+  for (c = 0; c + kLanes <= width; c += kLanes)
+    vector_at(d_x + c) = scale * (vector_at(d_x + c) - mean - vector_at(normal + c) * along);
+  for (; c < width; ++c)
+    d_x[c] = scale * (d_x[c] - mean - normal[c] * along);
+}
+
+template <class Real>
+ACCRETE_TARGET void norm_silu_gradient_loop(const NormSiluGradient<Real>& back) {
+  for (std::size_t i = 0; i < back.rows; ++i)
+    gradient_row(back, i);
+}
+
+}  // namespace
+#endif
+
+}  // namespace accrete::models

@@ -1,0 +1,187 @@
+// SiLU(LayerNorm(x)), its gradient and sigmoids in every vector width: against each other, by
+// definition and by differences.
+#include "models/norm_silu.h"
+
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "dymoe_world.h"
+#include "models/norm_silu_kernels.h"
+
+namespace accrete::models {
+namespace {
+
+template <class Real>
+std::vector<NormSiluKernels<Real>> runnable() {
+  std::vector<NormSiluKernels<Real>> out = {plain_norm_silu_kernels<Real>()};
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2")) out.push_back(avx2_norm_silu_kernels<Real>());
+  if (__builtin_cpu_supports("avx512f")) out.push_back(avx512_norm_silu_kernels<Real>());
+#endif
+  return out;
+}
+
+constexpr std::size_t kRows = 7;
+
+/// What one set of loops makes of rows of a width.
+template <class Real>
+struct Outcome {
+  RowMatrix<Real> out, normal, gate, d_x, d_gain, d_shift;
+  std::vector<Real> scale = std::vector<Real>(kRows);
+  std::uint64_t asleep = 0;
+};
+
+template <class Real>
+RowMatrix<Real> gain_of(std::size_t width) {
+  return random_matrix<Real>(1, 1, width) * Real(4);
+}
+
+template <class Real>
+Outcome<Real> run(const NormSiluKernels<Real>& kernels, std::size_t width) {
+  const RowMatrix<Real> gain = gain_of<Real>(width);
+  const RowMatrix<Real> shift = random_matrix<Real>(2, 1, width) * Real(3);
+  const RowMatrix<Real> x = random_matrix<Real>(3, kRows, width);
+  const RowMatrix<Real> d_out = random_matrix<Real>(4, kRows, width);
+  Outcome<Real> told;
+  for (RowMatrix<Real>* matrix : {&told.out, &told.normal, &told.gate, &told.d_x})
+    matrix->resize(x.rows(), x.cols());
+  told.d_gain = random_matrix<Real>(5, 1, width);  // to be added to
+  told.d_shift = random_matrix<Real>(6, 1, width);
+  told.asleep =
+      kernels.forward({kRows, width, gain.data(), shift.data(), x.data(), told.normal.data(),
+                       told.gate.data(), width, told.scale.data(), told.out.data()});
+  kernels.back({kRows, width, gain.data(), shift.data(), told.normal.data(), told.gate.data(),
+                told.scale.data(), d_out.data(), told.d_x.data(), told.d_gain.data(),
+                told.d_shift.data()});
+  return told;
+}
+
+Matrix defined(const Matrix& x, const Matrix& gain, const Matrix& shift) {
+  Matrix out = x;
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    const double mean = x.row(i).mean();
+    const double variance = (x.row(i).array() - mean).square().mean();
+    for (Eigen::Index c = 0; c < x.cols(); ++c) {
+      const double y = (x(i, c) - mean) / std::sqrt(variance + 1e-5) * gain(0, c) + shift(0, c);
+      out(i, c) = y / (1 + std::exp(-y));
+    }
+  }
+  return out;
+}
+
+constexpr std::size_t kWidths[] = {1, 7, 8, 16, 21, 32, 61, 128};
+
+TEST(NormSilu, IsItsDefinitionAndItsGradientThatOfDifferences) {
+  for (const std::size_t width : kWidths) {
+    const Matrix gain = gain_of<double>(width);
+    const Matrix shift = random_matrix<double>(2, 1, width) * 3;
+    const Matrix x = random_matrix<double>(3, kRows, width);
+    const Matrix d_out = random_matrix<double>(4, kRows, width);
+    const Outcome<double> told = run(runnable<double>().back(), width);
+    const Matrix expected = defined(x, gain, shift);
+    EXPECT_LT((told.out - expected).cwiseAbs().maxCoeff(), 1e-12) << width;
+    const Outcome<float> floats = run(runnable<float>().back(), width);
+    EXPECT_LT((floats.out.cast<double>() - expected).cwiseAbs().maxCoeff(), 2e-5) << width;
+    std::uint64_t asleep = 0;
+    for (Eigen::Index i = 0; i < x.size(); ++i) {
+      const double y = gain(0, i % x.cols()) * told.normal.data()[i] + shift(0, i % x.cols());
+      asleep += y < -4 ? 1 : 0;
+    }
+    EXPECT_EQ(told.asleep, asleep);
+    const auto moved = [&](Matrix a, Matrix g, Matrix s) {
+      return defined(a, g, s).cwiseProduct(d_out).sum();
+    };
+    constexpr double kStep = 1e-6;
+    Matrix one = Matrix::Zero(1, x.cols());
+    for (Eigen::Index c = 0; c < x.cols(); ++c) {
+      one.setZero();
+      one(0, c) = kStep;
+      const double by_gain =
+          (moved(x, gain + one, shift) - moved(x, gain - one, shift)) / 2 / kStep;
+      const double by_shift =
+          (moved(x, gain, shift + one) - moved(x, gain, shift - one)) / 2 / kStep;
+      EXPECT_NEAR(told.d_gain(0, c) - random_matrix<double>(5, 1, width)(0, c), by_gain, 1e-6);
+      EXPECT_NEAR(told.d_shift(0, c) - random_matrix<double>(6, 1, width)(0, c), by_shift, 1e-6);
+      for (Eigen::Index i = 0; i < x.rows(); ++i) {
+        Matrix above = x;
+        Matrix below = x;
+        above(i, c) += kStep;
+        below(i, c) -= kStep;
+        const double expect = (moved(above, gain, shift) - moved(below, gain, shift)) / 2 / kStep;
+        EXPECT_NEAR(told.d_x(i, c), expect, 1e-5) << width;
+      }
+    }
+  }
+}
+
+template <class Real>
+void expect_same_bits() {
+  const auto all = runnable<Real>();
+  for (const std::size_t width : kWidths) {
+    const Outcome<Real> plain = run(all.front(), width);
+    for (const NormSiluKernels<Real>& kernels : all) {
+      const Outcome<Real> told = run(kernels, width);
+      EXPECT_TRUE(told.out == plain.out && told.normal == plain.normal) << width;
+      EXPECT_TRUE(told.gate == plain.gate && told.scale == plain.scale) << width;
+      EXPECT_TRUE(told.d_x == plain.d_x) << width;
+      EXPECT_TRUE(told.d_gain == plain.d_gain && told.d_shift == plain.d_shift) << width;
+      EXPECT_EQ(told.asleep, plain.asleep);
+    }
+  }
+}
+
+TEST(NormSilu, AllWidthsSayTheSameBits) {
+  expect_same_bits<float>();
+  expect_same_bits<double>();
+}
+
+TEST(NormSilu, KeepsNothingAndWorksInPlace) {
+  constexpr std::size_t kWidth = 37;
+  const Outcome<float> told = run(runnable<float>().front(), kWidth);
+  const RowMatrix<float> gain = gain_of<float>(kWidth);
+  const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
+  RowMatrix<float> x = random_matrix<float>(3, kRows, kWidth);
+  std::vector<float> normal(kWidth);
+  std::vector<float> gate(kWidth);
+  norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
+                    0, nullptr, x.data()});
+  EXPECT_TRUE(x == told.out);
+  RowMatrix<float> d_x = random_matrix<float>(4, kRows, kWidth);
+  norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), told.normal.data(),
+                             told.gate.data(), told.scale.data(), d_x.data(), d_x.data(), nullptr,
+                             nullptr});
+  EXPECT_TRUE(d_x == told.d_x);
+}
+
+TEST(Sigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
+  std::vector<float> in;
+  for (int i = -40'000; i <= 40'000; ++i)
+    in.push_back(static_cast<float>(i) * 0.0025F);  // ±100
+  for (const float far : {1e-30F, 1e30F, -1e30F, std::numeric_limits<float>::infinity()})
+    in.push_back(far);
+  in.push_back(-in.back());
+  std::vector<float> plain(in.size());
+  plain_norm_silu_kernels<float>().sigmoids(in.data(), in.size(), plain.data());
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const double expected = 1 / (1 + std::exp(-static_cast<double>(in[i])));
+    EXPECT_NEAR(plain[i], expected, 3e-7 * expected + 2e-38) << in[i];
+  }
+  for (const NormSiluKernels<float>& kernels : runnable<float>()) {
+    std::vector<float> told(in.size());
+    kernels.sigmoids(in.data(), in.size(), told.data());
+    EXPECT_TRUE(told == plain);
+    float not_a_number = std::numeric_limits<float>::quiet_NaN();
+    kernels.sigmoids(&not_a_number, 1, &not_a_number);
+    EXPECT_TRUE(std::isnan(not_a_number));
+  }
+  std::vector<double> doubles(in.begin(), in.end());
+  sigmoids(doubles.data(), doubles.size(), doubles.data());
+  for (std::size_t i = 0; i < in.size(); ++i)
+    EXPECT_EQ(doubles[i], 1 / (1 + std::exp(-static_cast<double>(in[i]))));
+}
+
+}  // namespace
+}  // namespace accrete::models
