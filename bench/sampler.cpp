@@ -3,14 +3,12 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
-#include <memory>
-#include <optional>
 #include <span>
 #include <vector>
 
+#include "bench/folded.h"
 #include "bench/measure.h"
 #include "bench/orders.h"
-#include "daemon/backtest.h"
 #include "daemon/clock.h"
 #include "daemon/network_plan.h"
 #include "daemon/network_rows.h"
@@ -26,53 +24,6 @@ struct Options : Flags {
   std::uint64_t rows = 1'000'000;
   std::uint64_t edges = 20'000'000;
 };
-
-class NoSink final : public daemon::FoldSink {
- public:
-  void predictions(std::span<const store::StoredPrediction>) override {}
-  void label(const daemon::MaturedLabel&) override {}
-  void graded(const daemon::GradedPrediction&) override {}
-  void alarm(const DriftAlarm&, std::uint64_t) override {}
-};
-
-/// A store that rows were folded into, open for reading.
-struct Folded {
-  Folded(const daemon::Config& config, daemon::RowSource& source, const std::string& path) {
-    daemon::BacktestOptions backtest;
-    backtest.scratch = path;
-    const auto result = must(daemon::run_backtest(config, source, backtest, nullptr));
-    check(result.rows > 0 && result.rejected == 0, "the rows are folded");
-    database = must(store::Database::open(daemon::database_options(config, path)));
-    log.emplace(must(store::Log::open(*database)));
-    state = must(store::State::open(*database));
-    fold =
-        must(daemon::Fold::open(config, daemon::fold_options(config), *log, *state, nullptr, sink));
-    while (fold->admitted() < log->end()) {  // what the log holds beyond the last commit
-      const auto slice = must(log->read(Ordinal{fold->admitted().value + 1}, 4096, 4u << 20));
-      must(fold->admit(slice));
-    }
-  }
-
-  NoSink sink;
-  std::unique_ptr<store::Database> database;
-  std::optional<store::Log> log;
-  std::unique_ptr<store::State> state;
-  std::unique_ptr<daemon::Fold> fold;
-};
-
-void observe(daemon::Fold& fold, daemon::NetworkRows& rows) {
-  for (std::size_t t = 0; t < fold.schema().tables().size(); ++t) {
-    const TableId id{static_cast<std::uint16_t>(t)};
-    for (std::uint32_t row = 0; row < fold.graph().node_count(id); ++row) {
-      const auto version = fold.graph().newest_version({id, row});
-      if (!version || version->deleted) continue;
-      const auto* content = fold.rows().content({id, row}, *version);
-      check(content != nullptr, "every row can be read");
-      rows.observe(id, content->cells, version->from);
-    }
-  }
-  rows.freeze();
-}
 
 std::size_t edges_of(const models::GraphBatch& batch) {
   std::size_t edges = 0;
@@ -189,11 +140,7 @@ void races(const Options& options, const Folder& folder) {
   }
   daemon::Config config = must(daemon::load_config(options.config));
   config.tasks.clear();
-  daemon::CsvOptions csv;
-  csv.paths = {options.data};
-  csv.as_of_order = true;
-  std::vector<std::string> skipped;
-  const auto source = must(daemon::open_csv(csv, config.schema, &skipped));
+  const auto source = open_tables(options.data, config);
   Folded folded(config, *source, folder.path("rel-f1"));
   measure("rel-f1", folded, *config.schema.find("drivers"), true, options);
 }

@@ -4,8 +4,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 
+#include "daemon/seed_parts.h"
 #include "proto/hash.h"
 
 namespace accrete::daemon {
@@ -13,8 +15,6 @@ namespace {
 
 // Labels that must be there before the first step: they say the unit of numbers.
 constexpr std::uint64_t kFirstLabels = 64;
-// Seeds of one forward pass, at most.
-constexpr std::size_t kAnsweredRows = 256;
 constexpr std::size_t kLabelFanOut = 16;
 constexpr double kFarOut = 100;  // of labels, in units in which deviations are about 1
 constexpr double kProbabilityMin = 1e-3;
@@ -163,16 +163,19 @@ std::uint32_t GraphNetwork::block_of(std::uint32_t row, TimeUs at) {
   return asks_rows_ ? world_.rows().block(NodeId{entity_, row}) : world_.rows().block_at(at);
 }
 
-/// Neighbourhoods of the drawn examples. The layers number blocks by their experts.
-void GraphNetwork::sample(std::span<const NetworkExample> examples) {
+/// Neighbourhoods of the drawn examples. The layers number blocks by their experts. False where
+/// there are too many nodes; those of one example never are.
+bool GraphNetwork::sample(std::span<const NetworkExample> examples, std::size_t nodes_max) {
   seeds_.clear();
   for (const NetworkExample& example : examples)
     seeds_.push_back({example.row, example.at});
-  sampler_.sample(seeds_, sampling_, batch_);
+  sampling_.nodes_max = examples.size() > 1 ? nodes_max : std::numeric_limits<std::size_t>::max();
+  if (!sampler_.sample(seeds_, sampling_, batch_)) return false;
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
   for (std::uint32_t& block : batch_.block)
     block = expert_of(block);
+  return true;
 }
 
 /// Columns and classes that came since the last call begin at zero.
@@ -229,34 +232,46 @@ void GraphNetwork::step(TimeUs now) {
     for (NetworkExample& example : drawn_)
       example.at = now;
   }
-  accumulate(drawn_, 1);
+  // What lies around an instant's examples overlaps, so parts of a step are of whole instants. Only
+  // one that is too large by itself is cut.
+  std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
+  instants_.clear();
+  for (std::size_t i = 0; i < drawn_.size(); ++i) {
+    if (i == 0 || drawn_[i].at != drawn_[i - 1].at) instants_.push_back(i);
+  }
+  instants_.push_back(drawn_.size());
+  const std::span<const NetworkExample> all(drawn_);
+  std::uint64_t part = 0;
+  in_parts(instants_.size() - 1, [&](std::size_t first, std::size_t count) {
+    const auto some = all.subspan(instants_[first], instants_[first + count] - instants_[first]);
+    if (accumulate(some, part)) return true;
+    if (count > 1) return false;
+    in_parts(some.size(),
+             [&](std::size_t i, std::size_t n) { return accumulate(some.subspan(i, n), part); });
+    return true;
+  });
   network_->step();
   ++steps_;
   dirty_ = true;
 }
 
-/// Gradients of some of drawn_; `piece` numbers the halves as a heap does.
-void GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t piece) {
-  sample(examples);
-  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
-    const std::size_t half = examples.size() / 2;
-    accumulate(examples.first(half), 2 * piece);
-    accumulate(examples.subspan(half), 2 * piece + 1);
-    return;
-  }
+/// Gradients of some of the drawn examples; false if they have too many nodes. `part` counts them.
+bool GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t& part) {
+  if (!sample(examples, nodes_max())) return false;
   targets_.clear();
   for (const NetworkExample& example : examples)
     targets_.push_back(target_of(example));
   grow_inputs();
-  hide_rows(piece);
+  hide_rows(++part);
   network_->accumulate(batch_, targets_,
                        static_cast<double>(examples.size()) / static_cast<double>(drawn_.size()));
+  return true;
 }
 
 /// Half of the rows show nothing in a training step, others in every step. Otherwise the network
 /// learns outcomes by heart: what a row shows often says which row it is.
-void GraphNetwork::hide_rows(std::uint64_t piece) {
-  Rng rng(seed_ ^ (2 * piece), steps_, Purpose::Training);
+void GraphNetwork::hide_rows(std::uint64_t part) {
+  Rng rng(seed_ ^ (2 * part), steps_, Purpose::Training);
   for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
     models::RowMatrix<float>& rows = batch_.features[t];
     const models::SparseRows items = std::exchange(batch_.items[t], {});
@@ -287,7 +302,7 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
   first_blocks_.push_back(block);  // its rows are the new expert's from here on
-  sample(drawn_);
+  sample(drawn_, std::numeric_limits<std::size_t>::max());
   grow_inputs();
   ExpertEvent event;
   event.at = now;
@@ -335,8 +350,11 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     return;
   }
   const bool counts = trigger == Trigger::Tick || trigger == Trigger::Arrival;
-  for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
-    const std::size_t count = std::min(kAnsweredRows, rows.size() - first);
+  // Experts are chosen for few rows together, if at all.
+  const bool bound = world_.config().batch_experts > 0;
+  const std::size_t most = bound ? kBoundRows : rows.size();
+  for (std::size_t first = 0; first < rows.size(); first += most) {
+    const std::size_t count = std::min(most, rows.size() - first);
     drawn_.clear();
     for (std::size_t i = first; i < first + count; ++i)
       drawn_.push_back({rows[i], 0, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
@@ -346,13 +364,17 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
 
 void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
                          std::span<models::Output> out, NetworkMetrics* metrics) {
-  sample(examples);
-  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
-    const std::size_t half = examples.size() / 2;
-    score(examples.first(half), stride, out, metrics);
-    score(examples.subspan(half), stride, out.subspan(half * stride), metrics);
-    return;
-  }
+  in_parts(examples.size(), [&](std::size_t first, std::size_t count) {
+    const auto some = examples.subspan(first, count);
+    if (!sample(some, kAnswerNodes * nodes_max())) return false;
+    score_batch(some, stride, out.subspan(first * stride), metrics);
+    return true;
+  });
+}
+
+/// Answers to the seeds of batch_, which are these examples'.
+void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::size_t stride,
+                               std::span<models::Output> out, NetworkMetrics* metrics) {
   grow_inputs();
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;

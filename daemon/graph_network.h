@@ -51,8 +51,10 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// On heads: an example remembers what the others said of it before its label was known, so what is
 /// learnt is what they do not know. Weights of the head begin at zero: at first the network agrees.
 ///
-/// Neighbourhoods that take more room than activation_bytes_max an array are handled in halves, so
-/// that a pass takes some tens of times that, whatever the fan-out.
+/// Seeds are handled in parts of which a pass takes a bounded room, whatever the fan-out: an array
+/// of it activation_bytes_max, all of them some tens of times that. An answer keeps few arrays, so
+/// its parts are kAnswerNodes times as large: as a rule all that a tick asks for is one batch, and
+/// what neighbourhoods share is sampled and computed once.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {
@@ -61,6 +63,8 @@ class GraphNetwork final : private LabelRows {
   static constexpr std::size_t kStepsMax = 256;        ///< of one call
   static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
+  static constexpr std::size_t kAnswerNodes = 8;       ///< times as many as of a training pass
+  static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
 
   /// Null where the configuration says no network. `world.network` must outlive it.
@@ -113,17 +117,19 @@ class GraphNetwork final : private LabelRows {
   std::vector<std::size_t> columns() const;
   double in_units(double label) const;
   double score_of(double start) const;
-  void sample(std::span<const NetworkExample> seeds);
+  bool sample(std::span<const NetworkExample> seeds, std::size_t nodes_max);
   void grow_inputs();
   bool ready() const;
   void begin();
   std::size_t nodes_max() const;
   void step(TimeUs now);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
-  void accumulate(std::span<const NetworkExample> examples, std::uint64_t piece);
-  void hide_rows(std::uint64_t piece);
+  bool accumulate(std::span<const NetworkExample> examples, std::uint64_t& part);
+  void hide_rows(std::uint64_t part);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
              std::span<models::Output> out, NetworkMetrics* metrics);
+  void score_batch(std::span<const NetworkExample> examples, std::size_t stride,
+                   std::span<models::Output> out, NetworkMetrics* metrics);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   using Examples = std::span<const NetworkExample>;
@@ -176,6 +182,7 @@ class GraphNetwork final : private LabelRows {
 
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;
+  std::vector<std::size_t> instants_;  // of drawn_: where each begins
   std::vector<KnownLabel> outcomes_;
   std::vector<Seed> seeds_;
   std::vector<models::Target> targets_;

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "daemon/graph_network.h"
+#include "daemon/seed_parts.h"
 
 namespace accrete::daemon {
 
@@ -83,17 +84,14 @@ void GraphNetwork::draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
   }
 }
 
-/// Calls each(examples) with their neighbourhoods in batch_, in halves where these are too large.
+/// Calls each(examples) with their neighbourhoods in batch_, in parts where these are too large.
 void GraphNetwork::in_pieces(Examples examples, const std::function<void(Examples)>& each) {
-  if (examples.empty()) return;
-  sample(examples);
-  if (batch_.nodes() > nodes_max() && examples.size() > 1) {
-    const std::size_t half = examples.size() / 2;
-    in_pieces(examples.first(half), each);
-    in_pieces(examples.subspan(half), each);
-    return;
-  }
-  each(examples);
+  in_parts(examples.size(), [&](std::size_t first, std::size_t count) {
+    const Examples some = examples.subspan(first, count);
+    if (!sample(some, nodes_max())) return false;
+    each(some);
+    return true;
+  });
 }
 
 /// Sum of the losses of batch_, which is of these examples.

@@ -13,6 +13,10 @@
 namespace accrete::daemon {
 namespace {
 
+// From so many seeds of one moment on, nodes are numbered in an array over all rows. Of fewer, the
+// hash table stays in the first caches.
+constexpr std::size_t kManySeeds = 64;
+
 /// Table and hop of a node in one word.
 std::uint32_t kind_of(std::uint16_t table, std::uint32_t hop) {
   return table | hop << 16;
@@ -65,6 +69,7 @@ void SubgraphSampler::make_steps() {
 
 /// Room for a new batch, and what holds for all of it.
 void SubgraphSampler::begin(std::span<const Seed> seeds) {
+  hop_ = 0;
   nodes_.clear();
   shown_.clear();
   places_.clear();
@@ -74,12 +79,18 @@ void SubgraphSampler::begin(std::span<const Seed> seeds) {
     moments_.push_back(seed.at);
   std::sort(moments_.begin(), moments_.end());
   moments_.erase(std::unique(moments_.begin(), moments_.end()), moments_.end());
+  one_of_each_ = moments_.size() == 1 && !by_hop_ && seeds.size() >= kManySeeds;
   moment_keys_.clear();
   for (const TimeUs at : moments_) {
     Rng rng(options_->seed, static_cast<std::uint64_t>(at.value), Purpose::Sample);
     moment_keys_.push_back(rng.next());
   }
   const std::size_t tables = plan_.table_count();
+  if (one_of_each_ && base_ > std::numeric_limits<std::uint32_t>::max() / 2) {
+    numbers_.clear();
+    base_ = 1;
+  }
+  numbers_.resize(tables);
   features_.resize(tables);
   for (std::vector<float>& features : features_)
     features.clear();
@@ -133,11 +144,41 @@ std::uint32_t SubgraphSampler::show(std::uint16_t table, std::uint64_t what,
                                     std::span<const float> features,
                                     std::span<const models::SparseEntry> items) {
   if (const std::uint32_t* row = shown_.find(what, table)) return *row;
-  const std::uint32_t row = feature_rows_[table]++;
+  const std::uint32_t row = show_new(table, features, items);
   shown_.add(what, table, row);
+  return row;
+}
+
+std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const float> features,
+                                        std::span<const models::SparseEntry> items) {
   features_[table].insert(features_[table].end(), features.begin(), features.end());
   if (lists_items(table)) out_->items[table].add_row(items);
-  return row;
+  return feature_rows_[table]++;
+}
+
+std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
+                                                        std::uint32_t moment) const {
+  if (one_of_each_) {
+    const std::vector<std::uint32_t>& numbers = numbers_[table];
+    if (row >= numbers.size() || numbers[row] < base_) return std::nullopt;
+    return numbers[row] - base_;
+  }
+  const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
+  const std::uint32_t* const number = nodes_.find(pair, kind_of(table, by_hop_ ? hop_ : 0));
+  if (number == nullptr) return std::nullopt;
+  return *number;
+}
+
+void SubgraphSampler::number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
+                                  std::uint32_t number) {
+  if (!one_of_each_) {
+    nodes_.add(std::uint64_t{row} << 32 | moment, kind_of(table, by_hop_ ? hop_ : 0), number);
+    return;
+  }
+  std::vector<std::uint32_t>& numbers = numbers_[table];
+  if (row >= numbers.size()) numbers.resize(std::size_t{row} + row / 2 + 1, 0);
+  ACCRETE_CHECK(number < std::numeric_limits<std::uint32_t>::max() - base_);
+  numbers[row] = base_ + number;
 }
 
 std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
@@ -152,7 +193,10 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
   if (version) {
     const NetworkRows::View view = rows_.view(node, *version);
     parents_.insert(parents_.end(), view.parents.begin(), view.parents.end());
-    out_->row.push_back(show(table, version->ordinal.value, view.features, view.items));
+    // A row that is no seed and one node has not shown itself yet.
+    out_->row.push_back(one_of_each_ && hop_ > 0
+                            ? show_new(table, view.features, view.items)
+                            : show(table, version->ordinal.value, view.features, view.items));
     out_->age_us.push_back(age_of(view.time, moments_[moment]));
   } else {
     const std::vector<float> nothing(rows_.width(node.table), 0.0F);
@@ -168,22 +212,19 @@ void SubgraphSampler::add_seed(const Seed& seed) {
   const std::uint32_t moment = moment_of(seed.at);
   const auto version = graph_.version({plan_.tables[plan_.entity], seed.row}, seed.at);
   const std::uint32_t number = add_node(plan_.entity, seed.row, moment, version);
-  const std::uint64_t pair = std::uint64_t{seed.row} << 32 | moment;
-  const std::uint32_t kind = kind_of(plan_.entity, 0);
   // As somebody's neighbour it must be a row of the time.
-  if (version && nodes_.find(pair, kind) == nullptr) nodes_.add(pair, kind, number);
+  if (version && !find_node(plan_.entity, seed.row, moment))
+    number_node(plan_.entity, seed.row, moment, number);
 }
 
 /// The node of a row at a moment; nullopt when there is no such row then.
 std::optional<std::uint32_t> SubgraphSampler::node(std::uint16_t table, std::uint32_t row,
                                                    std::uint32_t moment) {
-  const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
-  const std::uint32_t kind = kind_of(table, by_hop_ ? hop_ : 0);
-  if (const std::uint32_t* number = nodes_.find(pair, kind)) return *number;
+  if (const auto number = find_node(table, row, moment)) return *number;
   const auto version = graph_.version({plan_.tables[table], row}, moments_[moment]);
   if (!version) return std::nullopt;
   const std::uint32_t number = add_node(table, row, moment, version);
-  nodes_.add(pair, kind, number);
+  number_node(table, row, moment, number);
   return number;
 }
 
@@ -278,12 +319,13 @@ void SubgraphSampler::finish() {
   }
 }
 
-void SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& options,
+bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& options,
                              models::GraphBatch& out) {
   const std::vector<std::size_t>& fan_out = options.fan_out;
   ACCRETE_CHECK(!fan_out.empty() && fan_out.size() <= plan_.hops && fan_out.size() < 0xFFFF);
   options_ = &options;
   out_ = &out;
+  if (one_of_each_) base_ += static_cast<std::uint32_t>(places_.size());  // of the last call
   by_hop_ = std::any_of(fan_out.begin(), fan_out.end(),
                         [&](std::size_t size) { return size != fan_out.front(); });
   begin(seeds);
@@ -293,11 +335,15 @@ void SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
   std::size_t next = 0;
   for (std::size_t hop = 0; hop < fan_out.size(); ++hop) {
     hop_ = static_cast<std::uint32_t>(hop) + 1;
-    for (const std::size_t end = out.reach.back(); next < end; ++next)
+    for (const std::size_t end = out.reach.back(); next < end; ++next) {
+      if (places_.size() > options.nodes_max) return false;
       expand(static_cast<std::uint32_t>(next), fan_out[hop]);
+    }
     out.reach.push_back(places_.size());
   }
+  if (places_.size() > options.nodes_max) return false;
   finish();
+  return true;
 }
 
 std::size_t SubgraphSampler::memory_bytes() const {
@@ -306,6 +352,8 @@ std::size_t SubgraphSampler::memory_bytes() const {
                       edges_.capacity() * sizeof(store::Edge);
   for (const std::vector<float>& features : features_)
     bytes += 4 * features.capacity();
+  for (const std::vector<std::uint32_t>& numbers : numbers_)
+    bytes += 4 * numbers.capacity();
   return bytes;
 }
 

@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <span>
 #include <vector>
@@ -55,6 +56,7 @@ struct SampleOptions {
   std::size_t labels_max = 16;       ///< outcomes an entity reads
   LabelRows* labels = nullptr;       ///< null: no outcomes
   std::vector<MaskedColumn> masked;  ///< show nothing, keys lead nowhere; ages stay
+  std::size_t nodes_max = std::numeric_limits<std::size_t>::max();  ///< of a batch
 };
 
 class SubgraphSampler {
@@ -70,9 +72,11 @@ class SubgraphSampler {
   ///   Labels   the newest outcomes, which show their value and 1
   /// Over a masked foreign key nothing is read, neither way.
   ///
+  /// False when there are more nodes than options.nodes_max: it ends soon after, and `out` is none.
+  ///
   /// Checks: 1 <= fan_out.size() <= plan.hops; outcomes were known at the time.
   /// Cost: a few reads of RAM an edge while rows are kept; O(seeds × fan-outs) memory.
-  void sample(std::span<const Seed> seeds, const SampleOptions& options, models::GraphBatch& out);
+  bool sample(std::span<const Seed> seeds, const SampleOptions& options, models::GraphBatch& out);
 
   const NetworkPlan& plan() const { return plan_; }
   std::size_t memory_bytes() const;
@@ -115,6 +119,12 @@ class SubgraphSampler {
   bool lists_items(std::uint16_t table) const;
   std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features,
                      std::span<const models::SparseEntry> items);
+  std::uint32_t show_new(std::uint16_t table, std::span<const float> features,
+                         std::span<const models::SparseEntry> items);
+  std::optional<std::uint32_t> find_node(std::uint16_t table, std::uint32_t row,
+                                         std::uint32_t moment) const;
+  void number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
+                   std::uint32_t number);
   void expand(std::uint32_t reader, std::size_t fan_out);
   void read_up(std::uint32_t reader, const UpStep& step);
   void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);
@@ -137,6 +147,9 @@ class SubgraphSampler {
   std::vector<std::uint64_t> moment_keys_;  // of uniform choices
   PairNumbering nodes_;                     // (row, moment), (table, hop) -> node
   PairNumbering shown_;                     // ordinal, table -> row of the features
+  bool one_of_each_ = false;                // a row is at most one node: many seeds, one moment
+  std::vector<std::vector<std::uint32_t>> numbers_;  // then: by table and row, base_ + its node
+  std::uint32_t base_ = 1;                           // what is below is of an earlier batch
   std::vector<Place> places_;
   std::vector<std::uint32_t> parents_;
   std::vector<std::vector<float>> features_;        // by table

@@ -109,9 +109,8 @@ void AttentionExperts<Real>::visit(std::string_view prefix, const VisitParameter
 
 /// Edges of the rows of expert t, and the nodes at their ends.
 template <class Real>
-void AttentionExperts<Real>::collect(const ExpertCall<Real>& call, std::size_t t,
-                                     Tape& tape) const {
-  typename Tape::Expert& own = tape.experts[t];
+void AttentionExperts<Real>::collect(const ExpertCall<Real>& call, std::size_t t, Tape& tape,
+                                     typename Tape::Expert& own) const {
   own.nodes.clear();
   own.begin.assign(1, 0);
   own.heard.clear();
@@ -130,7 +129,7 @@ void AttentionExperts<Real>::collect(const ExpertCall<Real>& call, std::size_t t
         if (call.hears(t, u)) hear(u, r);
       }
     }
-    hear(v, relations_);
+    hear(call.first + v, relations_);
     own.begin.push_back(static_cast<std::uint32_t>(own.heard.size()));
   }
   for (const std::uint32_t u : own.nodes)
@@ -177,18 +176,19 @@ template <class Real>
 SleepCount AttentionExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
                                            std::vector<RowMatrix<Real>>& values) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
-  tape.index.assign(static_cast<std::size_t>(call.input.rows()), kUnseen);
+  // collect() leaves it as it was.
+  tape.index.resize(static_cast<std::size_t>(call.input.rows()), kUnseen);
   values.resize(std::max(values.size(), call.experts));
   SleepCount count;
   RowMatrix<Real> work;
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
-    typename Tape::Expert& own = tape.experts[t];
-    collect(call, t, tape);
+    typename Tape::Expert& own = tape.experts[call.keep ? t : 0];
+    collect(call, t, tape, own);
     gather_rows<Real>(call.input, own.nodes, work);
     multiply(work, expert.key.value, own.key);
     multiply(work, expert.value.value, own.value);
-    gather_rows(call.input, call.routes.rows_of(t), own.joined);
+    gather_rows(call.head, call.routes.rows_of(t), own.joined);
     multiply(own.joined, expert.query.value, own.query);
     attend(call, t, own);
     multiply(own.mixed, expert.output.value, own.joined, true);
@@ -279,7 +279,7 @@ void AttentionExperts<Real>::backward_expert(const ExpertCall<Real>& call, std::
   multiply_transposed(back.query, expert.query.value, d_row, true);
   add_rows(d_row, rows, d_input);
   if (!frozen) {
-    gather_rows(call.input, rows, work);
+    gather_rows(call.head, rows, work);
     add_outer(work, back.query, expert.query.grad());
     gather_rows<Real>(call.input, own.nodes, work);
     add_outer(work, back.key, expert.key.grad());

@@ -44,7 +44,7 @@ class AttentionExperts {
       typename NormSilu<Real>::Tape norm;
     };
     std::vector<Expert> experts;
-    std::vector<std::uint32_t> index;  ///< of each input while an expert's nodes are collected
+    std::vector<std::uint32_t> index;  ///< of each input, while an expert's nodes are collected
   };
 
   explicit AttentionExperts(const LayerShape& shape);
@@ -86,7 +86,8 @@ class AttentionExperts {
 
   static void visit_expert(const std::string& prefix, Expert& expert,
                            const VisitParameter<Real>& visit);
-  void collect(const ExpertCall<Real>& call, std::size_t t, Tape& tape) const;
+  void collect(const ExpertCall<Real>& call, std::size_t t, Tape& tape,
+               typename Tape::Expert& own) const;
   void attend(const ExpertCall<Real>& call, std::size_t t, typename Tape::Expert& own) const;
   void attend_backward(const ExpertCall<Real>& call, std::size_t t,
                        const typename Tape::Expert& own, Back& back, RowMatrix<Real>& d_heard);

@@ -31,6 +31,24 @@ struct DymoeLayer<Real>::Tape {
 
 namespace {
 
+// Outputs of one go where nothing is kept. What sage experts hold of so many stays in the second
+// cache. Attention computes what a node says once a go and expert: long ones share it.
+constexpr std::size_t kServedRows = 2048;
+constexpr std::size_t kServedRowsAttention = 32'768;
+
+/// What happened to further outputs.
+void add_stats(const RoutingStats& more, RoutingStats& stats) {
+  stats.load.resize(std::max(stats.load.size(), more.load.size()));
+  for (std::size_t c = 0; c < more.load.size(); ++c)
+    stats.load[c] += more.load[c];
+  stats.nodes += more.nodes;
+  stats.own_block += more.own_block;
+  if (more.nodes == 0) return;
+  const double share = static_cast<double>(more.nodes) / static_cast<double>(stats.nodes);
+  stats.entropy += share * (more.entropy - stats.entropy);
+  stats.block_loss += share * (more.block_loss - stats.block_loss);
+}
+
 template <class Real>
 auto& tape_of(const SageExperts<Real>&, auto& tape) {
   return tape.sage;
@@ -58,17 +76,22 @@ struct DymoeLayer<Real>::Parts {
     constant.value.setZero(1, static_cast<Eigen::Index>(told.width));
   }
 
-  ExpertCall<Real> call(const GraphBatch& batch, const RowMatrix<Real>& input,
-                        const Tape& tape) const {
+  ExpertCall<Real> call(const GraphBatch& batch, const RowMatrix<Real>& input, std::size_t first,
+                        bool keep, const Tape& tape) const {
     return {batch,
             shape.relations,
             input,
+            first,
+            tape.head,
             tape.routes,
             gate.experts(),
             tape.routing.topology_gate ? &tape.heard : nullptr,
-            tape.routing.mask_later_blocks};
+            tape.routing.mask_later_blocks,
+            keep};
   }
-  void mix(const Tape& tape, RowMatrix<Real>& output) const;
+  SleepCount work(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output,
+                  RoutingStats& stats) const;
+  void mix(const Tape& tape, std::size_t first, RowMatrix<Real>& output) const;
   void mix_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
 
   LayerShape shape;
@@ -85,10 +108,29 @@ struct DymoeLayer<Real>::Parts {
   RowMatrix<Real> d_head;
 };
 
-/// output = sum over experts, ascending, of g f.
+/// Routes and experts of the outputs in tape.head; their rows of `output` are zero before.
 template <class Real>
-void DymoeLayer<Real>::Parts::mix(const Tape& tape, RowMatrix<Real>& output) const {
-  output.setZero(tape.head.rows(), tape.head.cols());
+SleepCount DymoeLayer<Real>::Parts::work(const ExpertCall<Real>& call, Tape& tape,
+                                         RowMatrix<Real>& output, RoutingStats& stats) const {
+  const std::size_t T = gate.experts();
+  const auto count = static_cast<std::size_t>(tape.head.rows());
+  const auto blocks = std::span(call.batch.block).subspan(call.first, count);
+  gate.logits(tape.head, tape.logits);
+  choose_routes<Real>(tape.logits, T, blocks, tape.routing, tape.routes);
+  RoutingStats own;
+  count_routes<Real>(tape.routes, tape.logits, T, blocks, own);
+  own.block_loss = block_loss<Real>(tape.logits, T, blocks, 0, nullptr);
+  add_stats(own, stats);
+  const SleepCount asleep = std::visit(
+      [&](const auto& all) { return all.forward(call, tape_of(all, tape), tape.values); }, experts);
+  mix(tape, call.first, output);
+  return asleep;
+}
+
+/// output = sum over experts, ascending, of g f; `first`: of its rows.
+template <class Real>
+void DymoeLayer<Real>::Parts::mix(const Tape& tape, std::size_t first,
+                                  RowMatrix<Real>& output) const {
   const Routes<Real>& routes = tape.routes;
   const std::size_t T = gate.experts();
   for (std::size_t c = 0; c < gate.columns(); ++c) {
@@ -99,7 +141,7 @@ void DymoeLayer<Real>::Parts::mix(const Tape& tape, RowMatrix<Real>& output) con
       const Real* from = constant.value.data();
       if (c < T) from = row_of(tape.values[c], i);
       if (c == T + static_cast<std::size_t>(Extra::Copy)) from = row_of(tape.head, rows[i]);
-      add_scaled(routes.weight[places[i]], from, shape.width, row_of(output, rows[i]));
+      add_scaled(routes.weight[places[i]], from, shape.width, row_of(output, first + rows[i]));
     }
   }
 }
@@ -198,21 +240,15 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   ACCRETE_CHECK(batch.relations.size() == parts.shape.relations.size());
   for (const GraphBatch::Relation& relation : batch.relations)
     ACCRETE_CHECK(relation.begin.size() > outputs);
+  const std::span blocks(batch.block);
   TapePtr own;
   if (tape == nullptr) {
     own = make_tape();
     tape = own.get();
   }
-  const std::span blocks(batch.block);
-  const std::size_t experts = parts.gate.experts();
   tape->routing = routing;
   tape->losses = losses;
-  tape->head = input.topRows(static_cast<Eigen::Index>(outputs));
-  parts.gate.logits(tape->head, tape->logits);
-  choose_routes<Real>(tape->logits, experts, blocks.first(outputs), routing, tape->routes);
   stats = RoutingStats{};
-  count_routes<Real>(tape->routes, tape->logits, experts, blocks.first(outputs), stats);
-  stats.block_loss = block_loss<Real>(tape->logits, experts, blocks.first(outputs), 0, nullptr);
   if (routing.topology_gate) {
     parts.topology.forward(input, tape->topology);
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
@@ -221,13 +257,28 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
           graph_block_loss<Real>(tape->topology.score, blocks.first(nodes), 0, nullptr);
     }
   }
-  const ExpertCall<Real> call = parts.call(batch, input, *tape);
-  const SleepCount count = std::visit(
-      [&](const auto& all) { return all.forward(call, tape_of(all, *tape), tape->values); },
-      parts.experts);
-  if (count.numbers > 0)
-    stats.dead_ratio = static_cast<double>(count.asleep) / static_cast<double>(count.numbers);
-  parts.mix(*tape, output);
+  output.setZero(static_cast<Eigen::Index>(outputs), input.cols());
+  // Who bounds the experts of a batch, or goes back, needs all of it at once.
+  const bool keep = own == nullptr;
+  std::size_t most = outputs;
+  if (!keep && routing.experts_max == 0) {
+    const bool attention = parts.shape.kind == ExpertKind::Attention;
+    most = std::min(most, attention ? kServedRowsAttention : kServedRows);
+  }
+  SleepCount total;
+  std::size_t first = 0;
+  do {
+    const std::size_t count = std::min(most, outputs - first);
+    tape->head =
+        input.middleRows(static_cast<Eigen::Index>(first), static_cast<Eigen::Index>(count));
+    const ExpertCall<Real> call = parts.call(batch, input, first, keep, *tape);
+    const SleepCount asleep = parts.work(call, *tape, output, stats);
+    total.asleep += asleep.asleep;
+    total.numbers += asleep.numbers;
+    first += count;
+  } while (first < outputs);
+  if (total.numbers > 0)
+    stats.dead_ratio = static_cast<double>(total.asleep) / static_cast<double>(total.numbers);
 }
 
 template <class Real>
@@ -244,7 +295,7 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   d_input.setZero(input.rows(), input.cols());
   if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
   parts.mix_backward(tape, d_output, d_input);
-  const ExpertCall<Real> call = parts.call(batch, input, tape);
+  const ExpertCall<Real> call = parts.call(batch, input, 0, true, tape);
   std::visit(
       [&](auto& all) {
         all.backward(call, tape_of(all, tape), parts.d_values, d_input, parts.d_heard);

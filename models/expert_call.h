@@ -17,18 +17,39 @@ struct ExpertCall {
   const GraphBatch& batch;
   std::span<const RelationShape> relations;
   const RowMatrix<Real>& input;  ///< (I, d)
-  const Routes<Real>& routes;
+  std::size_t first;             ///< node of the first output; outputs are numbered from there
+  const RowMatrix<Real>& head;   ///< (O, d) their rows of the input
+  const Routes<Real>& routes;    ///< of the outputs
   std::size_t experts;           ///< T
   const RowMatrix<Real>* heard;  ///< (I, T) b or log b; null: everybody is heard alike
   bool mask_later_blocks;
+  bool keep;  ///< backward() follows
 
-  /// Neighbours of v by relation r. Checks: v is of the relation's target table if it has any.
-  std::span<const std::uint32_t> neighbours(std::size_t r, std::size_t v) const {
+  /// Neighbours of output i by relation r. Checks: it is of the relation's target table if it has
+  /// any.
+  std::span<const std::uint32_t> neighbours(std::size_t r, std::size_t i) const {
+    const std::size_t v = first + i;
     const GraphBatch::Relation& relation = batch.relations[r];
     const std::span all(relation.source);
     const auto mine = all.subspan(relation.begin[v], relation.begin[v + 1] - relation.begin[v]);
     ACCRETE_CHECK(mine.empty() || batch.table[v] == relations[r].target);
     return mine;
+  }
+  /// Relations by the table that reads them, in their order.
+  std::vector<std::vector<std::size_t>> relations_by_table() const {
+    std::vector<std::vector<std::size_t>> read;
+    for (std::size_t r = 0; r < relations.size(); ++r) {
+      if (relations[r].target >= read.size()) read.resize(relations[r].target + std::size_t{1});
+      read[relations[r].target].push_back(r);
+    }
+    return read;
+  }
+  /// Of them those that output i reads.
+  std::span<const std::size_t> read_by(const std::vector<std::vector<std::size_t>>& read,
+                                       std::size_t i) const {
+    const std::uint16_t table = batch.table[first + i];
+    if (table >= read.size()) return {};
+    return read[table];
   }
   /// Whether expert t hears node u at all.
   bool hears(std::size_t t, std::size_t u) const {

@@ -1,6 +1,7 @@
 // Rows and ages to vectors, and the way back.
 #include "models/row_projection.h"
 
+#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <string>
@@ -47,21 +48,29 @@ void nodes_by_table(const GraphBatch& batch, std::size_t tables,
     ACCRETE_CHECK(batch.table[v] < tables);
     out[batch.table[v]].nodes.push_back(static_cast<std::uint32_t>(v));
   }
-  for (auto& table : out) {
-    table.ages.resize(static_cast<Eigen::Index>(table.nodes.size()), age_numbers);
-    for (std::size_t i = 0; i < table.nodes.size(); ++i) {
-      const auto phi = encode_age(batch.age_us[table.nodes[i]]);
-      for (std::size_t k = 0; k < age_numbers; ++k) {
-        table.ages(static_cast<Eigen::Index>(i), static_cast<Eigen::Index>(k)) =
-            static_cast<Real>(phi[k]);
-      }
-    }
+}
+
+/// phi of each node's age.
+template <class Real>
+void ages_of(const GraphBatch& batch, std::span<const std::uint32_t> nodes, RowMatrix<Real>& ages) {
+  ages.resize(static_cast<Eigen::Index>(nodes.size()), age_numbers);
+  std::array<double, age_numbers> phi{};
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    // Rows of one time come one after another.
+    const std::int64_t age_us = batch.age_us[nodes[i]];
+    if (i == 0 || age_us != batch.age_us[nodes[i - 1]]) phi = encode_age(age_us);
+    Real* const to = row_of(ages, i);
+    for (std::size_t k = 0; k < age_numbers; ++k)
+      to[k] = static_cast<Real>(phi[k]);
   }
 }
 
 bool has_items(const GraphBatch& batch, std::size_t table) {
   return table < batch.items.size() && batch.items[table].rows() > 0;
 }
+
+// Nodes of one go where nothing is kept: what they take stays in the second cache.
+constexpr std::size_t kServedNodes = 1024;
 
 }  // namespace
 
@@ -141,10 +150,10 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
   hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
   RowMatrix<Real> told;
   RowMatrix<Real> listed;
-  RowMatrix<Real> aged;
+  RowMatrix<Real> x;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const Table& table = tables_[t];
-    const auto& shown = kept.tables[t];
+    auto& shown = kept.tables[t];
     if (shown.nodes.empty()) continue;
     const bool any = table.weights.value.rows() > 0;
     const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
@@ -155,15 +164,24 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
     if (any_items) {
       multiply<Real>(batch.items[t], batch.items[t].rows(), table.items.value, listed);
     }
-    multiply<Real>(shown.ages, table.ages.value, aged);
-    for (std::size_t i = 0; i < shown.nodes.size(); ++i) {
-      const std::uint32_t v = shown.nodes[i];
-      auto x = hidden.row(v);
-      x = aged.row(static_cast<Eigen::Index>(i)) + table.bias.value;
-      if (any) x += told.row(batch.row[v]);
-      if (any_items) x += listed.row(batch.row[v]);
+    const std::span<const std::uint32_t> all(shown.nodes);
+    const std::size_t most = tape != nullptr ? all.size() : kServedNodes;
+    for (std::size_t first = 0; first < all.size(); first += most) {
+      const auto nodes = all.subspan(first, std::min(most, all.size() - first));
+      ages_of(batch, nodes, shown.ages);
+      multiply<Real>(shown.ages, table.ages.value, x);
+      for (std::size_t i = 0; i < nodes.size(); ++i) {
+        Real* const row = row_of(x, i);
+        add_scaled(Real(1), table.bias.value.data(), width_, row);
+        if (any) add_scaled(Real(1), row_of(told, batch.row[nodes[i]]), width_, row);
+        if (any_items) add_scaled(Real(1), row_of(listed, batch.row[nodes[i]]), width_, row);
+      }
+      if (tape == nullptr) norm_.apply(x);
+      for (std::size_t i = 0; i < nodes.size(); ++i)
+        std::copy_n(row_of(x, i), width_, row_of(hidden, nodes[i]));
     }
   }
+  if (tape == nullptr) return;
   SleepCount unused;
   norm_.forward(hidden, kept.norm, hidden, unused);
 }

@@ -20,24 +20,27 @@ struct Listener {
   std::size_t row = 0;
 };
 
-/// Calls each(relation, neighbours, listeners) for every node and relation with both, nodes
+/// Calls each(relation, neighbours, listeners) for every output and relation with both, outputs
 /// ascending: so an expert's messages are filled in the order of its rows.
 template <class Real, class Each>
 void walk(const ExpertCall<Real>& call, Each each) {
   const std::size_t relations = call.relations.size();
   const Routes<Real>& routes = call.routes;
+  const auto read = call.relations_by_table();
   std::vector<std::size_t> next(call.experts * relations, 0);
   std::vector<Listener> listeners;
   for (std::size_t v = 0; v < routes.rows(); ++v) {
-    for (std::size_t r = 0; r < relations; ++r) {
+    listeners.clear();
+    for (std::size_t i = v * routes.slots; i < (v + 1) * routes.slots; ++i) {
+      if (routes.column[i] < call.experts) listeners.push_back({routes.column[i], 0});
+    }
+    if (listeners.empty()) continue;
+    for (const std::size_t r : call.read_by(read, v)) {
       const auto neighbours = call.neighbours(r, v);
       if (neighbours.empty()) continue;
-      listeners.clear();
-      for (std::size_t i = v * routes.slots; i < (v + 1) * routes.slots; ++i) {
-        const std::uint32_t t = routes.column[i];
-        if (t < call.experts) listeners.push_back({t, next[t * relations + r]++});
-      }
-      if (!listeners.empty()) each(r, neighbours, std::span<const Listener>(listeners));
+      for (Listener& listener : listeners)
+        listener.row = next[listener.expert * relations + r]++;
+      each(r, neighbours, std::span<const Listener>(listeners));
     }
   }
 }
@@ -54,6 +57,17 @@ void listen(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbo
             std::span<const Listener> listeners, Hearing<Real>& hearing) {
   const std::size_t J = listeners.size();
   hearing.weight.resize(neighbours.size() * J);
+  if (!call.mask_later_blocks) {  // the same in fewer steps: everybody is heard
+    const Real share = Real(1) / static_cast<Real>(neighbours.size());
+    hearing.share.fill(share);
+    Real* weight = hearing.weight.data();
+    for (const std::uint32_t u : neighbours) {
+      const Real* const heard = call.heard != nullptr ? row_of(*call.heard, u) : nullptr;
+      for (const Listener& listener : listeners)
+        *weight++ = share * (heard != nullptr ? heard[listener.expert] : Real(1));
+    }
+    return;
+  }
   for (std::size_t j = 0; j < J; ++j) {
     const std::size_t t = listeners[j].expert;
     std::size_t heard = 0;
@@ -137,17 +151,21 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 template <class Real>
 void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
+  const auto read = call.relations_by_table();
   for (std::size_t t = 0; t < call.experts; ++t) {
     typename Tape::Expert& own = tape.experts[t];
     own.who.resize(relations_);
     own.message.resize(relations_);
     const auto rows = call.routes.rows_of(t);
-    for (std::size_t r = 0; r < relations_; ++r) {
-      own.who[r].clear();
-      for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (std::vector<std::uint32_t>& who : own.who)
+      who.clear();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      for (const std::size_t r : call.read_by(read, rows[i])) {
         if (!call.neighbours(r, rows[i]).empty())
           own.who[r].push_back(static_cast<std::uint32_t>(i));
       }
+    }
+    for (std::size_t r = 0; r < relations_; ++r) {
       own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()),
                             static_cast<Eigen::Index>(width_));
     }
@@ -184,7 +202,7 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
     typename Tape::Expert& own = tape.experts[t];
-    gather_rows(call.input, call.routes.rows_of(t), x);
+    gather_rows(call.head, call.routes.rows_of(t), x);
     multiply(x, expert.own.value, sum);
     for (std::size_t r = 0; r < relations_; ++r) {
       if (own.who[r].empty()) continue;
@@ -209,7 +227,7 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
   RowMatrix<Real> work;
   expert.norm.backward(own.norm, d_value, d_sum);
   if (!frozen) {
-    gather_rows(call.input, rows, work);
+    gather_rows(call.head, rows, work);
     add_outer(work, d_sum, expert.own.grad());
     add_column_sums(d_sum, expert.bias.grad());
   }
@@ -245,10 +263,13 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, RowMatrix
       d_weight.resize(call.heard != nullptr ? hearing.weight.size() : 0);
       add_neighbour_gradients<Real>({call.input.data(), width_, neighbours, hearing.weight,
                                      std::span(from).first(some.size()), d_input.data(), d_weight});
-      for (std::size_t i = 0; i < d_weight.size(); ++i) {
-        const std::size_t t = some[i % some.size()].expert;
-        const std::size_t u = neighbours[i / some.size()];
-        if (call.hears(t, u)) row_of(d_heard, u)[t] += d_weight[i] * hearing.share[i % some.size()];
+      const Real* d = d_weight.data();
+      for (std::size_t i = 0; i < neighbours.size() && !d_weight.empty(); ++i) {
+        Real* const d_row = row_of(d_heard, neighbours[i]);
+        for (std::size_t k = 0; k < some.size(); ++k, ++d) {
+          if (call.hears(some[k].expert, neighbours[i]))
+            d_row[some[k].expert] += *d * hearing.share[k];
+        }
       }
     }
   });

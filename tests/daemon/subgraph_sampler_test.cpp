@@ -330,6 +330,65 @@ TEST(SubgraphSampler, ShowsNothingOfAMaskedColumn) {
   }
 }
 
+TEST(SubgraphSampler, ManySeedsOfOneMomentAreTheDefinitionToo) {
+  std::size_t nodes = 0;
+  for (std::uint64_t seed = 0; seed < 10; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 300, true);
+    Sampled sampled(stream, seed, 3);
+    sampled.feed_all(stream);
+    DailyLabels labels;
+    SampleOptions options = some_options(seed, &labels);
+    options.fan_out = {3, 3};
+    Rng rng(seed, 6, Purpose::Test);
+    models::GraphBatch batch;
+    for (const double now : {stream.now() / 2, stream.now(), stream.now() / 3}) {
+      std::vector<Seed> seeds = sampled.seeds(rng, 200, now);  // some more than once
+      for (Seed& one : seeds)
+        one.at = day(now);
+      sampled.sampler.sample(seeds, options, batch);
+      NaiveSampler naive(sampled.world, sampled.sampler.plan(), sampled.rows, options);
+      for (std::size_t i = 0; i < seeds.size(); ++i) {
+        Writing expected;
+        naive.write(sampled.sampler.plan().entity, seeds[i].row, seeds[i].at, 0, expected);
+        ASSERT_EQ(written(sampled, batch, i), expected.text) << "seed " << i;
+      }
+      std::size_t shown = 0;
+      for (std::size_t table = 0; table < sampled.sampler.plan().tables.size(); ++table)
+        shown += static_cast<std::size_t>(batch.features[table].rows());
+      EXPECT_EQ(shown, naive.shown.size()) << "each version of a row shows itself once";
+      nodes += batch.nodes();
+    }
+  }
+  EXPECT_GT(nodes, 3'000U);
+}
+
+TEST(SubgraphSampler, RefusesABatchOfMoreNodesThanItMayHave) {
+  std::size_t refused = 0;
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    const RandomStream stream(seed, 200, true);
+    Sampled sampled(stream, seed, 3);
+    sampled.feed_all(stream);
+    SampleOptions options = some_options(seed, nullptr);
+    Rng rng(seed, 5, Purpose::Test);
+    const std::vector<Seed> seeds = sampled.seeds(rng, 12, stream.now());
+    models::GraphBatch free;
+    ASSERT_TRUE(sampled.sampler.sample(seeds, options, free));
+    models::GraphBatch batch;
+    for (const std::size_t nodes_max : {free.seeds(), free.nodes() - 1}) {
+      options.nodes_max = nodes_max;
+      const bool fits = free.nodes() <= nodes_max;
+      EXPECT_EQ(sampled.sampler.sample(seeds, options, batch), fits);
+      refused += fits ? 0 : 1;
+    }
+    options.nodes_max = free.nodes();
+    ASSERT_TRUE(sampled.sampler.sample(seeds, options, batch)) << "after a refusal";
+    EXPECT_EQ(bytes_of(batch), bytes_of(free));
+  }
+  EXPECT_GT(refused, 8U);
+}
+
 TEST(SubgraphSampler, DoesNotWalkOverAMaskedForeignKey) {
   std::size_t walked = 0;
   for (std::uint64_t seed = 0; seed < 12; ++seed) {

@@ -211,6 +211,36 @@ TEST(Dymoe, ABatchCutInTwoSaysTheSame) {
   }
 }
 
+TEST(Dymoe, ManyOutputsInPartsSayTheSameAsAllAtOnceWithATape) {
+  for (const ExpertKind kind : kKinds) {
+    const LayerShape shape = world_shape(kind, true);
+    const std::size_t outputs = kind == ExpertKind::Sage ? 4'500 : 33'000;  // three parts; two
+    const GraphBatch batch = make_graph(28, outputs + 500, outputs, 4);
+    const auto input = random_matrix<float>(28, outputs + 500, shape.width);
+    const auto layer = make_layer<float>(shape, 4, 28);
+    for (const bool masked : {false, true}) {
+      Routing routing;
+      routing.mask_later_blocks = masked;
+      RoutingStats in_parts;
+      const auto parts = run(layer, batch, outputs, input, routing, &in_parts);
+      RowMatrix<float> whole;
+      RoutingStats stats;
+      const auto tape = DymoeLayer<float>::make_tape();
+      layer.forward(batch, outputs, input, routing, {0, 1}, whole, stats, tape.get());
+      EXPECT_TRUE(parts == whole);
+      ASSERT_EQ(in_parts.load.size(), stats.load.size());
+      for (std::size_t c = 0; c < stats.load.size(); ++c)
+        EXPECT_NEAR(in_parts.load[c], stats.load[c], 1e-6 * static_cast<double>(outputs));
+      EXPECT_NEAR(in_parts.entropy, stats.entropy, 1e-9);
+      EXPECT_NEAR(in_parts.block_loss, stats.block_loss, 1e-9);
+      EXPECT_EQ(in_parts.dead_ratio, stats.dead_ratio);
+      EXPECT_EQ(in_parts.graph_block_loss, stats.graph_block_loss);
+      EXPECT_EQ(in_parts.nodes, stats.nodes);
+      EXPECT_EQ(in_parts.own_block, stats.own_block);
+    }
+  }
+}
+
 /// `old` and as many new nodes of block 1, some of them heard by old nodes.
 GraphBatch with_new_block(const GraphBatch& old, std::size_t fresh) {
   Rng rng(31, 6, Purpose::Test);

@@ -86,6 +86,18 @@ TEST(RowProjection, IsWhatItsDefinitionSaysNodeByNode) {
   EXPECT_TRUE(any_ageless);
 }
 
+TEST(RowProjection, SaysTheSameWhenNothingIsKept) {
+  const GraphWorld world = make_graph_world(3, {});
+  const GraphBatch batch = make_batch(world, {{0}, {1}, {2, kWorldEndUs / 2}});
+  const RowProjection<float> rows(world.columns(), 21, 1);
+  RowMatrix<float> answered;
+  rows.forward(batch, answered, nullptr);
+  RowMatrix<float> trained;
+  RowProjection<float>::Tape tape;
+  rows.forward(batch, trained, &tape);
+  EXPECT_TRUE(answered == trained);
+}
+
 TEST(RowProjection, NewColumnsChangeNothingUntilTheyAreLearnt) {
   const GraphWorld world = make_graph_world(2, {});
   GraphBatch batch = make_batch(world, {{0}, {1}});
