@@ -1,0 +1,212 @@
+// What a choice of experts costs: a layer of 16 experts, two a row, against a layer of one expert
+// on the same graph. Peer: that one expert in the same run.
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include "bench/measure.h"
+#include "daemon/clock.h"
+#include "models/dymoe_layer.h"
+#include "proto/rng.h"
+
+namespace accrete::bench {
+namespace {
+
+using models::DymoeLayer;
+using models::ExpertKind;
+using models::GraphBatch;
+using Matrix = models::RowMatrix<float>;
+
+struct Options : Flags {
+  std::size_t rows = 4096;
+  std::size_t inputs = 32'768;
+  std::size_t neighbours = 16;
+  int rounds = 15;
+  std::string kind;
+};
+
+constexpr std::size_t kExperts = 16;
+constexpr std::size_t kTop = 2;
+constexpr std::size_t kRelations = 3;
+
+/// Rows of table 0 that hear nodes of table 1 by all relations.
+GraphBatch make_graph(const Options& options) {
+  Rng rng(1, 0, Purpose::Test);
+  GraphBatch batch;
+  batch.reach = {options.rows, options.inputs};
+  for (std::size_t v = 0; v < options.inputs; ++v) {
+    batch.table.push_back(v < options.rows ? 0 : 1);
+    batch.block.push_back(static_cast<std::uint32_t>(rng.below(kExperts)));
+  }
+  for (std::size_t r = 0; r < kRelations; ++r) {
+    GraphBatch::Relation relation;
+    relation.begin.push_back(0);
+    for (std::size_t v = 0; v < options.rows; ++v) {
+      for (std::size_t i = 0; i < options.neighbours; ++i) {
+        relation.source.push_back(
+            static_cast<std::uint32_t>(options.rows + rng.below(options.inputs - options.rows)));
+      }
+      relation.begin.push_back(static_cast<std::uint32_t>(relation.source.size()));
+    }
+    batch.relations.push_back(std::move(relation));
+  }
+  return batch;
+}
+
+Matrix random_matrix(std::size_t rows, std::size_t columns, std::uint64_t seed) {
+  Rng rng(seed, 1, Purpose::Test);
+  Matrix out(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(columns));
+  for (Eigen::Index i = 0; i < out.size(); ++i)
+    out.data()[i] = static_cast<float>(2 * rng.uniform() - 1);
+  return out;
+}
+
+/// Fresh experts; gates are moved so that rows choose differently.
+DymoeLayer<float> make_layer(ExpertKind kind, std::size_t width, std::size_t experts) {
+  models::LayerShape shape;
+  shape.kind = kind;
+  shape.width = width;
+  shape.relations.assign(kRelations, {0, 1});
+  shape.extras = false;  // they would take rows from the experts
+  DymoeLayer<float> layer(shape, Rng(1, 2, Purpose::Test));
+  for (std::size_t t = 0; t < experts; ++t)
+    layer.add_expert(experts, nullptr, Rng(1, 3 + t, Purpose::Test));
+  Rng rng(1, 99, Purpose::Test);
+  layer.visit("", [&](std::string_view, models::Parameter<float>& parameter) {
+    for (Eigen::Index i = 0; i < parameter.value.size(); ++i)
+      parameter.value.data()[i] += static_cast<float>(0.2 * rng.uniform() - 0.1);
+  });
+  return layer;
+}
+
+/// The mix is what each expert alone says of all rows, by the softmax of the largest logits.
+void check_mix(const DymoeLayer<float>& layer, const GraphBatch& batch, const Matrix& input,
+               std::size_t rows, const Matrix& output) {
+  Matrix logits;
+  layer.gate_logits(input.topRows(static_cast<Eigen::Index>(rows)), logits);
+  std::vector<Matrix> said(kExperts);
+  models::Routing alone;
+  alone.own_block_only = true;
+  models::RoutingStats stats;
+  GraphBatch of_one = batch;
+  for (std::size_t t = 0; t < kExperts; ++t) {
+    std::fill(of_one.block.begin(), of_one.block.end(), static_cast<std::uint32_t>(t));
+    layer.forward(of_one, rows, input, alone, {}, said[t], stats, nullptr);
+  }
+  float worst = 0;
+  for (Eigen::Index v = 0; v < output.rows(); ++v) {
+    std::vector<Eigen::Index> order;
+    for (Eigen::Index t = 0; t < logits.cols(); ++t)
+      order.push_back(t);
+    std::partial_sort(order.begin(), order.begin() + kTop, order.end(),
+                      [&](auto a, auto b) { return logits(v, a) > logits(v, b); });
+    const float second = std::exp(logits(v, order[1]) - logits(v, order[0]));
+    const Eigen::RowVectorXf mix = (said[static_cast<std::size_t>(order[0])].row(v) +
+                                    second * said[static_cast<std::size_t>(order[1])].row(v)) /
+                                   (1 + second);
+    worst = std::max(worst, (mix - output.row(v)).cwiseAbs().maxCoeff());
+  }
+  check(worst < 1e-4F, "the layer is the dense mix of the chosen experts");
+}
+
+/// CPU seconds of passes over one layer.
+class Pass {
+ public:
+  Pass(ExpertKind kind, std::size_t width, std::size_t experts, std::size_t top)
+      : layer_(make_layer(kind, width, experts)), tape_(DymoeLayer<float>::make_tape()) {
+    routing_.top = top;
+  }
+
+  double forward(const GraphBatch& batch, std::size_t rows, const Matrix& input) {
+    const double start = daemon::cpu_seconds();
+    layer_.forward(batch, rows, input, routing_, {}, output_, stats_, tape_.get());
+    return daemon::cpu_seconds() - start;
+  }
+  double backward(const GraphBatch& batch, std::size_t rows, const Matrix& input,
+                  const Matrix& d_output) {
+    const double start = daemon::cpu_seconds();
+    layer_.backward(batch, rows, input, *tape_, d_output, d_input_);
+    return daemon::cpu_seconds() - start;
+  }
+  const DymoeLayer<float>& layer() const { return layer_; }
+  const Matrix& output() const { return output_; }
+  const models::RoutingStats& stats() const { return stats_; }
+
+ private:
+  DymoeLayer<float> layer_;
+  DymoeLayer<float>::TapePtr tape_;
+  models::Routing routing_;
+  models::RoutingStats stats_;
+  Matrix output_;
+  Matrix d_input_;
+};
+
+double median(const std::vector<double>& samples) {
+  return percentile(samples, 0.5);
+}
+
+void measure(ExpertKind kind, std::size_t width, const Options& options) {
+  const std::string name = std::string(kind == ExpertKind::Sage ? "sage" : "attention") + ", " +
+                           std::to_string(width) + " wide";
+  const GraphBatch batch = make_graph(options);
+  const Matrix input = random_matrix(options.inputs, width, 1);
+  const Matrix d_output = random_matrix(options.rows, width, 2);
+  Pass many(kind, width, kExperts, kTop);
+  Pass one(kind, width, 1, 1);
+  std::vector<double> forward[2];
+  std::vector<double> both[2];
+  for (int round = 0; round < options.rounds; ++round) {
+    for (const int which : {0, 1}) {
+      Pass& pass = which == 0 ? one : many;
+      const double there = pass.forward(batch, options.rows, input);
+      const double back = pass.backward(batch, options.rows, input, d_output);
+      forward[which].push_back(there);
+      both[which].push_back(there + back);
+    }
+  }
+  check_mix(many.layer(), batch, input, options.rows, many.output());
+  const auto& load = many.stats().load;
+  say(name + ": largest load / mean load",
+      *std::max_element(load.begin(), load.end()) * kExperts / static_cast<double>(options.rows),
+      "");
+  say(name + ": one expert, forward", median(forward[0]) * 1e3, "CPU ms");
+  say(name + ": one expert, forward and backward", median(both[0]) * 1e3, "CPU ms");
+  say(name + ": 16 experts, forward", median(forward[1]) * 1e3, "CPU ms");
+  say(name + ": 16 experts, forward and backward", median(both[1]) * 1e3, "CPU ms");
+  compare(name + ": 16 experts / one, forward", median(forward[1]) / median(forward[0]), 1.5,
+          false);
+  compare(name + ": 16 experts / one, and backward", median(both[1]) / median(both[0]), 1.5, false);
+}
+
+void run(Options options) {
+  if (options.quick) {
+    options.rows = 256;
+    options.inputs = 2048;
+    options.rounds = 2;
+  }
+  for (const ExpertKind kind : {ExpertKind::Sage, ExpertKind::Attention}) {
+    if (!options.kind.empty() && (kind == ExpertKind::Sage) != (options.kind == "sage")) continue;
+    for (const std::size_t width : {std::size_t{64}, std::size_t{128}})
+      measure(kind, width, options);
+  }
+  say_load();
+}
+
+}  // namespace
+}  // namespace accrete::bench
+
+int main(int argc, char** argv) {
+  CLI::App app("bench_experts: a layer of 16 experts, two a row, against one expert");
+  accrete::bench::Options options;
+  accrete::bench::add_flags(app, options);
+  app.add_option("--rows", options.rows, "outputs of the layer");
+  app.add_option("--inputs", options.inputs, "its nodes, outputs among them");
+  app.add_option("--neighbours", options.neighbours, "of a row, by each of three relations");
+  app.add_option("--kind", options.kind, "of the experts alone")
+      ->check(CLI::IsMember({"sage", "attention"}));
+  app.add_option("--rounds", options.rounds, "the median counts");
+  CLI11_PARSE(app, argc, argv);
+  accrete::bench::run(options);
+  return 0;
+}
