@@ -55,9 +55,8 @@ class Republish {
         nodes_max_(daemon::GraphNetwork::kAnswerNodes *
                    daemon::NetworkConfig{}.activation_bytes_max / (sizeof(float) * options.width)) {
     observe(fold_, rows_);
-    for (std::uint32_t row = 0; row < fold_.graph().node_count(entity); ++row) {
-      if (fold_.graph().version({entity, row}, fold_.now())) seeds_.push_back({row, fold_.now()});
-    }
+    for (std::uint32_t row = 0; row < fold_.graph().node_count(entity); ++row)
+      seeds_.push_back({row, fold_.now()});
     check(!seeds_.empty(), "there are entities");
     make_network(options);
   }
