@@ -173,9 +173,10 @@ Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer)
       answer.set_json(json.dump());
       return Ok{};
     }
-    case wire::ToControl::kReload:
-      answer.set_json(world_.reload());
+    case wire::ToControl::kReload: {
+      ACCRETE_TRY(*answer.mutable_json(), world_.reload());
       return Ok{};
+    }
     case wire::ToControl::BODY_NOT_SET:
       break;
   }

@@ -30,7 +30,8 @@ class Answers {
     const LiveSink* told = nullptr;
     std::function<std::size_t()> queued;  ///< committed groups waiting for the fold
     std::function<Status()> drain;        ///< fold all that is durable, then commit
-    std::function<std::string()> reload;  ///< JSON: what was reloaded and what needs a restart
+    std::function<Result<std::string>()>
+        reload;  ///< JSON: what was reloaded and what needs a restart
   };
   explicit Answers(World world) : world_(std::move(world)) {}
 

@@ -1,5 +1,5 @@
-// accretectl status, predict, explain, dead-letters, checkpoint and drain: questions on the control
-// socket.
+// accretectl status, predict, explain, dead-letters, checkpoint, drain and reload: questions on the
+// control socket.
 #include <chrono>
 #include <memory>
 #include <optional>
@@ -240,6 +240,9 @@ void add_query(CLI::App& app, Exit& exit) {
             [](wire::ToControl& question) { question.mutable_checkpoint(); });
   add_plain(app, exit, "drain", "fold everything that is durable, checkpoint, then answer",
             [](wire::ToControl& question) { question.mutable_drain(); });
+  add_plain(app, exit, "reload",
+            "read the configuration again: log level and allow-list; says what needs a restart",
+            [](wire::ToControl& question) { question.mutable_reload(); });
 }
 
 }  // namespace accrete::daemon

@@ -183,6 +183,7 @@ Status Fold::admit(const LogSlice& slice) {
       lookahead_->warm(slice, i, std::min(i + Lookahead::kRows, slice.size()));
     }
     const Ordinal ordinal{slice.first.value + i};
+    steps_.fetch_add(1, std::memory_order_relaxed);
     LogHeader header;
     ACCRETE_TRY([[maybe_unused]] const auto record, decode_entry(slice.entry(i), header));
     ACCRETE_DO(admit_record(ordinal, slice.entry(i), false));
@@ -293,6 +294,7 @@ Status Fold::drain() {
       ACCRETE_DO(commit_if_due());
     }
     timeline_.pop();
+    steps_.fetch_add(1, std::memory_order_relaxed);
     ACCRETE_DO(apply_entry(entry));
   }
   ACCRETE_DO(republish());

@@ -6,6 +6,7 @@
 // the same numbers, however they are cut into slices and whenever the fold commits or crashes.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -91,6 +92,9 @@ class Fold {
   /// Event time of the newest row folded in order; kTimeMin before the first.
   TimeUs now() const { return now_; }
   const FoldCounters& counters() const { return counters_; }
+  /// Rises with every record admitted and every row folded, also inside a long admit().
+  /// Threads: any.
+  std::uint64_t steps() const { return steps_.load(std::memory_order_relaxed); }
   const Schema& schema() const { return schema_; }
   std::vector<std::unique_ptr<AnyTask>>& tasks() { return tasks_; }
   AnyTask* find_task(std::string_view name);
@@ -178,6 +182,7 @@ class Fold {
   PredictionSeq predicted_;
   std::vector<store::StoredPrediction> outbox_;
   FoldCounters counters_;
+  std::atomic<std::uint64_t> steps_ = 0;
   Ordinal checkpointed_;
   std::uint64_t since_checkpoint_ = 0;  // records admitted and rows applied
 

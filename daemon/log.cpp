@@ -28,14 +28,19 @@ class Priority final : public spdlog::custom_flag_formatter {
   }
 };
 
-}  // namespace
-
-Status open_log(const std::string& level) {
+Result<spdlog::level::level_enum> level_of(const std::string& level) {
   const auto parsed = spdlog::level::from_str(level);
   if (parsed == spdlog::level::off && level != "off") {
     return Error{Errc::Malformed,
                  "log level \"" + level + "\" is unknown; use trace, debug, info, warn or error"};
   }
+  return parsed;
+}
+
+}  // namespace
+
+Status open_log(const std::string& level) {
+  ACCRETE_TRY(const auto parsed, level_of(level));
   auto logger =
       std::make_shared<spdlog::logger>("", std::make_shared<spdlog::sinks::stderr_sink_mt>());
   auto formatter = std::make_unique<spdlog::pattern_formatter>();
@@ -46,6 +51,12 @@ Status open_log(const std::string& level) {
   logger->set_level(parsed);
   logger->flush_on(spdlog::level::info);
   spdlog::set_default_logger(std::move(logger));
+  return Ok{};
+}
+
+Status set_log_level(const std::string& level) {
+  ACCRETE_TRY(const auto parsed, level_of(level));
+  spdlog::default_logger_raw()->set_level(parsed);
   return Ok{};
 }
 

@@ -11,5 +11,7 @@ namespace accrete::daemon {
 /// its priority (`<3>` error … `<7>` debug), and journald keeps the time.
 /// Errors: Malformed for an unknown level.
 Status open_log(const std::string& level);
+/// Another level for the default logger. Errors: Malformed for an unknown one. Threads: any.
+Status set_log_level(const std::string& level);
 
 }  // namespace accrete::daemon

@@ -38,16 +38,6 @@ int exit_code(const Error& error) {
   }
 }
 
-/// The tasks bind against the schema: the last thing --check-config can find.
-accrete::Status check_tasks(const Config& config) {
-  accrete::Schema schema = config.schema;
-  for (const auto& task : config.tasks) {
-    const auto plan = accrete::daemon::bind_task(task, schema);
-    if (!plan) return Error{Errc::Malformed, config.file + ": " + plan.error().detail};
-  }
-  return accrete::Ok{};
-}
-
 void recovering(std::uint64_t done, std::uint64_t total) {
   static std::time_t told = 0;
   const std::time_t now = std::time(nullptr);
@@ -55,8 +45,16 @@ void recovering(std::uint64_t done, std::uint64_t total) {
   told = now;
   const auto percent = 100 * done / total;
   spdlog::info("folding the log: {} of {} records ({} %)", done, total, percent);
-  sd_notifyf(0, "STATUS=folding the log, %d %%\nEXTEND_TIMEOUT_USEC=30000000",
+  // Between two calls up to 8,192 records are folded: minutes, where a graph network learns.
+  sd_notifyf(0, "STATUS=folding the log, %d %%\nEXTEND_TIMEOUT_USEC=300000000",
              static_cast<int>(percent));
+}
+
+/// systemd wants to be told the time a reload began, also where it failed that it is over.
+void reload(Server& server) {
+  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%.0f", accrete::daemon::steady_seconds() * 1e6);
+  static_cast<void>(bool(server.reload()));
+  sd_notify(0, "READY=1");
 }
 
 /// Wait for signals; feed the watchdog while the fold is alive. Returns when it is time to stop.
@@ -70,11 +68,7 @@ void serve(Server& server, const sigset_t& signals) {
       return;
     }
     if (signal == SIGUSR1) server.request_checkpoint();
-    if (signal == SIGHUP) {
-      sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%.0f", accrete::daemon::steady_seconds() * 1e6);
-      spdlog::warn("SIGHUP: the configuration is read at start only; restart to apply changes");
-      sd_notify(0, "READY=1");
-    }
+    if (signal == SIGHUP) reload(server);
     if (server.fold_turns() != turns) {
       turns = server.fold_turns();
       sd_notifyf(0, "WATCHDOG=1\nSTATUS=%s", server.summary().c_str());
@@ -131,7 +125,7 @@ int main(int count, char** arguments) {
   }
   namespace terminal = accrete::daemon::terminal;
   const auto config = accrete::daemon::load_config(path);
-  accrete::Status checked = config ? check_tasks(config.value()) : config.error();
+  accrete::Status checked = config ? accrete::daemon::check_tasks(config.value()) : config.error();
   if (checked && config) checked = accrete::daemon::open_log(config.value().log_level);
   if (!checked) {
     terminal::complain("accreted", checked.error().detail);

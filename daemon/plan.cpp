@@ -338,4 +338,13 @@ Result<TaskPlan> bind_task(const TaskConfig& config, Schema& schema) {
   return Binder(config, schema).bind();
 }
 
+Status check_tasks(const Config& config) {
+  Schema schema = config.schema;
+  for (const TaskConfig& task : config.tasks) {
+    const auto plan = bind_task(task, schema);
+    if (!plan) return Error{Errc::Malformed, config.file + ": " + plan.error().detail};
+  }
+  return Ok{};
+}
+
 }  // namespace accrete::daemon

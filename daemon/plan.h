@@ -77,5 +77,7 @@ struct TaskPlan {
 ///          key, a foreign key or the time, one whose kind is not known, EVERY, a WHERE that reads
 ///          it.
 Result<TaskPlan> bind_task(const TaskConfig& config, Schema& schema);
+/// Bind every task to a copy of the schema, for its errors, which name the file.
+Status check_tasks(const Config& config);
 
 }  // namespace accrete::daemon

@@ -86,12 +86,13 @@ struct Server::Parts {
   std::thread publish_thread;
   std::int64_t pruned_at_us = 0;
 
-  StatusBoard board;  // fold -> http
-  std::unique_ptr<DaemonPages> pages;
-  std::unique_ptr<HttpServer> http;  // null where it is not configured
-
+  std::mutex reload_mutex;
   mutable std::mutex failure_mutex;
   std::optional<Error> first_failure;
+
+  StatusBoard board;  // fold -> http
+  std::unique_ptr<DaemonPages> pages;
+  std::unique_ptr<HttpServer> http;  // null where it is not configured; reads all of the above
 
   void fail(const char* thread, const Error& error) {
     spdlog::error("{}: {}", thread, error.detail);
@@ -116,6 +117,7 @@ struct Server::Parts {
   Status drain();
   Status turn(Answers& answering);
   Status prune();
+  Result<Reloaded> reload();
   void note_ingest();
   void note_publish();
 };
@@ -284,6 +286,20 @@ Status Server::Parts::prune() {
   return Ok{};
 }
 
+Result<Reloaded> Server::Parts::reload() {
+  const std::lock_guard lock(reload_mutex);
+  Result<Reloaded> reloaded = daemon::reload(config, context);
+  if (!reloaded) {
+    spdlog::error("not reloaded, all stays as it was: {}", reloaded.error().detail);
+    return reloaded;
+  }
+  for (const std::string& what : reloaded.value().applied)
+    spdlog::info("reloaded: {}", what);
+  for (const std::string& what : reloaded.value().needs_restart)
+    spdlog::warn("{} differs from what runs; restart to apply it", what);
+  return reloaded;
+}
+
 /// One turn of the fold thread: what mail there is, or half a second of quiet.
 Status Server::Parts::turn(Answers& answering) {
   pollfd waiting[2] = {{slices.fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
@@ -310,9 +326,9 @@ Status Server::Parts::turn(Answers& answering) {
 void Server::Parts::run_fold() {
   Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges, live_sink.get(),
                      [this] { return slices.size(); }, [this] { return drain(); },
-                     [] {
-                       return std::string(
-                           R"({"reloaded":["log level"],"needs_restart":["everything else"]})");
+                     [this]() -> Result<std::string> {
+                       ACCRETE_TRY(const Reloaded reloaded, reload());
+                       return reloaded_json(reloaded);
                      }});
   while (!slices.closed()) {
     if (Status done = turn(answering); !done) {
@@ -389,13 +405,17 @@ std::optional<Error> Server::failure() const {
 }
 
 std::uint64_t Server::fold_turns() const {
-  return parts_->gauges.fold_turns;
+  return parts_->gauges.fold_turns + parts_->fold->steps();
 }
 
 std::string Server::summary() const {
   return std::to_string(parts_->log->end().value) + " records durable, " +
          std::to_string(parts_->predictions->end().value) + " predictions, " +
          std::to_string(parts_->slices.size()) + " groups waiting";
+}
+
+Result<Reloaded> Server::reload() {
+  return parts_->reload();
 }
 
 void Server::request_checkpoint() {

@@ -13,6 +13,7 @@
 
 #include "daemon/config.h"
 #include "daemon/gauges.h"
+#include "daemon/reload.h"
 #include "proto/result.h"
 
 namespace accrete::daemon {
@@ -36,6 +37,10 @@ class Server {
   std::string summary() const;
   /// Commit now (SIGUSR1); done by the fold between two slices.
   void request_checkpoint();
+
+  /// Read the configuration again (SIGHUP, `accretectl reload`); what came of it is logged.
+  /// Errors: as reload() says; then all is as it was. Threads: any.
+  Result<Reloaded> reload();
 
   /// Stop in order and commit. Errors: what went wrong while stopping.
   Status stop();

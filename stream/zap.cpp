@@ -81,8 +81,8 @@ ZapGate::~ZapGate() {
   if (entry != registry().gates.end() && entry->second.expired()) registry().gates.erase(entry);
 }
 
-Result<std::string> ZapGate::admit(const std::vector<std::string>& public_keys) {
-  std::set<std::string, std::less<>> keys;
+Result<ZapGate::Keys> ZapGate::decode(const std::vector<std::string>& public_keys) {
+  Keys keys;
   for (const std::string& key : public_keys) {
     std::array<std::uint8_t, kKeyBytes> bytes{};
     if (key.size() != kKeyChars || zmq_z85_decode(bytes.data(), key.c_str()) == nullptr) {
@@ -91,6 +91,11 @@ Result<std::string> ZapGate::admit(const std::vector<std::string>& public_keys) 
     }
     keys.emplace(bytes.begin(), bytes.end());
   }
+  return keys;
+}
+
+Result<std::string> ZapGate::admit(const std::vector<std::string>& public_keys) {
+  ACCRETE_TRY(Keys keys, decode(public_keys));
   const std::lock_guard lock(mutex_);
   std::string domain = "accrete-" + std::to_string(next_domain_++);
   domains_.emplace(domain, std::move(keys));
@@ -100,6 +105,21 @@ Result<std::string> ZapGate::admit(const std::vector<std::string>& public_keys) 
 void ZapGate::forget(const std::string& domain) {
   const std::lock_guard lock(mutex_);
   domains_.erase(domain);
+}
+
+Status ZapGate::replace(void* zmq_context, const std::vector<std::string>& public_keys) {
+  ACCRETE_TRY(const Keys keys, decode(public_keys));
+  std::shared_ptr<ZapGate> gate;
+  {
+    const std::lock_guard lock(registry().mutex);
+    const auto entry = registry().gates.find(zmq_context);
+    if (entry != registry().gates.end()) gate = entry->second.lock();
+  }
+  if (!gate) return Error{Errc::NotFound, "no socket has a CURVE allow-list to replace"};
+  const std::lock_guard lock(gate->mutex_);
+  for (auto& [domain, listed] : gate->domains_)
+    listed = keys;
+  return Ok{};
 }
 
 bool ZapGate::allowed(std::string_view domain, std::string_view key_bytes) const {

@@ -29,6 +29,12 @@ class ZapGate {
   Result<std::string> admit(const std::vector<std::string>& public_keys);
   void forget(const std::string& domain);
 
+  /// Another allow-list for every socket of the context that has one. Whoever is connected stays
+  /// so: libzmq asks when a connection is made. Threads: any.
+  /// Errors: Malformed for a key that is not Z85, NotFound where no socket has a list; then nothing
+  ///         has changed.
+  static Status replace(void* zmq_context, const std::vector<std::string>& public_keys);
+
   /// May a client with this 32-byte key into `domain`? The empty domain (a socket without an
   /// allow-list) is open to every key that got through the handshake.
   bool allowed(std::string_view domain, std::string_view key_bytes) const;
@@ -38,11 +44,15 @@ class ZapGate {
   void run();
   void answer();
 
+  using Keys = std::set<std::string, std::less<>>;  // 32 bytes each
+
+  static Result<Keys> decode(const std::vector<std::string>& public_keys);
+
   void* context_;
   void* reply_;
   int stop_fd_;
   mutable std::mutex mutex_;
-  std::map<std::string, std::set<std::string, std::less<>>, std::less<>> domains_;
+  std::map<std::string, Keys, std::less<>> domains_;
   std::uint64_t next_domain_ = 1;
   std::thread thread_;
 };

@@ -117,8 +117,26 @@ class Configuration(harness.Case):
         before = daemon.status()["checkpoints"]
         daemon.process.send_signal(signal.SIGUSR1)
         harness.await_true("a commit", lambda: daemon.status()["checkpoints"] > before)
+        daemon.stop()
+        self.assertIn(" stopped: ", daemon.log())
+
+    def test_reload(self):
+        daemon = self.daemon(shop.config()).start()
+        quiet = shop.config("group_rows_max = 9").replace('level = "info"', 'level = "warn"')
+        daemon.configure(quiet)
         daemon.process.send_signal(signal.SIGHUP)
-        harness.await_true("a word about SIGHUP", lambda: "SIGHUP" in daemon.log())
+        harness.await_true("the level is reread", lambda: "[limits] differs" in daemon.log())
+        answer = json.loads(daemon.tool("reload", "--json"))
+        self.assertEqual(answer, {"reloaded": ["log level warn"], "needs_restart": ["[limits]"]})
+        # A file that is no configuration changes nothing, and who asked hears why.
+        daemon.configure(quiet.replace("seed = 1", "sed = 1"))
+        daemon.process.send_signal(signal.SIGHUP)
+        harness.await_true("a word of refusal", lambda: "not reloaded" in daemon.log())
+        code, _, errors = harness.run_tool("reload", "--control", daemon.addresses["control"])
+        self.assertNotEqual(code, 0)
+        self.assertIn('unknown key "sed"', errors)
+        daemon.configure(shop.config())
+        self.assertIn('"log level info"', daemon.tool("reload", "--json"))
         daemon.stop()
         self.assertIn(" stopped: ", daemon.log())
 
