@@ -29,12 +29,24 @@ def mirror():
     return "http://deb.debian.org/debian"
 
 
+def dependencies(deb):
+    """Names of the packages that a .deb depends on; virtual ones by who provides them here."""
+    depends = package.run("dpkg-deb", "-f", deb, "Depends").stdout
+    names = re.findall(r"(?:^|, )([a-z0-9.+-]+)", depends)
+    providers = {}
+    for line in package.run("dpkg-query", "-W", "-f=${Package}\t${Provides}\n").stdout.splitlines():
+        name, provides = line.split("\t")
+        providers.update((virtual.split()[0], name) for virtual in provides.split(", ") if virtual)
+    real = {line.split()[0] for line in
+            package.run("dpkg-query", "-W", "-f=${Package}\n").stdout.splitlines()}
+    return sorted(name if name in real else providers[name] for name in names)
+
+
 def make_system(deb):
     """The folder of a minimal Debian that has what the package depends on, unless it is there."""
     system = os.path.join(package.BUILD, "packaging", "system")
     done = os.path.join(package.BUILD, "packaging", "made-for")
-    depends = package.run("dpkg-deb", "-f", deb, "Depends").stdout
-    libraries = sorted(re.findall(r"(?:^|, )([a-z0-9.+-]+)", depends))
+    libraries = dependencies(deb)
     if os.path.exists(done):
         with open(done, encoding="utf-8") as file:
             if file.read().split() == libraries:
