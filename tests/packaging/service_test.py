@@ -2,6 +2,7 @@
 
 The steps are in the order of their names and build on each other.
 """
+import datetime
 import json
 import os
 import tempfile
@@ -93,6 +94,40 @@ class Service(unittest.TestCase):
         self.inside.run("accretectl", "drain")
         type(self).fed = self.records()
         self.assertGreaterEqual(self.fed, len(ROWS))
+
+    def test_021_a_long_start_is_waited_for(self):
+        """Folding the log anew takes twice as long as systemd would wait without being asked."""
+        def rows():
+            for number in range(2, 1500):
+                yield {"table": "customers", "op": "insert",
+                       "row": {"id": number, "joined": "2026-01-01"}}
+            for number in range(2, 40_000):
+                day = datetime.date(2026, 1, 3) + datetime.timedelta(days=number // 200)
+                yield {"table": "orders", "op": "insert",
+                       "row": {"id": number, "customer": number % 1500, "placed": str(day)}}
+
+        lines = "".join(json.dumps(row) + "\n" for row in rows())
+        self.inside.run("accretectl", "feed", "jsonl", "-", "--config", CONFIG, text=lines)
+        self.inside.run("accretectl", "drain", "--timeout", "100")
+        type(self).fed = self.records()
+
+        plain = self.inside.read(CONFIG)
+
+        def folded_anew(seed):
+            self.inside.write(CONFIG, f"seed = {seed}\n" + plain)
+            self.systemctl("restart", "accreted")
+            begun, ready = (int(self.show(name + "TimestampMonotonic"))
+                            for name in ("ExecMainStart", "ActiveEnter"))
+            return (ready - begun) / 1e6
+
+        took = folded_anew(2)
+        self.drop_in(f"[Service]\nTimeoutStartSec={took / 2:.1f}\n")
+        self.assertGreater(folded_anew(3), took / 2)
+        self.assertIn("folding the log: ", self.journal())
+        self.assertEqual(self.records(), self.fed)
+        self.drop_in("")
+        self.inside.write(CONFIG, plain)
+        self.systemctl("restart", "accreted")
 
     def test_03_verify_and_security(self):
         self.inside.run("systemd-analyze", "verify", "--man=no", "accreted.service")
