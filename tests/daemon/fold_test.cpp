@@ -2,6 +2,7 @@
 // commits, restarts and threads (I5), late rows, updates, deletes, snapshots, requests.
 #include <algorithm>
 #include <cstdlib>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -237,6 +238,20 @@ TEST(Fold, RequestsAreAnsweredOnceAsOfTheirTime) {
   }
   EXPECT_EQ(answers, 1U);
   EXPECT_EQ(world.fold().counters().unknown_requests, 2U);
+}
+
+TEST(Fold, StepsRiseInsideOneAdmit) {
+  const auto stream = shop(6, 200, false);
+  std::size_t records = 0;
+  for (const Transaction& transaction : stream)
+    records += transaction.records.size();
+  World world(shop_config());
+  std::set<std::uint64_t> seen;
+  world.sink->when_graded = [&] { seen.insert(world.fold().steps()); };
+  world.feed(stream, stream.size());
+  EXPECT_GT(seen.size(), 5U) << "who watches sees it get on, group or no group";
+  EXPECT_LT(*seen.begin(), records) << "long before all is admitted and folded";
+  EXPECT_GE(world.fold().steps(), records);
 }
 
 TEST(Fold, AVersionOlderThanTheEndOfItsRowOpensNoEdge) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -168,6 +169,7 @@ class Collector final : public FoldSink {
   }
   void graded(const GradedPrediction& graded) override {
     ++graded_count;
+    if (when_graded) when_graded();
     graded_labels.push_back(graded.label);
     graded_by_task[graded.task->name][graded.label] += 1;
   }
@@ -193,6 +195,7 @@ class Collector final : public FoldSink {
   std::vector<double> label_values;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;
+  std::function<void()> when_graded;
   std::map<std::string, std::map<double, std::size_t>>
       graded_by_task;  // task -> label -> how often
 };
