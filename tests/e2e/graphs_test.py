@@ -20,6 +20,7 @@ NETWORK = """
 experts = "sage"
 width = 64
 fan_out = [8, 8]
+passes = 16
 memory_per_class = 10
 
 [blocks]
