@@ -261,6 +261,7 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
   flags->add_to(*command);
   command->get_option("--config")->required();
   std::vector<std::string> names;
+  names.reserve(kFormats.size());
   for (const auto& [name, format] : kFormats)
     names.emplace_back(name);
   command

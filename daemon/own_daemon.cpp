@@ -3,7 +3,6 @@
 
 #include <cerrno>
 #include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <system_error>
 #include <utility>
@@ -26,7 +25,8 @@ Result<OwnDaemon> OwnDaemon::start(const std::string& config, const std::string&
   }
   const int output = ::open(log.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
   if (output < 0) {
-    return Error{Errc::Unavailable, log + ": cannot be written: " + std::strerror(errno)};
+    return Error{Errc::Unavailable, log + ": cannot be written: " +
+                                        std::error_code(errno, std::system_category()).message()};
   }
   const pid_t parent = ::getpid();
   const pid_t child = ::fork();
@@ -39,7 +39,7 @@ Result<OwnDaemon> OwnDaemon::start(const std::string& config, const std::string&
     ::dup2(output, STDERR_FILENO);
     sigset_t none;
     sigemptyset(&none);
-    ::sigprocmask(SIG_SETMASK, &none, nullptr);
+    ::pthread_sigmask(SIG_SETMASK, &none, nullptr);
     ::execl(program.c_str(), program.c_str(), "--config", config.c_str(), nullptr);
     ::_exit(127);
   }

@@ -157,7 +157,8 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   return asleep;
 }
 
-/// One number on the way back: through SiLU; then its share in the gradients; then through gain.
+/// One number, or a vector of them, on the way back through SiLU.
+// NOLINTNEXTLINE(readability-function-size): what the formula needs, each in a register
 template <class Number, class Real>
 [[gnu::always_inline]] ACCRETE_TARGET inline void silu_back(const Number& gain, const Number& shift,
                                                             const Number& n, const Number& gate,

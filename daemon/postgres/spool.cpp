@@ -3,8 +3,8 @@
 
 #include <array>
 #include <cerrno>
-#include <cstring>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include <fcntl.h>
@@ -17,7 +17,8 @@ constexpr std::array<char, 8> kMagic = {'A', 'C', 'C', 'S', 'N', 'A', 'P', '1'};
 constexpr std::size_t kBufferBytes = 1u << 20;
 
 Error unavailable(const std::string& path, const char* what) {
-  return Error{Errc::Unavailable, path + ": " + what + ": " + std::strerror(errno)};
+  const std::string cause = std::error_code(errno, std::system_category()).message();
+  return Error{Errc::Unavailable, path + ": " + what + ": " + cause};
 }
 
 template <class T>
