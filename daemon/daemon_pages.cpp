@@ -32,12 +32,11 @@ bool DaemonPages::ready(double now) const {
   return world_.failure().empty() && lag(now) < kReadyLagSeconds;  // false for NaN
 }
 
-/// The watchdog of whoever has no systemd. A fold that has not begun yet is catching up: alive as
-/// long as records go by.
+/// The watchdog of whoever has no systemd.
 HttpAnswer DaemonPages::health(double now) {
   if (const std::string failure = world_.failure(); !failure.empty())
     return {kUnavailable, {}, failure + "\n"};
-  const std::uint64_t turns = world_.gauges->fold_turns + world_.gauges->recovered;
+  const std::uint64_t turns = world_.turns();
   if (turned_at_ < 0 || turns != turns_) {
     turns_ = turns;
     turned_at_ = now;

@@ -32,6 +32,7 @@ class DaemonPages {
     std::function<std::string()> failure;  ///< what ended a thread; "": nothing has
     std::function<std::size_t()> waiting;  ///< groups the fold has not taken
     std::function<std::uint64_t()> durable;
+    std::function<std::uint64_t()> turns;  ///< rises while the fold is alive, also within a group
   };
 
   /// A daemon that lags less is caught up: a group of rows is folded in less.

@@ -87,7 +87,7 @@ void publish(Exposition& out, const Gauges& gauges) {
 }
 
 void fold(Exposition& out, const Json& status) {
-  counter(out, "accrete_rows_folded_total", "rows folded since the daemon started",
+  counter(out, "accrete_rows_folded_total", "rows folded in this epoch, over restarts",
           number_at(status, "rows"));
   counter(out, "accrete_late_rows_total", "rows behind the watermark",
           number_at(status, "late_rows"));

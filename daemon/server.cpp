@@ -108,7 +108,7 @@ struct Server::Parts {
   Status open_store();
   Status catch_up(const std::function<void(std::uint64_t, std::uint64_t)>& recovering);
   Status open_http();
-  Status tell_board(const Answers& answering);
+  void tell_board(const Answers& answering);
   Status open_publish(const stream::CurveKeys& keys);
   Status open_ingest(const stream::CurveKeys& keys);
   void run_ingest();
@@ -171,7 +171,8 @@ Status Server::Parts::open_http() {
                            const std::lock_guard lock(failure_mutex);
                            return first_failure ? first_failure->detail : std::string();
                          },
-                         [this] { return slices.size(); }, [this] { return log->end().value; }});
+                         [this] { return slices.size(); }, [this] { return log->end().value; },
+                         [this] { return gauges.fold_turns + fold->steps(); }});
   ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, [this](std::string_view path) {
                 return pages->answer(path, steady_seconds());
               }));
@@ -180,15 +181,19 @@ Status Server::Parts::open_http() {
 }
 
 /// The fold writes its status down for whoever may not wait for it.
-Status Server::Parts::tell_board(const Answers& answering) {
+void Server::Parts::tell_board(const Answers& answering) {
   const double now = steady_seconds();
-  if (config.endpoints.http.empty() || !board.due(now)) return Ok{};
+  if (config.endpoints.http.empty() || !board.due(now)) return;
   wire::StatusRequest request;
   request.set_alarms(true);
   request.set_course(true);
-  ACCRETE_TRY(std::string json, answering.status(request));
-  board.write(std::move(json), now);
-  return Ok{};
+  auto json = answering.status(request);
+  // Nobody's rows depend on it: who asks sees the status grow old, and the log says why.
+  if (json) {
+    board.write(std::move(json).value(), now);
+  } else {
+    spdlog::warn("no status for HTTP: {}", json.error().detail);
+  }
 }
 
 Status Server::Parts::open_publish(const stream::CurveKeys& keys) {
@@ -319,7 +324,7 @@ Status Server::Parts::turn(Answers& answering) {
     gauges.question_seconds.add(steady_seconds() - begin);
   }
   if (checkpoint_wanted.exchange(false)) ACCRETE_DO(fold->checkpoint());
-  ACCRETE_DO(tell_board(answering));
+  tell_board(answering);
   return prune();
 }
 
