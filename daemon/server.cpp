@@ -7,6 +7,8 @@
 
 #include <poll.h>
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "daemon/answers.h"
 #include "daemon/backtest.h"
@@ -32,6 +34,7 @@ using namespace std::chrono_literals;
 
 constexpr std::size_t kOutgoingBatches = 64;
 constexpr std::size_t kQuestions = 64;
+constexpr int kFoldNice = 5;
 constexpr std::int64_t kPruneIntervalUs = 10'000'000;
 
 stream::EndpointOptions endpoint(const std::string& address, const stream::CurveKeys& keys) {
@@ -212,7 +215,13 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
   log_sink = std::make_unique<LogSink>(
       *database, *log, config.limits.log_bytes_max,
       [this](LogSlice slice) -> Status {
-        if (slices.send(std::move(slice))) return Ok{};
+        // Rows that come one by one share a place: a fold that trains for a second delays no
+        // acknowledgement of theirs.
+        const auto join = [this](LogSlice& waiting, const LogSlice& next) {
+          return waiting.join(next, config.limits.group_rows_max,
+                              stream::IngestOptions().group_bytes_max);
+        };
+        if (slices.send(std::move(slice), join)) return Ok{};
         return Error{Errc::Unavailable, "stopping"};
       },
       &gauges.commit_seconds);
@@ -329,6 +338,9 @@ Status Server::Parts::turn(Answers& answering) {
 }
 
 void Server::Parts::run_fold() {
+  // Acknowledgements do not wait for a core while tasks learn on all of them. The threads of the
+  // matrix products are started from here and inherit it. Refused only where a sandbox forbids it.
+  ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kFoldNice);
   Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges, live_sink.get(),
                      [this] { return slices.size(); }, [this] { return drain(); },
                      [this]() -> Result<std::string> {

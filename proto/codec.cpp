@@ -448,6 +448,18 @@ void LogSlice::append(const LogHeader& header, std::string_view record) {
   ends.push_back(static_cast<std::uint32_t>(bytes.size()));
 }
 
+bool LogSlice::join(const LogSlice& next, std::size_t entries_max, std::size_t bytes_max) {
+  if (next.first.value != first.value + size() || size() + next.size() > entries_max ||
+      bytes.size() + next.bytes.size() > bytes_max)
+    return false;
+  const auto shift = static_cast<std::uint32_t>(bytes.size());
+  ACCRETE_CHECK(bytes.size() + next.bytes.size() <= std::numeric_limits<std::uint32_t>::max());
+  bytes += next.bytes;
+  for (const std::uint32_t end : next.ends)
+    ends.push_back(shift + end);
+  return true;
+}
+
 Result<std::string_view> decode_entry(std::string_view entry, LogHeader& header) {
   Reader in(entry);
   std::uint64_t source = 0;

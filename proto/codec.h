@@ -96,6 +96,9 @@ struct LogSlice {
     return std::string_view(bytes).substr(begin, ends[i] - begin);
   }
   void append(const LogHeader& header, std::string_view record);
+  /// The entries of `next` behind these. False, and nothing changes, where they are not the next,
+  /// or both have more than `entries_max` entries or `bytes_max` bytes together.
+  bool join(const LogSlice& next, std::size_t entries_max, std::size_t bytes_max);
   void clear() {
     bytes.clear();
     ends.clear();

@@ -31,7 +31,16 @@ class Mailbox {
 
   /// Give `message` away. Blocks while full. False once closed: the message is dropped.
   bool send(T message) {
+    return send(std::move(message), [](T&, T&) { return false; });
+  }
+
+  /// The same, but `join(newest waiting, message)` is asked first: true if it has put the message
+  /// into the newest one that waits. Then small messages do not take a place each. Called under the
+  /// lock, so it must be short.
+  template <class Join>
+  bool send(T message, Join&& join) {
     std::unique_lock lock(mutex_);
+    if (!closed_ && !queue_.empty() && join(queue_.back(), message)) return true;
     room_.wait(lock, [&] { return closed_ || queue_.size() < capacity_; });
     if (closed_) return false;
     queue_.push_back(std::move(message));

@@ -231,6 +231,30 @@ TEST(LogSlice, GivesBackWhatWasAppended) {
   EXPECT_EQ(slice.size(), 0u);
 }
 
+TEST(LogSlice, JoinsTheNextWithinBounds) {
+  LogSlice whole;
+  whole.first = Ordinal{5};
+  std::vector<LogSlice> parts(3);
+  for (std::uint64_t i = 0; i < 6; ++i) {
+    const std::string record(i, static_cast<char>('a' + i));
+    whole.append({SourceId{2}, i, i % 2 == 1}, record);
+    LogSlice& part = parts[i / 2];
+    if (part.size() == 0) part.first = Ordinal{5 + i};
+    part.append({SourceId{2}, i, i % 2 == 1}, record);
+  }
+  LogSlice joined = parts[0];
+  EXPECT_FALSE(joined.join(parts[2], 100, 1000)) << "a gap";
+  EXPECT_FALSE(joined.join(parts[0], 100, 1000)) << "again";
+  EXPECT_FALSE(joined.join(parts[1], 3, 1000)) << "too many entries";
+  EXPECT_FALSE(joined.join(parts[1], 100, parts[0].bytes.size() + parts[1].bytes.size() - 1));
+  EXPECT_EQ(joined.ends, parts[0].ends);
+  EXPECT_TRUE(joined.join(parts[1], 4, parts[0].bytes.size() + parts[1].bytes.size()));
+  EXPECT_TRUE(joined.join(parts[2], 100, 1000));
+  EXPECT_EQ(joined.first, whole.first);
+  EXPECT_EQ(joined.bytes, whole.bytes);
+  EXPECT_EQ(joined.ends, whole.ends);
+}
+
 TEST(LogSlice, DamagedEntriesAreCorruption) {
   for (const std::string& bytes :
        {std::string(), raw({0x80}), raw({0x02}), raw({0x02, 0x80}),

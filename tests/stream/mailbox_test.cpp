@@ -40,6 +40,26 @@ TEST(Mailbox, DescriptorIsReadableWhileThereIsMail) {
   EXPECT_EQ(box.receive(), std::nullopt);
 }
 
+TEST(Mailbox, MessagesThatJoinTakeNoPlace) {
+  Mailbox<int> box(1);
+  const auto sums_to_nine = [](int& last, int& next) {
+    if (last + next > 9) return false;
+    last += next;
+    return true;
+  };
+  EXPECT_TRUE(box.send(4, sums_to_nine));
+  EXPECT_TRUE(box.send(3, sums_to_nine)) << "full, but it joins";
+  EXPECT_EQ(box.size(), 1u);
+  std::thread sender([&] { EXPECT_TRUE(box.send(3, sums_to_nine)) << "waits for room"; });
+  EXPECT_EQ(box.receive(), 7);
+  EXPECT_EQ(box.receive(), 3);
+  sender.join();
+  EXPECT_TRUE(box.send(1, sums_to_nine));
+  box.close();
+  EXPECT_FALSE(box.send(1, sums_to_nine)) << "closed";
+  EXPECT_EQ(box.receive(), 1);
+}
+
 TEST(Mailbox, ClosedMailIsStillReceived) {
   Mailbox<std::unique_ptr<int>> box(4);
   EXPECT_TRUE(box.send(std::make_unique<int>(7)));

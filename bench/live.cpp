@@ -1,0 +1,185 @@
+// Acknowledgements of a live daemon while its tasks learn, with and without the graph network: a
+// database's history as fast as it goes, then its last rows at a rate, one by one and each waited
+// for.
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "bench/control.h"
+#include "bench/folded.h"
+#include "bench/measure.h"
+#include "daemon/clock.h"
+#include "daemon/server.h"
+#include "stream/client.h"
+
+namespace accrete::bench {
+namespace {
+
+struct Options : Flags {
+  std::string config = ACCRETE_SOURCE_DIR "/tests/configs/rel-f1.toml";
+  std::string data = ACCRETE_SOURCE_DIR "/../shared/data/rel-f1";
+  std::uint64_t paced_rows = 8000;
+  double rate = 200;
+};
+
+constexpr char kLayoutTag = 0x0A;  // wire.Record: field 1, length-delimited
+
+/// What one daemon did.
+struct Figures {
+  double bulk_rate = 0;  // rows a second, acknowledged
+  double cpu_seconds = 0;
+  double paced_rate = 0;
+  std::vector<double> delays_ms;  // from the moment a row is due until it is durable
+  std::uint64_t rows = 0;
+  std::uint64_t steps = 0;
+};
+
+std::uint64_t steps_of(const nlohmann::json& status) {
+  std::uint64_t steps = 0;
+  for (const auto& task : status.at("tasks")) {
+    if (task.contains("experts")) steps += task.at("experts").at("steps").get<std::uint64_t>();
+  }
+  return steps;
+}
+
+std::vector<daemon::SourceTransaction> read_all(const Options& options,
+                                                const daemon::Config& config) {
+  const auto source = open_tables(options.data, config);
+  std::vector<daemon::SourceTransaction> all;
+  daemon::SourceTransaction next;
+  while (must(source->next(next)) && !(options.quick && next.position > 400))
+    all.push_back(next);
+  return all;
+}
+
+std::vector<std::string_view> records_of(const daemon::SourceTransaction& transaction) {
+  std::vector<std::string_view> records;
+  std::size_t begin = 0;
+  for (const std::uint32_t end : transaction.ends) {
+    records.push_back(std::string_view(transaction.bytes).substr(begin, end - begin));
+    begin = end;
+  }
+  return records;
+}
+
+/// The rows of a transaction one by one, each with the layouts before it.
+std::vector<std::vector<std::string_view>> rows_of(const daemon::SourceTransaction& transaction) {
+  std::vector<std::vector<std::string_view>> rows(1);
+  for (const std::string_view record : records_of(transaction)) {
+    rows.back().push_back(record);
+    if (record.front() != kLayoutTag) rows.emplace_back();
+  }
+  rows.pop_back();
+  return rows;
+}
+
+Figures run_daemon(const Options& options, const daemon::Config& config,
+                   const std::vector<daemon::SourceTransaction>& all) {
+  Figures figures;
+  const auto server = must(daemon::Server::start(config, nullptr));
+  stream::ProducerOptions to;
+  to.endpoint.address = server->ingest_address();
+  to.source = "live";
+  const auto producer = must(stream::Producer::open(to));
+  std::size_t last = all.size();
+  std::uint64_t paced = 0;
+  while (last > 0 && paced < options.paced_rows)
+    paced += all[--last].rows;
+
+  const double cpu = daemon::cpu_seconds();
+  double started = daemon::steady_seconds();
+  for (std::size_t i = 0; i < last; ++i) {
+    must(producer->send(all[i].position, records_of(all[i])));
+    figures.rows += all[i].rows;
+  }
+  must(producer->flush());
+  figures.bulk_rate = static_cast<double>(figures.rows) / (daemon::steady_seconds() - started);
+  drain(*server);
+
+  started = daemon::steady_seconds();
+  std::uint64_t sent = 0;
+  std::uint64_t position = all[last].position;
+  for (std::size_t i = last; i < all.size(); ++i) {
+    for (const auto& row : rows_of(all[i])) {
+      const double due = started + static_cast<double>(sent++) / options.rate;
+      std::this_thread::sleep_for(
+          std::chrono::duration<double>(std::max(0.0, due - daemon::steady_seconds())));
+      must(producer->send(position++, row));
+      must(producer->flush());
+      figures.delays_ms.push_back((daemon::steady_seconds() - due) * 1e3);
+    }
+  }
+  figures.paced_rate = static_cast<double>(sent) / (daemon::steady_seconds() - started);
+  figures.rows += sent;
+  drain(*server);
+  figures.cpu_seconds = daemon::cpu_seconds() - cpu;
+  const nlohmann::json status = status_of(*server);
+  check(status.at("rows").get<std::uint64_t>() == figures.rows, "every row is folded");
+  figures.steps = steps_of(status);
+  must(server->stop());
+  return figures;
+}
+
+void report(const std::string& when, const Figures& figures) {
+  say(when + ": history, acknowledged", figures.bulk_rate, "rows/s");
+  say(when + ": paced, acknowledged", figures.paced_rate, "rows/s");
+  say(when + ": paced, due to durable p50", percentile(figures.delays_ms, 0.5), "ms");
+  say(when + ": paced, due to durable p99", percentile(figures.delays_ms, 0.99), "ms");
+  say(when + ": CPU in all", figures.cpu_seconds, "s");
+}
+
+void run(Options options) {
+  if (options.quick) {
+    options.paced_rows = 100;
+    options.rate = 2000;
+  }
+  const Folder folder(options.folder);
+  daemon::Config config = must(daemon::load_config(options.config));
+  config.endpoints.ingest = config.endpoints.predictions = "tcp://127.0.0.1:*";
+  config.endpoints.replay = config.endpoints.control = "tcp://127.0.0.1:*";
+  const auto all = read_all(options, config);
+  check(!all.empty(), "there are rows in " + options.data);
+  const auto with = [&](daemon::NetworkConfig::Experts experts, const std::string& store) {
+    config.network.experts = experts;
+    config.store.path = folder.path(store);
+    return run_daemon(options, config, all);
+  };
+  const Figures off = with(daemon::NetworkConfig::Experts::Off, "off");
+  const Figures on = with(daemon::NetworkConfig::Experts::Sage, "on");
+  check(off.steps == 0 && (on.steps > 0 || options.quick), "the network trains where it is on");
+  report("off", off);
+  report("network", on);
+  say("network: steps", static_cast<double>(on.steps), "");
+  say("history, network / off", on.bulk_rate / off.bulk_rate, "");
+  compare("paced rate, network / off", on.paced_rate / off.paced_rate, 0.8, true);
+  compare("paced p99, network / off",
+          percentile(on.delays_ms, 0.99) / percentile(off.delays_ms, 0.99), 2, false);
+  say_load();
+}
+
+}  // namespace
+}  // namespace accrete::bench
+
+int main(int argc, char** argv) {
+  CLI::App app("bench_live: acknowledgements while tasks learn, with and without the network");
+  accrete::bench::Options options;
+  accrete::bench::add_flags(app, options);
+  app.add_option("--config", options.config, "tables and tasks");
+  app.add_option("--data", options.data, "a folder of table files");
+  app.add_option("--paced-rows", options.paced_rows, "the last of them are sent at --rate");
+  app.add_option("--rate", options.rate, "rows a second")->check(CLI::PositiveNumber);
+  CLI11_PARSE(app, argc, argv);
+  if (!std::filesystem::exists(options.data)) {
+    std::printf("skipped: no folder %s; give table files with --data\n", options.data.c_str());
+    return 0;
+  }
+  accrete::bench::run(options);
+  return 0;
+}
