@@ -77,6 +77,12 @@ void NetworkRows::observe(TableId id, std::span<const Value> cells, TimeUs from)
   if (has_items(id)) list_items(id, cells, true);
 }
 
+std::vector<bool> NetworkRows::names(TableId id) const {
+  std::vector<bool> out;
+  tables_[id.value].encoder.name_positions(out);
+  return out;
+}
+
 void NetworkRows::index_positions(TableState& table) {
   table.encoder.columns_of_positions(table.column_of);
   table.first.clear();

@@ -46,6 +46,10 @@ class NetworkRows {
   /// Look at a row when it is folded; `cells` are complete (what RowReader says, not `unchanged`),
   /// `from` is when its version begins. Cost: an encoding, and a few flops a position.
   void observe(TableId table, std::span<const Value> cells, TimeUs from);
+  /// What the table's encoder made of the row last observed.
+  std::span<const double> observed() const { return encoded_; }
+  /// Positions of the table's encoder that only name the row.
+  std::vector<bool> names(TableId table) const;
   /// From now on features are standardised with the moments of now, and all that has shown itself
   /// until now has a column. Cost: positions; the cache is empty after it.
   void freeze();

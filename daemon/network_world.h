@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "daemon/network_rows.h"
 #include "models/block_clock.h"
 #include "models/candidate.h"
+#include "models/row_novelty.h"
 #include "proto/ids.h"
 #include "proto/schema.h"
 #include "proto/value.h"
@@ -45,19 +47,25 @@ class NetworkWorld {
   /// No more rows of the fold's time come in order: the place to take scales anew.
   void end_instant();
 
-  std::size_t memory_bytes() const { return rows_.memory_bytes(); }
+  std::size_t memory_bytes() const {
+    return rows_.memory_bytes() + (novelty_ == nullptr ? 0 : novelty_->memory_bytes());
+  }
   void stage(store::State& state);
   /// Errors: Corruption, Unavailable.
   Status load(store::State& state);
 
  private:
+  void watch_novelty(TableId table);
+  Status load_novelty(store::State& state);
+
   NetworkConfig config_;
   NetworkRows rows_;
   models::BlockClock clock_;
-  std::uint32_t new_classes_ = 0;  // since the last row
-  std::uint64_t seen_ = 0;         // rows
-  std::uint64_t frozen_ = 0;       // of them, when scales were last taken
-  bool begun_ = false;             // a block began since then
+  std::unique_ptr<models::RowNovelty> novelty_;  // only where blocks end by drift
+  std::uint32_t new_classes_ = 0;                // since the last row
+  std::uint64_t seen_ = 0;                       // rows
+  std::uint64_t frozen_ = 0;                     // of them, when scales were last taken
+  bool begun_ = false;                           // a block began since then
 };
 
 }  // namespace accrete::daemon

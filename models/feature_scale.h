@@ -35,6 +35,8 @@ class FeatureScale {
   /// one: new = scale old + shift (the intercept's part, for rows that do not miss it).
   std::vector<ColumnMap> freeze();
 
+  /// Whether feature j is awake in the frozen moments.
+  bool varies(std::size_t j) const { return frozen_[j].deviation != 0; }
   /// (x - mean) / deviation, clipped to ±clip; 0 while asleep. Checks: x is finite.
   double standardise(std::size_t j, double x, double clip) const;
 

@@ -302,6 +302,11 @@ void BlockMixtures::add(std::uint32_t block, const RowMatrix<float>& rows) {
   }
 }
 
+void BlockMixtures::drop_lowest() {
+  ACCRETE_CHECK(!entries_.empty());
+  entries_.erase(entries_.begin());
+}
+
 std::vector<std::uint32_t> BlockMixtures::blocks() const {
   std::vector<std::uint32_t> out;
   out.reserve(entries_.size());

@@ -98,6 +98,9 @@ class BlockMixtures {
   /// GaussianMixture::fit(); rows of all blocks are equally wide.
   void add(std::uint32_t block, const RowMatrix<float>& rows);
 
+  /// Forget the block of the lowest number. Checks: there is one.
+  void drop_lowest();
+
   std::size_t size() const { return entries_.size(); }
   /// Ascending; the order of columns below.
   std::vector<std::uint32_t> blocks() const;

@@ -109,7 +109,9 @@ inline std::string request_record(std::string_view task, std::int64_t customer, 
 }
 
 /// A shop's history: customers, orders in time order with ties, updates, deletes, some late rows.
-inline std::vector<Transaction> shop(std::uint64_t seed, std::size_t orders, bool late = true) {
+/// Orders from `dear_from` on cost 1,000 more.
+inline std::vector<Transaction> shop(std::uint64_t seed, std::size_t orders, bool late = true,
+                                     std::size_t dear_from = ~std::size_t{0}) {
   Rng rng(seed, 0, Purpose::Test);
   std::vector<Transaction> stream;
   Transaction first;
@@ -126,11 +128,12 @@ inline std::vector<Transaction> shop(std::uint64_t seed, std::size_t orders, boo
     const auto id = static_cast<std::int64_t>(i);
     if (rng.below(4) != 0) now += rng.uniform() * 0.2;
     const std::size_t rows = 1 + rng.below(3);
+    const double more = i >= dear_from ? 1000 : 0;
     for (std::size_t r = 0; r < rows; ++r) {
       const auto customer = static_cast<std::int64_t>(rng.below(36));  // some are unknown yet
       const double at = late && rng.below(12) == 0 ? now - rng.uniform() * 5 : now;
       transaction.records.push_back(order(id * 10 + static_cast<std::int64_t>(r), customer,
-                                          static_cast<double>(rng.below(100)), day(at)));
+                                          static_cast<double>(rng.below(100)) + more, day(at)));
     }
     if (i > 3 && rng.below(9) == 0) {
       const auto target = static_cast<std::int64_t>(rng.below(i)) * 10;

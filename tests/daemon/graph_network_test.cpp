@@ -137,6 +137,28 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   EXPECT_TRUE(network_of(single, "active").events().empty());
 }
 
+TEST(GraphNetwork, RowsThatLookLikeNoBlockBeginOne) {
+  const Config config = shop_config();
+  constexpr std::size_t kManyOrders = 1500;
+  constexpr std::size_t kDearFrom = 800;
+  FoldOptions options = network_options();
+  options.blocks = BlocksConfig{};  // by drift
+  options.network.passes = 1;
+  World same(config, options);
+  same.feed(shop(5, kManyOrders, false));
+  EXPECT_TRUE(network_of(same, "active").events().empty());
+  const auto stream = shop(5, kManyOrders, false, kDearFrom);
+  World dearer(config, options);
+  dearer.feed(stream);
+  ASSERT_EQ(network_of(dearer, "active").events().size(), 1u);
+  EXPECT_EQ(network_of(dearer, "active").events().front().block, 1u);
+  if (kSanitized) return;  // the rest takes a minute
+  // What the mixtures are made of is kept across commits and crashes.
+  options.checkpoint_records_min = 1;
+  const std::string expected = digest_of(config, stream, options);
+  EXPECT_EQ(digest_after_crashes(config, stream, options, 1), expected);
+}
+
 TEST(GraphNetwork, TellsEveryBirthBehindThePredictionsBeforeIt) {
   const Config config = shop_config();
   const auto stream = shop(4, 600);
