@@ -18,6 +18,7 @@ constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kLabelFanOut = 16;
 constexpr double kFarOut = 100;  // of labels, in units in which deviations are about 1
 constexpr double kProbabilityMin = 1e-3;
+constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .03
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
   return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
@@ -64,7 +65,9 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       seed_(seed ^ hash64(plan.name)),
       memory_(memory_options(world_.config(), kind_, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
-      sampler_(*world.schema, plan_, *world.graph, world_.rows()) {
+      sampler_(*world.schema, plan_, *world.graph, world_.rows()),
+      pairs_(*world.schema, plan_, *world.graph, world_.rows()),
+      signals_(kind_, {kSignalPairs}) {
   const NetworkConfig& config = world_.config();
   sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
   sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;
@@ -139,6 +142,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
+  pairs_.add(rows, labels, at, signals_);
   if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
@@ -146,8 +150,16 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
 
 void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const double> labels,
                         TimeUs known) {
-  for (std::size_t i = 0; i < rows.size(); ++i)
+  std::vector<double> earlier;
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    outcomes_.clear();
+    memory_.newest(rows[i], known, 2, outcomes_);
+    earlier.clear();
+    for (const KnownLabel& outcome : outcomes_)
+      earlier.push_back(outcome.label);
+    signals_.add_label(labels[i], earlier);
     memory_.know(rows[i], labels[i], known);
+  }
   dirty_ = true;
 }
 
@@ -396,7 +408,7 @@ Status GraphNetwork::tell(
 
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
-         (network_ == nullptr ? 0 : network_->memory_bytes());
+         signals_.memory_bytes() + (network_ == nullptr ? 0 : network_->memory_bytes());
 }
 
 }  // namespace accrete::daemon

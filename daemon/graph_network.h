@@ -13,12 +13,14 @@
 
 #include "daemon/any_task.h"
 #include "daemon/expert_event.h"
+#include "daemon/label_pairs.h"
 #include "daemon/network_memory.h"
 #include "daemon/network_metrics.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
 #include "models/expert_network.h"
+#include "models/label_signals.h"
 #include "store/state.h"
 
 namespace accrete::daemon {
@@ -91,6 +93,9 @@ class GraphNetwork final : private LabelRows {
                std::span<models::Output> out, Trigger trigger, std::span<const double> starts = {});
 
   const NetworkMetrics& metrics() const { return metrics_; }
+  /// What labels say of the task so far: its prior() is the network's weight before any loss is
+  /// known.
+  const models::LabelSignals& signals() const { return signals_; }
   /// How well it knows the newest NetworkMetrics::kBlocksMax blocks of which enough examples are
   /// kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each block.
   BlockScores score_blocks(TimeUs at);
@@ -160,6 +165,8 @@ class GraphNetwork final : private LabelRows {
   NetworkMemory memory_;
   NetworkPlan plan_;
   SubgraphSampler sampler_;
+  LabelPairs pairs_;
+  models::LabelSignals signals_;
   SampleOptions sampling_;
   std::unique_ptr<models::ExpertNetwork<float>> network_;  // null before the first step
 

@@ -85,6 +85,7 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(static_cast<std::uint64_t>(events_.size()));
   for (const ExpertEvent& event : events_)
     put_event(writer, event);
+  put_saved(writer, signals_);
   writer.put(static_cast<std::uint8_t>(network_ != nullptr));
   if (network_ != nullptr) {
     put_saved(writer, *network_);
@@ -136,6 +137,7 @@ Status GraphNetwork::load(store::State& state) {
     events_.push_back(std::move(*event));
   }
   told_ = events_.size();
+  ACCRETE_DO(signals_.load(reader.get_text()));
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_DO(load_network(reader.get_text(), state));
   }

@@ -56,6 +56,19 @@ Json layers_json(const NetworkMetrics& metrics) {
   return layers;
 }
 
+Json signals_json(const models::LabelSignals& signals) {
+  models::Homophily best;
+  for (std::size_t path = 0; path < signals.paths(); ++path) {
+    const models::Homophily of_path = signals.homophily(path);
+    if (path == 0 || of_path.adjusted > best.adjusted) best = of_path;
+  }
+  return {{"known", signals.labels()},
+          {"homophily", rounded(best.adjusted)},
+          {"homophily_error", rounded(best.error)},
+          {"autocorrelation", rounded(signals.autocorrelation(1))},
+          {"prior", rounded(signals.prior())}};
+}
+
 Json shares_json(const NetworkMetrics& metrics) {
   Json all = Json::object();
   for (const LayerRouting& layer : metrics.layers()) {
@@ -154,6 +167,7 @@ Json network_json(const AnyTask& task) {
   Json json = experts_json(task);
   json["count"] = task.network()->experts();
   json["steps"] = task.network()->steps();
+  json["labels"] = signals_json(task.network()->signals());
   json["layers"] = layers_json(metrics);
   json["shares"] = shares_json(metrics);
   return json;

@@ -51,7 +51,13 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
   if (network_ != nullptr) names_.emplace_back(GraphNetwork::kName);
   mixer_ = std::make_unique<models::Mixer>(
       plan_.kind, names_.size(), mixer_options(plan_.kind, *learners_, network_ != nullptr));
+  weigh_network();
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+}
+
+/// The network, last of the candidates, has the prior that labels suggest.
+void Task::weigh_network() {
+  if (network_ != nullptr) mixer_->set_prior(names_.size() - 1, network_->signals().prior());
 }
 
 void Task::begin(TimeUs first) {
@@ -410,6 +416,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
   if (network_ != nullptr) network_->know(rows, known, batch.due);
+  weigh_network();
   mixer_->settle();
   drift_.settle(batch.due, labels_);
   conformal_.settle();

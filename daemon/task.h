@@ -97,6 +97,7 @@ class Task final : public AnyTask {
   void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
   std::size_t taught_max() const;
   std::uint32_t parts_of(std::size_t rows) const;
+  void weigh_network();
   void draw_taught(std::size_t rows, PendingBatch& batch) const;
   void plan_training(TimeUs after);
   void train_between(TimeUs at);

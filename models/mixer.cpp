@@ -78,8 +78,22 @@ Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
   const double rest = mean_.empty() ? 1 : 1 - mean_prior;
   prior_.assign(candidates, rest / static_cast<double>(candidates));
   if (!mean_.empty()) prior_.push_back(mean_prior);
+  start_ = prior_;
   experts_ = prior_;
   losses_.assign(experts_.size(), 0.0);
+  spread();
+}
+
+void Mixer::set_prior(std::size_t k, double share) {
+  ACCRETE_CHECK(k < totals_.size() && share > 0 && share < 1);
+  if (prior_.size() == 1) return;
+  const double others = (1 - share) / (1 - prior_[k]);
+  for (double& prior : prior_)
+    prior *= others;
+  prior_[k] = share;
+  if (rounds_ > 0 || graded_ > 0) return;
+  start_ = prior_;
+  experts_ = prior_;
   spread();
 }
 
@@ -118,7 +132,7 @@ Regret Mixer::regret() const {
   }
   // A candidate's weight never falls below (1 - share) times what its loss leaves of it.
   const double kept = static_cast<double>(rounds_ - 1) * -std::log1p(-options_.share);
-  const double start = -std::log(prior_[regret.candidate]);
+  const double start = -std::log(start_[regret.candidate]);
   regret.bound = (start + kept) / options_.eta + gap_total_;
   return regret;
 }

@@ -47,6 +47,11 @@ class Mixer {
  public:
   Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options);
 
+  /// From the next settle on candidate k has this share of what returns to the prior (its part of
+  /// the plain mean apart), the other experts the rest as before; before the first label it also
+  /// begins with it. Not part of the state. Checks: k is a candidate; share in (0, 1).
+  void set_prior(std::size_t k, double share);
+
   /// Weighted mean of the candidates' outputs (logits, values, class probabilities; variance by
   /// total variance).
   void combine(std::span<const Output> outputs, Output& mixed) const;
@@ -70,6 +75,7 @@ class Mixer {
   MixerOptions options_;
   std::vector<double> mean_;     // share of each candidate in the plain mean; empty: no such expert
   std::vector<double> prior_;    // of the experts: candidates, then the plain mean if there is one
+  std::vector<double> start_;    // the prior before the first label
   std::vector<double> experts_;  // sum to 1
   std::vector<double> weights_;  // of candidates, from experts_
   std::vector<double> losses_;   // of experts since the last settle

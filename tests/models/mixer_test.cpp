@@ -121,7 +121,9 @@ TEST(Mixer, TheBoundItTellsHoldsOnAnything) {
     if (round % 2 == 0) options.families = {-1, 0, 0, 1};
     Mixer mixer(kind, 4, options);
     EXPECT_EQ(mixer.regret().rounds, 0u);
+    if (round % 5 == 0) mixer.set_prior(3, 0.3);
     for (int t = 0; t < 200; ++t) {
+      if (round % 5 < 2) mixer.set_prior(3, 0.1 + 0.4 * rng.uniform());
       const std::uint64_t labels = rng.below(4);
       for (std::uint64_t i = 0; i < labels; ++i) {
         std::array<Output, 4> outputs;
@@ -215,6 +217,26 @@ TEST(Mixer, FollowsTheDocumentedUpdate) {
   const double before = mixer.weights()[0];
   mixer.settle();
   EXPECT_EQ(mixer.weights()[0], before) << "nothing graded, nothing learnt";
+}
+
+TEST(Mixer, APriorSaysWhereACandidateBeginsAndWhatReturnsToIt) {
+  MixerOptions options{0, 0.1, {0, 0, -1}};  // no learning: only what returns moves weights
+  Mixer mixer(TaskKind::Binary, 3, options);
+  mixer.set_prior(2, 0.4);
+  // The mean of the one family had half, the three candidates the rest.
+  const double first = 0.6 * (0.5 / 3) / (1 - 0.5 / 3);
+  const double mean = 0.6 * 0.5 / (1 - 0.5 / 3);
+  EXPECT_NEAR(mixer.weights()[2], 0.4, 1e-12);
+  EXPECT_NEAR(mixer.weights()[0], first + mean / 2, 1e-12);
+  const std::array<Output, 3> outputs{point(0.5), point(0.5), point(0.5)};
+  mixer.grade(outputs, 1);
+  mixer.settle();
+  mixer.set_prior(2, 0.2);
+  EXPECT_NEAR(mixer.weights()[2], 0.4, 1e-12) << "weights move at settle only";
+  mixer.grade(outputs, 1);
+  mixer.settle();
+  EXPECT_NEAR(mixer.weights()[2], 0.9 * 0.4 + 0.1 * 0.2, 1e-12);
+  EXPECT_NEAR(mixer.weights()[0] + mixer.weights()[1] + mixer.weights()[2], 1, 1e-12);
 }
 
 TEST(Mixer, OneWildLabelDoesNotSilenceACandidate) {

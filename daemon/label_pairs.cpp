@@ -1,0 +1,70 @@
+// Following each path once an entity, and pairing those that meet.
+#include "daemon/label_pairs.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+
+#include "proto/hash.h"
+
+namespace accrete::daemon {
+namespace {
+
+/// Names a pair: an earlier label of the same pair would be another one.
+std::uint64_t key_of(std::uint32_t first, std::uint32_t second, std::uint32_t end, TimeUs at) {
+  const std::array<std::uint64_t, 3> parts = {std::uint64_t{first} << 32 | second, end,
+                                              static_cast<std::uint64_t>(at.value)};
+  return hash64({reinterpret_cast<const char*>(parts.data()), sizeof parts});
+}
+
+}  // namespace
+
+LabelPairs::LabelPairs(const Schema& schema, const NetworkPlan& plan, store::Graph& graph,
+                       NetworkRows& rows)
+    : graph_(graph), rows_(rows), entity_(plan.tables[plan.entity]) {
+  const auto& keys = schema.relations();
+  for (const NetworkRelation& relation : plan.relations) {
+    if (relation.shape.target != plan.entity || paths_.size() == models::LabelSignals::paths_max)
+      continue;
+    if (relation.way == Way::Up) {
+      paths_.push_back({false, {}, {}, keys[relation.near.value].foreign_key});
+    } else if (relation.way == Way::Through) {
+      paths_.push_back({true, relation.near, keys[relation.near.value].child,
+                        keys[relation.far.value].foreign_key});
+    }
+  }
+}
+
+/// The row that a path leads to from an entity; kNoRow: none.
+std::uint32_t LabelPairs::end_of(const Path& path, std::uint32_t row, TimeUs at) {
+  NodeId reader{entity_, row};
+  if (path.through) {
+    edges_.clear();
+    graph_.newest(path.down, reader, at, 1, edges_);
+    if (edges_.empty()) return NetworkRows::kNoRow;
+    reader = {path.child, edges_.front().child};
+  }
+  const auto version = graph_.version(reader, at);
+  return version ? rows_.view(reader, *version).parents[path.foreign_key] : NetworkRows::kNoRow;
+}
+
+void LabelPairs::add(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at,
+                     models::LabelSignals& signals) {
+  for (std::size_t p = 0; p < paths_.size(); ++p) {
+    ends_.clear();
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      if (!std::isfinite(labels[i])) continue;
+      const std::uint32_t end = end_of(paths_[p], rows[i], at);
+      if (end != NetworkRows::kNoRow) ends_.emplace_back(end, static_cast<std::uint32_t>(i));
+    }
+    std::ranges::sort(ends_);
+    for (std::size_t k = 1; k < ends_.size(); ++k) {
+      const auto [before, i] = ends_[k - 1];
+      const auto [end, j] = ends_[k];
+      if (before == end)
+        signals.add_pair(p, key_of(rows[i], rows[j], end, at), labels[i], labels[j]);
+    }
+  }
+}
+
+}  // namespace accrete::daemon

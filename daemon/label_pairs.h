@@ -1,0 +1,53 @@
+// Pairs of entities that share a row, with their labels: what says whether neighbours are alike
+// (models/label_signals.h).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "daemon/network_plan.h"
+#include "daemon/network_rows.h"
+#include "models/label_signals.h"
+#include "proto/ids.h"
+#include "proto/schema.h"
+#include "store/graph.h"
+
+namespace accrete::daemon {
+
+/// A path leads from an entity to the row that it names, or that its newest child names, in the
+/// order of the plan: its relations Up and Through whose target is the entity. Of those that reach
+/// one row at an instant each is paired with the next, so that pairs are as many as labels.
+///
+/// Threads: the fold's. Deterministic.
+class LabelPairs {
+ public:
+  /// All must outlive it.
+  LabelPairs(const Schema& schema, const NetworkPlan& plan, store::Graph& graph, NetworkRows& rows);
+
+  std::size_t paths() const { return paths_.size(); }
+  /// Labels (NaN: not known) of these entities as of `at`. Cost: a version and a list's newest edge
+  /// a row and path.
+  void add(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at,
+           models::LabelSignals& signals);
+
+ private:
+  struct Path {
+    bool through = false;
+    RelationId down;                // through: the children
+    TableId child;                  // through: their table
+    std::uint16_t foreign_key = 0;  // of the entity, or of the child
+  };
+  std::uint32_t end_of(const Path& path, std::uint32_t row, TimeUs at);
+
+  store::Graph& graph_;
+  NetworkRows& rows_;
+  TableId entity_;
+  std::vector<Path> paths_;
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends_;  // (end, position)
+  std::vector<store::Edge> edges_;
+};
+
+}  // namespace accrete::daemon
