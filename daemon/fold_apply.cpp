@@ -46,7 +46,11 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   const NodeId node =
       table.key.empty() ? graph_->append(layout->table) : graph_->intern(layout->table, key_);
   cells_in_column_order(change, *layout, table, cells_);
-  return upsert(node, ordinal, entry, time);
+  // What replaces a row often has its time, which was before its end; without a time it was there
+  // always. It cannot have been there while the row was gone.
+  const auto newest = graph_->newest_version(node);
+  const bool returns = change.op == Op::Insert && newest && newest->deleted;
+  return upsert(node, ordinal, entry, returns ? std::max(time, newest->from) : time);
 }
 
 Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {

@@ -254,34 +254,53 @@ TEST(Fold, StepsRiseInsideOneAdmit) {
   EXPECT_GE(world.fold().steps(), records);
 }
 
-TEST(Fold, AVersionOlderThanTheEndOfItsRowOpensNoEdge) {
+TEST(Fold, ARowThatComesBackIsThereFromItsEndOn) {
   const Config config = shop_config();
   const auto gone =
       change_record(orders_layout(), Op::Delete,
                     {Value::of_integer(1), Value::null(), Value::null(), Value::null()}, day(5));
+  const auto customer_gone =
+      change_record(customers_layout(), Op::Delete, {Value::of_integer(1), Value::null()}, day(5));
+  const auto late_update = change_record(
+      orders_layout(), Op::Update,
+      {Value::of_integer(6), Value::of_integer(0), Value::of_real(3), Value::unchanged()}, day(3));
+  const auto sixth_gone =
+      change_record(orders_layout(), Op::Delete,
+                    {Value::of_integer(6), Value::null(), Value::null(), Value::null()}, day(5));
+  const auto customer = [](std::int64_t id) {
+    return change_record(customers_layout(), Op::Insert,
+                         {Value::of_integer(id), Value::of_text("Graz")});
+  };
   std::vector<Transaction> stream(1);
   stream[0].records = {layout_record(customers_layout()), layout_record(orders_layout()),
-                       change_record(customers_layout(), Op::Insert,
-                                     {Value::of_integer(0), Value::of_text("Graz")})};
+                       customer(0), customer(1)};
   for (const std::string& record :
-       {order(1, 0, 1, day(1)), order(2, 0, 1, day(2)), gone, order(3, 0, 1, day(8)),
-        order(1, 0, 7, day(3)), order(4, 0, 1, day(9)), order(5, 0, 1, day(10))}) {
+       {order(1, 0, 1, day(1)), order(2, 0, 1, day(2)), order(6, 0, 1, day(2)), gone, sixth_gone,
+        customer_gone, order(3, 0, 1, day(8)),
+        // What replaces a row has its time, and a table without times has none: both began before
+        // their rows ended. A change of a row that is gone is late news of it, no new row.
+        order(1, 0, 7, day(3)), customer(1), late_update, order(4, 0, 1, day(9)),
+        order(5, 0, 1, day(10))}) {
     stream.push_back({stream.size() + 1, {record}});
   }
   stream[0].position = 1;
   World world(config);
   world.feed(stream);
   store::Graph& graph = world.fold().graph();
-  std::string key;
-  append_key(key, Value::of_integer(0));
-  const auto customer = graph.find(*config.schema.find("customers"), key);
-  ASSERT_TRUE(customer);
-  const auto orders_as_of = [&](double when) {
-    return graph.count(RelationId{0}, *customer, kTimeMin, day(when), day(when));
+  const TableId customers = *config.schema.find("customers");
+  const auto node_of = [&](std::int64_t id) {
+    std::string key;
+    append_key(key, Value::of_integer(id));
+    return *graph.find(customers, key);
   };
-  EXPECT_EQ(orders_as_of(4), 2u);  // orders 1 and 2
-  EXPECT_EQ(orders_as_of(6), 1u);
-  EXPECT_EQ(orders_as_of(8.5), 2u);  // 2 and 3: order 1 has ended
+  const auto orders_as_of = [&](double when) {
+    return graph.count(RelationId{0}, node_of(0), kTimeMin, day(when), day(when));
+  };
+  EXPECT_EQ(orders_as_of(4), 3u) << "orders 1, 2 and 6";
+  EXPECT_EQ(orders_as_of(6), 2u) << "order 2, and order 1 again";
+  EXPECT_EQ(orders_as_of(8.5), 3u) << "and order 3";
+  EXPECT_FALSE(graph.newest_version(node_of(1))->deleted);
+  EXPECT_FALSE(graph.version(node_of(1), day(6))->deleted);
 }
 
 TEST(Fold, ATaskMayBeNamedLikeThePartsOfTheFold) {

@@ -70,12 +70,16 @@ struct ShadowRow {
   };
   std::vector<Version> versions;
 
-  const Version* now() const {
+  const Version* newest() const {
     const Version* newest = nullptr;
     for (const Version& version : versions) {
       if (newest == nullptr || version.from >= newest->from) newest = &version;
     }
-    return newest == nullptr || newest->deleted ? nullptr : newest;
+    return newest;
+  }
+  const Version* now() const {
+    const Version* last = newest();
+    return last == nullptr || last->deleted ? nullptr : last;
   }
 };
 
@@ -166,7 +170,11 @@ class Market {
     if (at != kTimeMin) cells["at"] = Value::of_time(at);
     cells["id"] = Value::of_integer(id);
     write(transaction, table, Op::Insert, cells, std::nullopt);
-    tables[table][id].versions.push_back({at, false, complete(table, cells)});
+    ShadowRow& row = tables[table][id];
+    // A row that comes back is there from its end on.
+    if (const ShadowRow::Version* newest = row.newest(); newest != nullptr && newest->deleted)
+      at = std::max(at, newest->from);
+    row.versions.push_back({at, false, complete(table, cells)});
   }
 
   static Cells complete(const std::string& table, Cells cells) {
