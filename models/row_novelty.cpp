@@ -146,7 +146,7 @@ std::size_t RowNovelty::memory_bytes() const {
   for (const Table& table : tables_) {
     bytes += table.blocks.memory_bytes() + table.scale.width() * 6 * sizeof(double);
     for (const std::vector<double>& row : table.sample)
-      bytes += row.capacity() * sizeof(double) + sizeof row;
+      bytes += row.capacity() * sizeof(double) + sizeof(std::vector<double>);
   }
   return bytes;
 }
