@@ -47,6 +47,12 @@ class Producer {
 
   /// Send what is queued without waiting for acknowledgement.
   Status push();
+  /// Take the acknowledgements that have come, without waiting; when none is due any more, push().
+  /// Called often, batches grow with the time that the daemon takes for one, and none waits for a
+  /// full one while the daemon has nothing to do. Errors: as send().
+  Status advance();
+  /// Everything sent is durable.
+  bool idle() const;
   /// Send what is queued and wait until all of it is durable.
   Status flush();
   /// Flush and say BYE.

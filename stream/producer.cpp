@@ -63,7 +63,7 @@ struct Producer::Parts {
   Status pump(milliseconds timeout);
   void on_ack(const wire::Ack& ack);
   Status on_fault(const wire::Fault& fault);
-  Status await_progress();
+  Status await_progress(milliseconds patience = milliseconds::max());
 
   Status send_batch();
   Status send_all(bool partial);
@@ -223,10 +223,12 @@ Status Producer::Parts::on_fault(const wire::Fault& fault) {
   return in_trouble(retry_code(fault), fault.detail());
 }
 
-/// Something is in flight: wait for an answer; begin a new session when none comes.
-Status Producer::Parts::await_progress() {
+/// Something is in flight: wait up to `patience` for an answer; begin a new session when none has
+/// come for too long.
+Status Producer::Parts::await_progress(milliseconds patience) {
   if (!broken) {
-    ACCRETE_DO(pump(std::max(options.reply_timeout - elapsed(heard), milliseconds(1))));
+    const milliseconds left = std::max(options.reply_timeout - elapsed(heard), milliseconds(1));
+    ACCRETE_DO(pump(std::min(left, patience)));
   }
   if (!broken && elapsed(heard) >= options.reply_timeout) {
     broken = true;
@@ -332,6 +334,17 @@ Status Producer::send(std::uint64_t position, std::span<const std::string_view> 
 
 Status Producer::push() {
   return parts_->send_all(true);
+}
+
+Status Producer::advance() {
+  Parts& p = *parts_;
+  if (p.closed) return Error{Errc::Unavailable, "the producer is closed"};
+  if (p.broken || !p.in_flight.empty()) ACCRETE_DO(p.await_progress(milliseconds(0)));
+  return p.in_flight.empty() ? p.send_all(true) : Ok{};
+}
+
+bool Producer::idle() const {
+  return parts_->queue.empty();
 }
 
 Status Producer::flush() {

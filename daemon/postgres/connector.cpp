@@ -23,6 +23,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kBackOffMin{100};
 constexpr milliseconds kBackOffMax{5'000};
 constexpr milliseconds kTurn{100};  // how long a stop may go unseen
+constexpr milliseconds kGather{2};  // for a batch, while the daemon has one
 constexpr std::uint64_t kStopCheckTransactions = 256;
 constexpr std::size_t kQueueBytesMax = 16u << 20;
 /// Transactions of a snapshot between two waits until all of it is durable.
@@ -188,7 +189,10 @@ class Connector {
   Status forward(Follower& follower) {
     std::uint64_t count = 0;
     while (!hooks_.stopped()) {
-      const std::deque<SourceTransaction> taken = queue_.take(kTurn);
+      // With something on its way, what comes next may as well wait to be a batch.
+      const bool idle = producer_->idle();
+      const std::deque<SourceTransaction> taken =
+          idle ? queue_.take(kTurn, 1) : queue_.take(kGather, options_.producer.batch_rows);
       for (const std::string& note : follower.take_notes())
         hooks_.note(note);
       for (const SourceTransaction& transaction : taken) {
@@ -197,7 +201,7 @@ class Connector {
         // Asking costs system calls, a transaction little more.
         if (++count % kStopCheckTransactions == 0 && hooks_.stopped()) return Ok{};
       }
-      if (!taken.empty()) ACCRETE_DO(flush());
+      ACCRETE_DO(patiently([&] { return producer_->advance(); }));
       publish(follower);
       if (auto error = follower.error(); error && taken.empty()) return *error;
     }

@@ -18,6 +18,7 @@ constexpr double kStatusIntervalS = 10;  // wal_sender_timeout is 60 s by defaul
 // The server speaks at least every half of its wal_sender_timeout; with that off, TCP must tell.
 constexpr double kSilenceMaxS = 300;
 constexpr int kPollMs = 1000;
+constexpr int kGatherMs = 1;                 // that much later is a change of a busy server read
 constexpr std::size_t kItemsPerTurn = 1000;  // then the daemon's progress is looked at again
 
 }  // namespace
@@ -31,12 +32,19 @@ void TransactionQueue::put(SourceTransaction transaction) {
   const std::lock_guard lock(mutex_);
   bytes_ += transaction.bytes.size();
   transactions_.push_back(std::move(transaction));
-  filled_.notify_one();
+  // Woken for every transaction, the one who takes would cost more than all else here.
+  if (enough()) filled_.notify_one();
 }
 
-std::deque<SourceTransaction> TransactionQueue::take(std::chrono::milliseconds timeout) {
+bool TransactionQueue::enough() const {
+  return transactions_.size() >= wanted_ || bytes_ >= bytes_max_;
+}
+
+std::deque<SourceTransaction> TransactionQueue::take(std::chrono::milliseconds timeout,
+                                                     std::size_t wanted) {
   std::unique_lock lock(mutex_);
-  filled_.wait_for(lock, timeout, [&] { return !transactions_.empty(); });
+  wanted_ = wanted;
+  filled_.wait_for(lock, timeout, [&] { return enough(); });
   bytes_ = 0;
   return std::exchange(transactions_, {});
 }
@@ -101,8 +109,7 @@ void Follower::run(const std::stop_token& stop) {
 }
 
 Status Follower::turn() {
-  bool idle = true;
-  if (queue_.has_room()) ACCRETE_DO(read_some(idle));
+  ACCRETE_TRY(const std::size_t items, read_some());
   ACCRETE_DO(tell());
   if (auto notes = translator_.take_notes(); !notes.empty()) {
     const std::lock_guard lock(mutex_);
@@ -112,19 +119,20 @@ Status Follower::turn() {
   if (steady_seconds() - heard_at_ > kSilenceMaxS) {
     return Error{Errc::Unavailable, "PostgreSQL: the server has been silent for five minutes"};
   }
-  if (idle) wait();
+  if (items < kItemsPerTurn) wait(items > 0);
   return Ok{};
 }
 
-Status Follower::read_some(bool& idle) {
-  for (std::size_t i = 0; i < kItemsPerTurn && queue_.has_room(); ++i) {
+/// Up to kItemsPerTurn of what has come; how many.
+Result<std::size_t> Follower::read_some() {
+  std::size_t items = 0;
+  for (; items < kItemsPerTurn && queue_.has_room(); ++items) {
     ACCRETE_TRY(const auto data, connection_.receive());
-    if (!data) return Ok{};
-    idle = false;
-    heard_at_ = steady_seconds();
+    if (!data) break;
     ACCRETE_DO(on_item(*data));
   }
-  return Ok{};
+  if (items > 0) heard_at_ = steady_seconds();
+  return items;
 }
 
 Status Follower::on_item(std::string_view bytes) {
@@ -163,10 +171,11 @@ Status Follower::tell() {
       encode_status(std::max(received_, confirmed), confirmed, TimeUs(wall_clock_us())));
 }
 
-/// Until the server sends (and there is room for it) or the daemon has made progress.
-void Follower::wait() {
+/// Until the server sends (and there is room for it) or the daemon has made progress. A server that
+/// is `busy` writes each message by itself: woken for each, we should cost more than it does.
+void Follower::wait(bool busy) {
   std::array<pollfd, 2> items = {{{wake_, POLLIN, 0}, {connection_.socket(), POLLIN, 0}}};
-  ::poll(items.data(), queue_.has_room() ? 2 : 1, kPollMs);
+  ::poll(items.data(), queue_.has_room() && !busy ? 2 : 1, busy ? kGatherMs : kPollMs);
   std::uint64_t count = 0;
   [[maybe_unused]] const ssize_t read = ::read(wake_, &count, sizeof count);
 }

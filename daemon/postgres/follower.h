@@ -31,16 +31,19 @@ class TransactionQueue {
   /// There is room; a transaction may go beyond it.
   bool has_room() const;
   void put(SourceTransaction transaction);
-  /// What is there, waiting up to `timeout` for the first.
-  std::deque<SourceTransaction> take(std::chrono::milliseconds timeout);
+  /// What is there, waiting up to `timeout` for `wanted` transactions.
+  std::deque<SourceTransaction> take(std::chrono::milliseconds timeout, std::size_t wanted);
   void clear();
 
  private:
+  bool enough() const;
+
   const std::size_t bytes_max_;
   mutable std::mutex mutex_;
   std::condition_variable filled_;
   std::deque<SourceTransaction> transactions_;
   std::size_t bytes_ = 0;
+  std::size_t wanted_ = 0;  // transactions, by one who waits
 };
 
 /// What is confirmed to the server: everything the daemon has made durable; and when nothing waits,
@@ -89,10 +92,10 @@ class Follower {
  private:
   void run(const std::stop_token& stop);
   Status turn();
-  Status read_some(bool& idle);
+  Result<std::size_t> read_some();
   Status on_item(std::string_view bytes);
   Status tell();
-  void wait();
+  void wait(bool busy);
 
   Connection connection_;
   Translator& translator_;

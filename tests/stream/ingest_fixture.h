@@ -113,6 +113,8 @@ class MemorySink : public CommitSink {
     return Ok{};
   }
 
+  /// While the lock lives, commits wait, and nothing else here can be asked.
+  std::unique_lock<std::mutex> hold() const { return std::unique_lock(mutex_); }
   void refuse(int times, Errc code) {
     const std::lock_guard lock(mutex_);
     refusals_ = times;

@@ -111,6 +111,60 @@ TEST_F(ProducerTest, EndToEndAndResume) {
   expect_positions(100);
 }
 
+TEST_F(ProducerTest, AdvanceLetsBatchesGrowWhileOneIsDue) {
+  start();
+  auto producer = open();
+  EXPECT_TRUE(producer->idle());
+  std::uint64_t position = 0;
+  const auto send_some = [&](int count) {
+    for (int i = 0; i < count; ++i, ++position)
+      ASSERT_TRUE(send(*producer, position + 1, {layout_, row(static_cast<int>(position) + 1)}));
+    ASSERT_TRUE(producer->advance());
+  };
+  {
+    const auto held = sink_.hold();
+    send_some(3);
+    EXPECT_EQ(producer->counters().batches, 1u) << "nothing is due: at once";
+    send_some(4);
+    send_some(4);
+    EXPECT_EQ(producer->counters().batches, 1u) << "one is due, and this is no full one";
+    send_some(4);
+    EXPECT_EQ(producer->counters().batches, 2u) << "a full one waits for nothing";
+    EXPECT_FALSE(producer->idle());
+    EXPECT_EQ(producer->durable_position(), 0u);
+  }
+  while (!producer->idle())
+    ASSERT_TRUE(producer->advance());
+  EXPECT_EQ(producer->durable_position(), 15u);
+  EXPECT_EQ(producer->counters().batches, 3u);
+  expect_positions(15);
+}
+
+TEST_F(ProducerTest, AdvanceFindsItsWayBackToADaemonThatDied) {
+  start();
+  auto producer = open();
+  sink_.refuse(1, Errc::Unavailable);
+  ASSERT_TRUE(send(*producer, 1, {layout_, row(1)}));
+  while (!producer->idle())
+    ASSERT_TRUE(producer->advance());
+  EXPECT_EQ(producer->counters().reconnects, 1u);
+  expect_positions(1);
+
+  server_.reset();
+  options_.reply_timeout = options_.give_up_after = milliseconds(200);
+  start();
+  auto hasty = open();
+  server_.reset();
+  ASSERT_TRUE(send(*hasty, 2, {layout_, row(2)}));
+  Status given_up = Ok{};
+  while (given_up)
+    given_up = hasty->advance();
+  EXPECT_EQ(given_up.error().code, Errc::Unavailable);
+  start();
+  ASSERT_TRUE(hasty->flush());
+  expect_positions(2);
+}
+
 TEST_F(ProducerTest, LargeTransactionIsCutAndArrivesWhole) {
   ingest_.credit_bytes = 4096;
   start();
