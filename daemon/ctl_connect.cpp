@@ -16,6 +16,8 @@
 #include <utility>
 #include <vector>
 
+#include <systemd/sd-daemon.h>
+
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
 #include "daemon/ctl_write_back.h"
@@ -73,6 +75,12 @@ class StopSignals {
   sigset_t signals_{};
   bool came_ = false;
 };
+
+/// A word for a human, also for one who asks systemd.
+void tell(const std::string& text) {
+  terminal::note(text);
+  sd_notifyf(0, "STATUS=%s", text.c_str());
+}
 
 /// "churn: PREDICT …" or "PREDICT …", as [[task]].
 std::string task_toml(const std::string& text, std::size_t number) {
@@ -269,12 +277,16 @@ class Connect {
       if (daemon && daemon_) daemon = daemon_->alive();
       return signals.came() || !daemon;
     };
-    hooks.note = [](const std::string& text) { terminal::note(text); };
+    hooks.note = tell;
     hooks.snapshot = [this](std::uint64_t rows) {
-      terminal::note("snapshot of database " + database_ + " is durable, " +
-                     terminal::grouped(rows) + " records; following its changes");
+      tell("snapshot of database " + database_ + " is durable, " + terminal::grouped(rows) +
+           " records; following its changes");
+    };
+    hooks.streaming = [this] {
+      sd_notifyf(0, "READY=1\nSTATUS=following database %s", database_.c_str());
     };
     const Status followed = postgres::follow(options, catalogue_, config_.schema, hooks);
+    sd_notify(0, "STOPPING=1");
     if (!followed) return followed.error();
     if (!daemon) return daemon.error();
     return Exit::Good;

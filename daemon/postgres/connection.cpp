@@ -14,10 +14,19 @@ struct FreeResult {
 };
 using ResultPtr = std::unique_ptr<PGresult, FreeResult>;
 
-std::string trimmed(std::string_view text) {
-  while (!text.empty() && (text.back() == '\n' || text.back() == ' '))
-    text.remove_suffix(1);
-  return std::string(text);
+/// On one line.
+std::string flattened(std::string_view text) {
+  std::string out;
+  for (const char c : text) {
+    if (c != '\n' && c != '\t' && c != ' ') {
+      out += c;
+    } else if (!out.empty() && out.back() != ' ') {
+      out += ' ';
+    }
+  }
+  while (out.ends_with(' '))
+    out.pop_back();
+  return out;
 }
 
 Errc code_of(PGconn* connection, const PGresult* result) {
@@ -47,7 +56,7 @@ struct Connection::Parts {
   Error error(const PGresult* result) const {
     const char* words = result == nullptr ? nullptr : PQresultErrorMessage(result);
     if (words == nullptr || *words == '\0') words = PQerrorMessage(connection);
-    return Error{code_of(connection, result), "PostgreSQL: " + trimmed(words)};
+    return Error{code_of(connection, result), "PostgreSQL: " + flattened(words)};
   }
   void hold(char* fresh) {
     PQfreemem(line);
@@ -76,7 +85,7 @@ Result<Connection> Connection::open(const std::string& url, ConnectionKind kind)
       nullptr,     nullptr};
   auto parts = std::make_unique<Parts>(PQconnectdbParams(names.data(), values.data(), 1));
   if (PQstatus(parts->connection) != CONNECTION_OK) {
-    return Error{Errc::Unavailable, "PostgreSQL: " + trimmed(PQerrorMessage(parts->connection))};
+    return Error{Errc::Unavailable, "PostgreSQL: " + flattened(PQerrorMessage(parts->connection))};
   }
   PQsetNoticeProcessor(
       parts->connection, [](void*, const char*) {}, nullptr);
@@ -152,7 +161,8 @@ Result<std::optional<std::string_view>> Connection::receive() {
     }
     if (read) return Data();
     if (PQconsumeInput(parts_->connection) == 0) {
-      return Error{Errc::Unavailable, "PostgreSQL: " + trimmed(PQerrorMessage(parts_->connection))};
+      return Error{Errc::Unavailable,
+                   "PostgreSQL: " + flattened(PQerrorMessage(parts_->connection))};
     }
   }
 }
@@ -161,7 +171,7 @@ Status Connection::send(std::string_view copy_data) {
   PGconn* connection = parts_->connection;
   if (PQputCopyData(connection, copy_data.data(), static_cast<int>(copy_data.size())) != 1 ||
       PQflush(connection) != 0) {
-    return Error{Errc::Unavailable, "PostgreSQL: " + trimmed(PQerrorMessage(connection))};
+    return Error{Errc::Unavailable, "PostgreSQL: " + flattened(PQerrorMessage(connection))};
   }
   return Ok{};
 }

@@ -57,6 +57,7 @@ class Connector {
       const Error& error = ended.error();
       // A slot stays in use until the server notices that its former reader died.
       if (error.code != Errc::Unavailable && error.code != Errc::Exhausted) return ended;
+      if (hooks_.stopped()) break;
       if (pause_ == kBackOffMin) hooks_.note(error.detail + "; trying again");
       wait(pause_);
       pause_ = std::min(2 * pause_, kBackOffMax);
@@ -73,7 +74,7 @@ class Connector {
     if (!producer_) ACCRETE_DO(open_producer());
     if (!producer_) return Ok{};  // stopped
     ACCRETE_DO(flush());
-    ACCRETE_DO(ensure_slot(sql, options_.slot, catalogue_, translator_, durable()));
+    ACCRETE_DO(ensure_slot(sql, options_.slot, catalogue_, translator_, durable(), hooks_.stopped));
     if (durable() < kStreamPositionMin) ACCRETE_DO(send_snapshot());
     if (hooks_.stopped()) return Ok{};
 
@@ -87,6 +88,7 @@ class Connector {
                                    sql.literal(publications) + messages_option(stream) + ")"));
     pause_ = kBackOffMin;
     Follower follower(std::move(stream), translator_, queue_, {sent_, durable()});
+    if (hooks_.streaming) hooks_.streaming();
     return forward(follower);
   }
 
@@ -126,7 +128,7 @@ class Connector {
       say_away(done.error());
       done = producer_->push();
     }
-    if (done) away_ = false;
+    if (done && std::exchange(away_, false)) hooks_.note("the daemon is back");
     for (const std::string& fault : producer_->take_faults())
       hooks_.note("set aside by the daemon: " + fault);
     return done;

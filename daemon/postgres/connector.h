@@ -25,6 +25,7 @@ struct ConnectorHooks {
   std::function<bool()> stopped;                     ///< asked several times a second
   std::function<void(const std::string&)> note;      ///< for a human
   std::function<void(std::uint64_t rows)> snapshot;  ///< the daemon has the whole snapshot
+  std::function<void()> streaming;                   ///< changes stream (again)
 };
 
 /// Follow until `hooks.stopped()`. Where to resume is the daemon's knowledge alone. A server or a

@@ -98,7 +98,8 @@ SourceTransaction mark_transaction(MarkKind kind) {
 
 /// All rows of one table, as transactions.
 Status copy_table(Connection& connection, const CatalogueTable& table, Translator& translator,
-                  SpoolWriter& spool, std::uint64_t& transactions) {
+                  SpoolWriter& spool, std::uint64_t& transactions,
+                  const std::function<bool()>& stopped) {
   ACCRETE_DO(translator.describe(table));
   std::string columns;
   for (const CatalogueColumn& column : table.columns)
@@ -112,6 +113,7 @@ Status copy_table(Connection& connection, const CatalogueTable& table, Translato
     ++transactions;
     ACCRETE_DO(spool.add(out));
     out = SourceTransaction();
+    if (stopped()) return Error{Errc::Unavailable, "stopped while the snapshot was copied"};
     return Ok{};
   };
   ACCRETE_DO(connection.copy_out(sql, [&](std::string_view line) -> Status {
@@ -124,7 +126,8 @@ Status copy_table(Connection& connection, const CatalogueTable& table, Translato
 
 /// Create the slot and copy all tables as of its beginning.
 Status begin_slot(Connection& connection, const SlotOptions& options, const Catalogue& catalogue,
-                  Translator& translator, const std::string& part) {
+                  Translator& translator, const std::string& part,
+                  const std::function<bool()>& stopped) {
   ACCRETE_TRY(Connection replication, Connection::open(options.url, ConnectionKind::Replication));
   ACCRETE_TRY(const Rows created,
               replication.query("CREATE_REPLICATION_SLOT " + Connection::name(options.slot) +
@@ -145,7 +148,7 @@ Status begin_slot(Connection& connection, const SlotOptions& options, const Cata
   ACCRETE_DO(spool.add(mark_transaction(MarkKind::SnapshotBegin)));
   std::uint64_t transactions = 1;
   for (const CatalogueTable& table : catalogue.tables)
-    ACCRETE_DO(copy_table(connection, table, translator, spool, transactions));
+    ACCRETE_DO(copy_table(connection, table, translator, spool, transactions, stopped));
   if (transactions >= kStreamPositionMin) {
     return Error{Errc::Exhausted, "the snapshot has more than 16 thousand million rows"};
   }
@@ -179,7 +182,8 @@ Result<std::string> ensure_publications(Connection& connection, const Catalogue&
 }
 
 Status ensure_slot(Connection& connection, const SlotOptions& options, const Catalogue& catalogue,
-                   Translator& translator, std::uint64_t durable) {
+                   Translator& translator, std::uint64_t durable,
+                   const std::function<bool()>& stopped) {
   namespace fs = std::filesystem;
   std::error_code fault;
   const std::string path = snapshot_path(options);
@@ -222,7 +226,7 @@ Status ensure_slot(Connection& connection, const SlotOptions& options, const Cat
   fs::remove(path, fault);
   // From here on the slot is ours, whatever happens before its snapshot is complete.
   ACCRETE_TRY([[maybe_unused]] const SpoolWriter begun, SpoolWriter::create(part, 0));
-  return begin_slot(connection, options, catalogue, translator, part);
+  return begin_slot(connection, options, catalogue, translator, part, stopped);
 }
 
 }  // namespace accrete::daemon::postgres

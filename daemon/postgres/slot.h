@@ -33,9 +33,11 @@ Result<std::string> ensure_publications(Connection& connection, const Catalogue&
 /// go on. If it has nothing: create the slot, and copy all tables as of its beginning to
 /// snapshot_path().
 /// Errors: NotFound when changes are lost (the slot is gone or starved), Duplicate when there is a
-/// slot whose beginning nobody has; both say what to do. Unavailable: try again.
+/// slot whose beginning nobody has; both say what to do. Unavailable: try again, also when
+/// `stopped` (asked every thousand rows) ended the copy.
 Status ensure_slot(Connection& connection, const SlotOptions& options, const Catalogue& catalogue,
-                   Translator& translator, std::uint64_t durable);
+                   Translator& translator, std::uint64_t durable,
+                   const std::function<bool()>& stopped);
 
 /// File of the snapshot that is to be sent, for one source of positions.
 std::string snapshot_path(const SlotOptions& options);

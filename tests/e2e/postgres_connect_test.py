@@ -51,10 +51,10 @@ class Case(harness.Case):
         with open(self.log_path, encoding="utf-8") as file:
             return file.read()
 
-    def connect(self, *arguments):
+    def connect(self, *arguments, environment=None):
         with open(self.log_path, "ab") as log:
             return self.spawn("connect", "postgres", self.server.url("shop"), *arguments,
-                              stdout=log, stderr=log)
+                              stdout=log, stderr=log, env={**os.environ, **(environment or {})})
 
     def await_log(self, text, process):
         harness.await_true(text, lambda: text in self.log() or process.poll() is not None)
@@ -200,6 +200,42 @@ class Slots(Case):
                            connect.poll() is not None)
         self.await_lag(connect)
         self.assertEqual(daemon.drain()["rows"], 2)
+        self.end(connect)
+
+    def test_as_a_service_it_says_when_it_streams(self):
+        """READY=1 to systemd's socket, no earlier than the snapshot is durable."""
+        path = os.path.join(self.folder, "notify")
+        told = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(told.close)
+        told.bind(path)
+        told.settimeout(harness.DEADLINE_S)
+        self.ask("CREATE TABLE t (id int PRIMARY KEY); "
+                 "INSERT INTO t SELECT generate_series(1, 5000)")
+        daemon = self.daemon(TOML).start()
+        connect = self.connect("--config", daemon.config_path, environment={"NOTIFY_SOCKET": path})
+        self.assertIn("STATUS=snapshot of database shop is durable", told.recv(4096).decode())
+        self.assertEqual(told.recv(4096).decode(), "READY=1\nSTATUS=following database shop")
+        self.assertEqual(daemon.drain()["rows"], 5000)
+        self.server.kill()
+        self.assertRegex(told.recv(4096).decode(), "^STATUS=PostgreSQL: .*; trying again$")
+        self.server.start()
+        self.assertEqual(told.recv(4096).decode(), "READY=1\nSTATUS=following database shop")
+        self.end(connect)
+        self.assertEqual(told.recv(4096).decode(), "STOPPING=1")
+
+    def test_ended_while_it_copies_it_begins_again(self):
+        self.ask("CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t "
+                 "SELECT g, repeat('x', 100) FROM generate_series(1, 300000) g")
+        daemon = self.daemon(TOML).start()
+        connect = self.connect("--config", daemon.config_path)
+        part = os.path.join(self.folder, "accrete.snapshot.part")
+        harness.await_true("the copy has begun", lambda: os.path.exists(part) and
+                           os.path.getsize(part) > 0 or connect.poll() is not None, pause_s=0.001)
+        self.end(connect)
+        self.assertNotIn("durable", self.log())
+        connect = self.connect("--config", daemon.config_path)
+        self.await_log("following its changes", connect)
+        self.assertEqual(daemon.drain()["rows"], 300000)
         self.end(connect)
 
     def test_faults_say_what_to_do(self):

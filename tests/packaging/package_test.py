@@ -9,10 +9,14 @@ import package
 
 EXPOSURE_MAX = 1.5
 UNIT = "usr/lib/systemd/system/accreted.service"
+POSTGRES_UNIT = "usr/lib/systemd/system/accrete-postgres.service"
+POSTGRES_CONF = "etc/accreted/accrete-postgres.conf"
 # What is in it, with its mode; folders aside.
 CONTENTS = {
+    POSTGRES_CONF: 0o600,
     "etc/accreted/accreted.toml": 0o644,
     "usr/bin/accretectl": 0o755,
+    POSTGRES_UNIT: 0o644,
     UNIT: 0o644,
     "usr/sbin/accreted": 0o755,
     "usr/share/bash-completion/completions/accretectl": 0o644,
@@ -134,19 +138,40 @@ class Package(unittest.TestCase):
         os.symlink("/bin/sh", os.path.join(shell, "sh"))
         self.addCleanup(os.rmdir, shell)
         self.addCleanup(os.remove, os.path.join(shell, "sh"))
-        done = package.run("systemd-analyze", "verify", "--root", self.root, "--man=no",
-                           "accreted.service", check=False)
-        complaints = [line for line in done.stderr.splitlines() if "accreted" in line]
-        self.assertEqual((done.returncode, complaints), (0, []), done.stderr)
+        for unit in (UNIT, POSTGRES_UNIT):
+            done = package.run("systemd-analyze", "verify", "--root", self.root, "--man=no",
+                               os.path.basename(unit), check=False)
+            complaints = [line for line in done.stderr.splitlines() if "accrete" in line]
+            self.assertEqual((done.returncode, complaints), (0, []), done.stderr)
 
     @unittest.skipIf(package.missing("systemd-analyze"), "no systemd-analyze")
     def test_exposure(self):
-        done = package.run("systemd-analyze", "security", "--offline=true",
-                           f"--threshold={round(10 * EXPOSURE_MAX)}",
-                           os.path.join(self.root, UNIT), check=False)
-        found = re.search(r"Overall exposure level for accreted.service: ([\d.]+)", done.stdout)
-        self.assertLessEqual(float(found.group(1)), EXPOSURE_MAX)
-        self.assertEqual(done.returncode, 0, done.stdout)
+        for unit in (UNIT, POSTGRES_UNIT):
+            done = package.run("systemd-analyze", "security", "--offline=true",
+                               f"--threshold={round(10 * EXPOSURE_MAX)}",
+                               os.path.join(self.root, unit), check=False)
+            found = re.search(r"Overall exposure level for (\S+): ([\d.]+)", done.stdout)
+            self.assertEqual(found.group(1), os.path.basename(unit))
+            self.assertLessEqual(float(found.group(2)), EXPOSURE_MAX)
+            self.assertEqual(done.returncode, 0, done.stdout)
+
+    def test_the_connector_is_told_what_it_understands(self):
+        """The unit's command line and the file's example, without a server: it gets as far."""
+        with open(os.path.join(self.root, POSTGRES_UNIT), encoding="utf-8") as file:
+            command = re.search(r"(?m)^ExecStart=((?:.*\\\n)*.*)$", file.read()).group(1)
+        with open(os.path.join(self.root, POSTGRES_CONF), encoding="utf-8") as file:
+            text = re.sub(r"(?m)^# (?=\w+=)", "", file.read())
+        given = dict(re.findall(r'(?m)^(\w+)="?([^"\n]*)"?$', text))
+        self.assertEqual(set(given), {"ACCRETE_POSTGRES_URL", "ACCRETE_POSTGRES_OPTIONS", "PGHOST",
+                                      "PGUSER", "PGPASSWORD"})
+        words = command.replace("\\\n", " ").split()
+        at = words.index("$ACCRETE_POSTGRES_OPTIONS")
+        words[at:at + 1] = given["ACCRETE_POSTGRES_OPTIONS"].split()
+        words = [os.path.join(self.root, words[0][1:]), *words[1:]]
+        words[words.index("${ACCRETE_POSTGRES_URL}")] = given["ACCRETE_POSTGRES_URL"]
+        done = package.run(*words, check=False, env={**os.environ, "PGHOST": self.folder})
+        self.assertEqual(done.returncode, 69, done.stderr)
+        self.assertIn("PostgreSQL: connection to server on socket", done.stderr)
 
 
 if __name__ == "__main__":
