@@ -146,7 +146,7 @@ class Bench:
                               f"'{slot}'")[0][0])
 
     def write(self, changes, size):
-        subprocess.run([os.path.join(postgres.BINARIES, "psql"), "-X", "-q", "-c",
+        subprocess.run([postgres.client("psql"), "-X", "-q", "-c",
                         f"CALL act({changes}, {size})", self.server.url(DATABASE)], check=True)
         return self.end()
 
@@ -154,7 +154,7 @@ class Bench:
         """(wall seconds, CPU seconds of pg_recvlogical) for the backlog up to `end`."""
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
-        subprocess.run([os.path.join(postgres.BINARIES, "pg_recvlogical"), "-d",
+        subprocess.run([postgres.client("pg_recvlogical"), "-d",
                         self.server.url(DATABASE), "--slot", "peer", "--start", "--no-loop",
                         "--endpos", end, "-o", "proto_version=1", "-o",
                         "publication_names=accrete", "-f", "/dev/null"], check=True)

@@ -133,6 +133,26 @@ class Service(unittest.TestCase):
         self.inside.run("systemd-analyze", "verify", "--man=no", "accreted.service")
         self.inside.run("systemd-analyze", "security", "--threshold=15", "accreted.service")
 
+    def test_031_what_follows_postgresql_waits_for_the_administrator_and_the_server(self):
+        unit = "accrete-postgres"
+        self.assertEqual(self.systemctl("is-enabled", unit, check=False).stdout.strip(),
+                         "disabled")
+        self.assertEqual(self.systemctl("is-active", unit, check=False).stdout.strip(), "inactive")
+        self.systemctl("start", "--no-block", unit)
+
+        def journal():
+            return self.inside.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").stdout
+
+        package.await_true("it is tried again", lambda: int(self.systemctl(
+            "show", "-P", "NRestarts", unit).stdout) >= 2)
+        self.assertRegex(journal(), r"PostgreSQL: connection to server on socket .* failed: .*")
+        self.assertEqual(self.systemctl("is-active", unit, check=False).stdout.strip(),
+                         "activating")
+        self.inside.run("systemd-analyze", "verify", "--man=no", unit + ".service")
+        self.inside.run("systemd-analyze", "security", "--threshold=15", unit + ".service")
+        self.systemctl("stop", unit)
+        self.systemctl("reset-failed", unit, check=False)
+
     def test_04_a_hang_is_seen_and_ended(self):
         self.drop_in("[Service]\nWatchdogSec=4\n")
         self.systemctl("restart", "accreted")
