@@ -34,6 +34,7 @@ DATABASE = "bank"
 SETTINGS = "max_wal_size = 8GB\nshared_buffers = 256MB\nsynchronous_commit = off"
 GOAL = 0.8
 BRANCHES = 10
+ACCOUNTS = BRANCHES * 2000
 KEYS = {"branches": "bid", "tellers": "tid", "accounts": "aid", "history": "hid"}
 
 SCHEMA = f"""
@@ -46,7 +47,7 @@ CREATE TABLE history (hid bigserial PRIMARY KEY, tid int REFERENCES tellers,
                       mtime timestamptz NOT NULL DEFAULT clock_timestamp());
 INSERT INTO branches SELECT g, 0 FROM generate_series(1, {BRANCHES}) g;
 INSERT INTO tellers SELECT g, 1 + g % {BRANCHES}, 0 FROM generate_series(1, {BRANCHES} * 10) g;
-INSERT INTO accounts SELECT g, 1 + g % {BRANCHES}, 0, '' FROM generate_series(1, {BRANCHES} * 2000) g;
+INSERT INTO accounts SELECT g, 1 + g % {BRANCHES}, 0, '' FROM generate_series(1, {ACCOUNTS}) g;
 
 -- pgbench's statements one after another, committed every `size` of them; every fortieth is a
 -- delete.
@@ -60,10 +61,10 @@ BEGIN
       DELETE FROM history WHERE hid = oldest;
       oldest := oldest + 1;
     ELSIF i % 4 = 0 THEN
-      UPDATE accounts SET balance = balance + i WHERE aid = 1 + i::bigint * 7919 % {BRANCHES * 2000};
+      UPDATE accounts SET balance = balance + i WHERE aid = 1 + i::bigint * 7919 % {ACCOUNTS};
     ELSIF i % 4 = 1 THEN
       INSERT INTO history (tid, bid, aid, delta) VALUES
-        (1 + i % {BRANCHES * 10}, 1 + i % {BRANCHES}, 1 + i::bigint * 7919 % {BRANCHES * 2000}, i);
+        (1 + i % {BRANCHES * 10}, 1 + i % {BRANCHES}, 1 + i::bigint * 7919 % {ACCOUNTS}, i);
     ELSIF i % 4 = 2 THEN
       UPDATE tellers SET balance = balance + i WHERE tid = 1 + i % {BRANCHES * 10};
     ELSE
@@ -138,7 +139,8 @@ class Bench:
         a look would cost more than what is measured."""
         self.ask(f"""DO $$ BEGIN
             WHILE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = 'accrete' AND
-                              confirmed_flush_lsn >= '{end}') LOOP PERFORM pg_sleep(0.005); END LOOP;
+                              confirmed_flush_lsn >= '{end}')
+            LOOP PERFORM pg_sleep(0.005); END LOOP;
           END $$""")
 
     def sender_cpu_s(self, slot):

@@ -1,4 +1,5 @@
 // accretectl connect: a live database into the daemon, its changes each once.
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <csignal>
@@ -105,6 +106,8 @@ std::string config_toml(const ConnectFlags& flags, const postgres::Catalogue& ca
   for (const char* name : {"ingest", "predictions", "replay", "control"}) {
     out += std::string(name) + " = \"tcp://127.0.0.1:" + std::to_string(port++) + "\"\n";
   }
+  out += "# http = \"http://127.0.0.1:" + std::to_string(port) +
+         "\"  # console, /metrics, /readyz: no keys, so this machine only\n";
   out += postgres::tables_toml(catalogue);
   for (std::size_t i = 0; i < flags.predict.size(); ++i)
     out += task_toml(flags.predict[i], i + 1);
@@ -177,6 +180,24 @@ void print_predictions(const std::stop_token& stop, stream::Subscriber& subscrib
     if (++printed % kAcknowledgeEvery == 0) acknowledge();
   }
 }
+
+/// Writes back on a thread of its own.
+class WriteBackThread {
+ public:
+  explicit WriteBackThread(WriteBackOptions options)
+      : thread_([this, options = std::move(options)](const std::stop_token& stop) {
+          done_ = write_back(options, stop);
+          if (!done_) done_ = Error{done_.error().code, "write-back: " + done_.error().detail};
+          ended_ = true;
+        }) {}
+  /// Why it could not go on; Ok while it does.
+  Status fault() const { return ended_ ? done_ : Ok{}; }
+
+ private:
+  Status done_ = Ok{};
+  std::atomic<bool> ended_ = false;
+  std::jthread thread_;
+};
 
 class Connect {
  public:
@@ -258,37 +279,36 @@ class Connect {
       printer = std::jthread(
           [&subscriber](const std::stop_token& stop) { print_predictions(stop, *subscriber); });
     }
-    std::jthread writer;
+    std::optional<WriteBackThread> writer;
     if (!flags_.write_back.empty()) {
       WriteBackOptions back;
       back.url = flags_.url;
       back.table = flags_.write_back;
       ACCRETE_TRY(back.subscriber, subscriber_options("write-back " + flags_.write_back));
       back.subscriber.snapshot = true;  // the newest of every entity is all that the table holds
-      back.note = [](const std::string& text) { terminal::note(text); };
-      writer = std::jthread([back](const std::stop_token& stop) {
-        const Status done = write_back(back, stop);
-        if (!done) terminal::note("write-back has ended: " + done.error().detail);
-      });
+      back.note = tell;
+      writer.emplace(std::move(back));
     }
     postgres::ConnectorHooks hooks;
-    Status daemon = Ok{};
+    Status beside = Ok{};  // of the daemon we started, and of what writes back
     hooks.stopped = [&] {
-      if (daemon && daemon_) daemon = daemon_->alive();
-      return signals.came() || !daemon;
+      if (beside && daemon_) beside = daemon_->alive();
+      if (beside && writer) beside = writer->fault();
+      return signals.came() || !beside;
     };
     hooks.note = tell;
     hooks.snapshot = [this](std::uint64_t rows) {
       tell("snapshot of database " + database_ + " is durable, " + terminal::grouped(rows) +
-           " records; following its changes");
+           " records");
     };
     hooks.streaming = [this] {
-      sd_notifyf(0, "READY=1\nSTATUS=following database %s", database_.c_str());
+      tell("following the changes of database " + database_);
+      sd_notify(0, "READY=1");
     };
     const Status followed = postgres::follow(options, catalogue_, config_.schema, hooks);
     sd_notify(0, "STOPPING=1");
     if (!followed) return followed.error();
-    if (!daemon) return daemon.error();
+    if (!beside) return beside.error();
     return Exit::Good;
   }
 
@@ -317,9 +337,22 @@ Exit run_connect(const ConnectFlags& flags) {
 }
 
 constexpr const char* kExamples =
-    R"help(Without --config it writes the configuration from the catalogue, starts accreted beside
-it and prints predictions as JSON. What is read: tables, keys, types; inserts, updates, deletes and
-truncates by logical replication (wal_level = logical). Nothing is installed in the server.
+    R"help(What happens, each step taken up where an earlier run of this command left it:
+  1. The catalogue is read: tables, keys, foreign keys, types, and for each table the column that
+     says when a row happened.
+  2. Without --config, the configuration is written from it and accreted started beside this
+     command (its log: accreted.log in the folder). With --config, the daemon is yours; where that
+     file is not there, it is written and nothing else happens.
+  3. The server is told to keep its log for us (publication, replication slot), all tables are
+     copied as of that moment, and the copy is sent.
+  4. Every transaction from then on is sent once and whole, in the order of commits; the server is
+     told what the daemon has made durable and may forget that much of its log.
+  5. Predictions are printed as JSON (without --config), and kept in the table of --write-back.
+Ctrl-C ends it, and the accreted of step 2 with it. A server or daemon that is away is waited for.
+
+The server needs wal_level = logical and nothing installed. The role needs REPLICATION, and either
+owns the tables, or may read them and finds the publication made. As a service: accrete-postgres, see
+accretectl(1).
 
 Examples:
   accretectl connect postgres postgresql:///shop \
@@ -343,6 +376,8 @@ void add_connect(CLI::App& app, Exit& exit) {
   command->add_option("url", flags->url, "postgresql://user@host/database, as psql takes it")
       ->required();
   flags->endpoint.add_to(*command);
+  command->get_option("--config")
+      ->description("of your own daemon; without it one is written, and a daemon started with it");
   command->add_option("--tables", flags->tables, "only these, also as schema.table")
       ->delimiter(',');
   command->add_option("--predict", flags->predict, "a query, also as \"name: PREDICT …\"")

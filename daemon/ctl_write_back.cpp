@@ -12,6 +12,7 @@
 #include <stream.pb.h>
 
 #include "daemon/ctl_prediction.h"
+#include "daemon/postgres/catalogue.h"
 #include "daemon/postgres/connection.h"
 #include "proto/json_text.h"
 #include "proto/time.h"
@@ -57,9 +58,9 @@ class WriteBack {
 
  private:
   Status turn() {
+    ACCRETE_DO(ensure_table());  // first, so that who may not make it hears so at once
     ACCRETE_DO(collect());
     if (last_ == PredictionSeq{}) return Ok{};
-    ACCRETE_DO(ensure_table());
     if (!rows_.empty()) {
       std::string sql = "INSERT INTO " + table_ + " AS old VALUES ";
       for (const auto& [key, row] : rows_)
@@ -98,7 +99,6 @@ class WriteBack {
     if (!prediction.ParseFromString(delivered.payload)) {
       return Error{Errc::Malformed, "a prediction that does not decode"};
     }
-    if (!connection_) ACCRETE_DO(ensure_table());
     const auto text = [&](const std::string& value) { return connection_->literal(value); };
     constexpr const char* kinds[] = {"binary", "regression", "multiclass"};
     std::string label = "NULL";
@@ -130,11 +130,17 @@ class WriteBack {
   Status ensure_table() {
     if (connection_) return Ok{};
     ACCRETE_TRY(Connection fresh, Connection::open(options_.url, postgres::ConnectionKind::Sql));
-    ACCRETE_TRY([[maybe_unused]] const postgres::Rows none,
-                fresh.query("CREATE TABLE IF NOT EXISTS " + table_ +
-                            " (task text, entity text, as_of timestamptz, kind text, score float8,"
-                            " label text, low float8, high float8, seq bigint, epoch bigint,"
-                            " PRIMARY KEY (task, entity))"));
+    ACCRETE_TRY(const postgres::Rows found,
+                fresh.query("SELECT to_regclass(" + fresh.literal(table_) + ")"));
+    if (!found[0][0]) {  // one that was made for us may be another role's
+      ACCRETE_TRY(
+          [[maybe_unused]] const postgres::Rows none,
+          fresh.query("CREATE TABLE " + table_ +
+                      " (task text, entity text, as_of timestamptz, kind text, score float8,"
+                      " label text, low float8, high float8, seq bigint, epoch bigint,"
+                      " PRIMARY KEY (task, entity)); COMMENT ON TABLE " +
+                      table_ + " IS " + fresh.literal(postgres::kPredictionsComment)));
+    }
     connection_.emplace(std::move(fresh));
     return Ok{};
   }

@@ -15,7 +15,8 @@ namespace accrete::daemon::postgres {
 namespace {
 
 constexpr const char* kTables = R"(
-SELECT c.oid, n.nspname, c.relname, c.relreplident, c.relkind = 'p'
+SELECT c.oid, n.nspname, c.relname, c.relreplident, c.relkind = 'p',
+       obj_description(c.oid, 'pg_class')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND NOT c.relispartition
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
@@ -138,7 +139,8 @@ class CatalogueReader {
         continue;
       }
       names.push_back(table.schema == "public" ? table.relation : whole_name);
-      bool take = wanted_.empty();
+      // Predictions are no rows to learn from, unless asked for by name.
+      bool take = wanted_.empty() && row[5] != kPredictionsComment;
       for (std::size_t i = 0; i < wanted_.size(); ++i) {
         const bool bare = wanted_[i] == table.relation && !found[i];
         if (!bare && wanted_[i] != whole_name) continue;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -46,6 +47,9 @@ struct CatalogueTable {
   bool identifies_rows() const;
 };
 
+/// The comment by which a table of predictions that were written back is known.
+inline constexpr std::string_view kPredictionsComment = "Predictions of Accrete";
+
 using DomainTypes = std::unordered_map<std::uint32_t, std::uint32_t>;
 
 struct Catalogue {
@@ -55,9 +59,10 @@ struct Catalogue {
 };
 
 /// Read all tables of the user's schemas, or only `wanted` ("orders", "sales.orders"; case as in
-/// the database), but never `without`. Generated columns, partitions and unlogged or temporary
-/// tables are left out. Errors: NotFound for a wanted table that is not there, with the nearest
-/// name; Malformed if there is none at all; those of Connection::query().
+/// the database), but never `without`. Generated columns, partitions, unlogged or temporary
+/// tables and (unless wanted) predictions that were written back are left out. Errors: NotFound for
+/// a wanted table that is not there, with the nearest name; Malformed if there is none at all;
+/// those of Connection::query().
 Result<Catalogue> read_catalogue(Connection& connection, const std::vector<std::string>& wanted,
                                  const std::string& without);
 

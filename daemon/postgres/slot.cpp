@@ -35,8 +35,13 @@ Status ensure_publication(Connection& connection, const std::string& name,
                                  : "insert, update, delete";
     sql += " WITH (publish = '" + what + "'" +
            (via_root ? ", publish_via_partition_root = true)" : ")");
-    ACCRETE_TRY([[maybe_unused]] const Rows none, connection.query(sql));
-    return Ok{};
+    const Result<Rows> made = connection.query(sql);
+    if (made) return Ok{};
+    Error error = made.error();
+    if (error.code == Errc::Malformed) {
+      error.detail += "; connect as one who may, or let them say: " + sql;
+    }
+    return error;
   }
   ACCRETE_TRY(const Rows held,
               connection.query("SELECT schemaname, tablename FROM pg_publication_tables WHERE "

@@ -64,7 +64,8 @@ class Server:
         self.data = os.path.join(self.folder, "data")
         self.port = harness.free_ports(1)[0]
         self.process = None
-        self.run(os.path.join(self.binaries, "initdb"), "-D", self.data, "-A", "trust", "-U", "cdc", "--no-sync")
+        self.run(os.path.join(self.binaries, "initdb"), "-D", self.data, "-A", "trust", "-U", "cdc",
+                 "--no-sync")
         with open(os.path.join(self.data, "postgresql.conf"), "a", encoding="utf-8") as file:
             file.write(f"{SETTINGS}port = {self.port}\n"
                        f"unix_socket_directories = '{self.folder}'\n{settings}\n")
@@ -94,9 +95,10 @@ class Server:
 
     def launch(self):
         with open(os.path.join(self.folder, "log"), "a", encoding="utf-8") as log:
-            self.process = subprocess.Popen([os.path.join(self.binaries, "postgres"), "-D", self.data],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True, **self.as_user())
+            self.process = subprocess.Popen(
+                [os.path.join(self.binaries, "postgres"), "-D", self.data],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+                **self.as_user())
 
     def ready(self):
         if self.process.poll() is not None:

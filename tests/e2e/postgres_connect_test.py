@@ -137,6 +137,11 @@ class Chinook(Case):
                      'time = "HireDate"', 'foreign_keys = { ReportsTo = "Employee" }'):
             self.assertIn(line, written)
         self.assertNotIn('"predictions"', written)
+        # A run that writes nothing back knows whose table that is.
+        for arguments, there in ((), False), (("--tables", "predictions"), True):
+            code, out, errors = harness.run_tool("connect", "postgres", self.server.url("shop"),
+                                                 "--print-config", *arguments)
+            self.assertEqual((code, 'name = "predictions"' in out), (0, there), errors)
         code, out, errors = harness.run_tool("status", "--json", "--config", config)
         self.assertEqual(code, 0, errors)
         self.assertEqual(json.loads(out)["rows"], sum(t["rows"] for t in tables.values()))
@@ -163,7 +168,7 @@ class Slots(Case):
                  "CREATE TABLE noise (text text)")
         daemon = self.daemon(TOML).start()
         connect = self.connect("--config", daemon.config_path, "--tables", "t")
-        self.await_log("following its changes", connect)
+        self.await_log("following the changes of database shop", connect)
         # Only other tables are written: nothing comes for us, and yet the log is let go.
         for _ in range(3):
             self.ask("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 5000)")
@@ -214,12 +219,14 @@ class Slots(Case):
         daemon = self.daemon(TOML).start()
         connect = self.connect("--config", daemon.config_path, environment={"NOTIFY_SOCKET": path})
         self.assertIn("STATUS=snapshot of database shop is durable", told.recv(4096).decode())
-        self.assertEqual(told.recv(4096).decode(), "READY=1\nSTATUS=following database shop")
+        self.assertEqual(told.recv(4096).decode(), "STATUS=following the changes of database shop")
+        self.assertEqual(told.recv(4096).decode(), "READY=1")
         self.assertEqual(daemon.drain()["rows"], 5000)
         self.server.kill()
         self.assertRegex(told.recv(4096).decode(), "^STATUS=PostgreSQL: .*; trying again$")
         self.server.start()
-        self.assertEqual(told.recv(4096).decode(), "READY=1\nSTATUS=following database shop")
+        self.assertEqual(told.recv(4096).decode(), "STATUS=following the changes of database shop")
+        self.assertEqual(told.recv(4096).decode(), "READY=1")
         self.end(connect)
         self.assertEqual(told.recv(4096).decode(), "STOPPING=1")
 
@@ -234,7 +241,7 @@ class Slots(Case):
         self.end(connect)
         self.assertNotIn("durable", self.log())
         connect = self.connect("--config", daemon.config_path)
-        self.await_log("following its changes", connect)
+        self.await_log("following the changes of database shop", connect)
         self.assertEqual(daemon.drain()["rows"], 300000)
         self.end(connect)
 
@@ -248,6 +255,21 @@ class Slots(Case):
         self.ask("CREATE TABLE t (id int PRIMARY KEY); CREATE PUBLICATION accrete FOR TABLE tt")
         self.assertIn('publication "accrete" exists and does not hold "public"."t"',
                       self.refused(daemon))
+        self.ask("CREATE ROLE reader LOGIN REPLICATION; GRANT CREATE ON DATABASE shop TO reader; "
+                 "GRANT SELECT ON t TO reader")
+        code, _, errors = harness.run_tool(
+            "connect", "postgres", self.server.url("shop").replace("cdc@", "reader@"), "--config",
+            daemon.config_path, "--publication", "other")
+        self.assertEqual(code, 65)
+        self.assertIn('must be owner of table t; connect as one who may, or let them say: '
+                      'CREATE PUBLICATION "other" FOR TABLE "public"."t" WITH', errors)
+        # Who may follow may not always write.
+        self.ask("CREATE PUBLICATION other FOR TABLE t; CREATE SCHEMA closed")
+        code, _, errors = harness.run_tool(
+            "connect", "postgres", self.server.url("shop").replace("cdc@", "reader@"), "--config",
+            daemon.config_path, "--publication", "other", "--write-back", "closed.predictions")
+        self.assertEqual(code, 65)
+        self.assertIn("write-back: PostgreSQL: ERROR: permission denied for schema closed", errors)
         self.ask("SELECT pg_create_logical_replication_slot('mine', 'test_decoding')")
         self.assertIn("of another plugin or database",
                       self.refused(daemon, "--slot", "mine", "--publication", "other"))

@@ -139,6 +139,7 @@ class Service(unittest.TestCase):
                          "disabled")
         self.assertEqual(self.systemctl("is-active", unit, check=False).stdout.strip(), "inactive")
         self.systemctl("start", "--no-block", unit)
+        self.addCleanup(self.systemctl, "stop", unit)
 
         def journal():
             return self.inside.run("journalctl", "-u", unit, "-o", "cat", "--no-pager").stdout
@@ -150,8 +151,8 @@ class Service(unittest.TestCase):
                          "activating")
         self.inside.run("systemd-analyze", "verify", "--man=no", unit + ".service")
         self.inside.run("systemd-analyze", "security", "--threshold=15", unit + ".service")
-        self.systemctl("stop", unit)
-        self.systemctl("reset-failed", unit, check=False)
+        self.assertEqual(self.systemctl("stop", unit).returncode, 0)
+        self.assertEqual(self.systemctl("is-active", unit, check=False).stdout.strip(), "inactive")
 
     def test_04_a_hang_is_seen_and_ended(self):
         self.drop_in("[Service]\nWatchdogSec=4\n")
