@@ -99,7 +99,7 @@ class Bench:
         assert code == 0, errors
         self.daemon = harness.Daemon(self.folder, out[out.index("# public."):]).start()
         self.start_connector()
-        self.await_confirmed(self.end())
+        harness.await_true("the connector streams", lambda: "following the changes" in self.log())
         self.stop_connector()
         self.ask("SELECT pg_create_logical_replication_slot('peer', 'pgoutput')")
 
@@ -131,8 +131,12 @@ class Bench:
         self.connector.terminate()
         code = self.connector.wait(harness.DEADLINE_S)
         self.connector = None
+        assert code == 0, self.log()
+
+    def log(self):
+        """What the connector has said."""
         with open(os.path.join(self.folder, "connect.log"), encoding="utf-8") as log:
-            assert code == 0, log.read()
+            return log.read()
 
     def await_confirmed(self, end):
         """The connector has confirmed everything before `end`. The server polls itself: a process
