@@ -351,8 +351,8 @@ constexpr const char* kExamples =
 Ctrl-C ends it, and the accreted of step 2 with it. A server or daemon that is away is waited for.
 
 The server needs wal_level = logical and nothing installed. The role needs REPLICATION, and either
-owns the tables, or may read them and finds the publication made. As a service: accrete-postgres, see
-accretectl(1).
+owns the tables, or may read them and finds the publication made. As a service: accrete-postgres,
+see accretectl(1).
 
 Examples:
   accretectl connect postgres postgresql:///shop \
