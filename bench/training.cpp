@@ -1,0 +1,254 @@
+// Steps of the graph network on the official training rows of rel-f1's driver-dnf: sampling,
+// forward, backward, update. The peer is outside: a de-duplicated torch loop trains about 130 seeds
+// of these shapes per CPU second.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <limits>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/folded.h"
+#include "bench/measure.h"
+#include "daemon/clock.h"
+#include "daemon/csv_reader.h"
+#include "daemon/network_config.h"
+#include "daemon/network_plan.h"
+#include "daemon/seed_parts.h"
+#include "daemon/subgraph_sampler.h"
+#include "models/expert_network.h"
+#include "proto/hash.h"
+#include "proto/rng.h"
+#include "proto/time.h"
+
+namespace accrete::bench {
+namespace {
+
+struct Options : Flags {
+  std::string data = ACCRETE_SOURCE_DIR "/../shared/data/rel-f1";
+  std::size_t width = 128;
+  std::vector<std::size_t> fan_out{128, 64};
+  std::size_t batch = 512;
+  std::size_t steps = 6;
+  std::size_t nodes_max = 0;  ///< of a pass; 0: as many as the daemon allows
+  bool whole_instants = false;
+};
+
+/// Where CPU seconds went, and what they were spent on.
+struct Cost {
+  double sampled = 0;
+  double passed = 0;
+  double moved = 0;
+  std::uint64_t seeds = 0;
+  std::uint64_t passes = 0;
+  std::uint64_t nodes = 0;
+  std::uint64_t expanded = 0;
+  std::uint64_t edges = 0;
+  double seconds() const { return sampled + passed + moved; }
+};
+
+struct Example {
+  daemon::Seed seed;
+  double label = 0;
+};
+
+/// The task's rows, oldest first.
+std::vector<Example> read_examples(const std::string& data, daemon::Fold& fold, TableId drivers) {
+  std::map<std::int64_t, std::uint32_t> rows;
+  for (std::uint32_t row = 0; row < fold.graph().node_count(drivers); ++row) {
+    const auto version = fold.graph().newest_version({drivers, row});
+    if (!version) continue;
+    rows[fold.rows().content({drivers, row}, *version)->cells[0].integer] = row;
+  }
+  auto reader = must(daemon::CsvReader::open(data + "/task_driver-dnf_train.csv"));
+  std::vector<std::string_view> cells;
+  must(reader.next(cells));  // names of columns
+  std::vector<Example> out;
+  while (must(reader.next(cells))) {
+    const auto driver = rows.find(std::stoll(std::string(cells[1])));
+    check(driver != rows.end(), "every example's driver is there");
+    out.push_back({{driver->second, must(parse_time(cells[0]))}, cells[2] == "1" ? 1.0 : 0.0});
+  }
+  check(!out.empty(), "there are examples");
+  std::ranges::stable_sort(out, {}, [](const Example& e) { return e.seed.at; });
+  return out;
+}
+
+class Training {
+ public:
+  Training(Folded& folded, const Options& options)
+      : options_(options),
+        fold_(*folded.fold),
+        entity_(*fold_.schema().find("drivers")),
+        rows_(fold_.schema(), fold_.graph(), fold_.rows(), 1u << 30),
+        plan_(daemon::plan_network(fold_.schema(), entity_, options.fan_out.size())),
+        sampler_(fold_.schema(), plan_, fold_.graph(), rows_),
+        examples_(read_examples(options.data, fold_, entity_)) {
+    observe(fold_, rows_);
+    sample_.fan_out = options.fan_out;
+    sample_.choice = daemon::Choice::Uniform;
+    sample_.nodes_max = options.nodes_max > 0 ? options.nodes_max
+                                              : daemon::NetworkConfig{}.activation_bytes_max /
+                                                    (sizeof(float) * options.width);
+    restart();
+  }
+
+  /// A new network that has learnt nothing.
+  void restart() {
+    models::NetworkOptions network;
+    network.shape.layers = options_.fan_out.size();
+    network.shape.layer.width = options_.width;
+    network.shape.layer.relations = plan_.shapes();
+    for (const TableId table : plan_.tables)
+      network.shape.columns.push_back(rows_.width(table));
+    network.shape.columns.push_back(daemon::LabelRow::kColumns);
+    network_.emplace(TaskKind::Binary, network);
+  }
+
+  /// One step; returns the loss before it. Seeds of a step are drawn from all, or from one stretch
+  /// of time.
+  double step(std::uint64_t number, Cost& cost) {
+    Rng rng(1, number, Purpose::Test);
+    drawn_.clear();
+    const std::size_t most = std::min(options_.batch, examples_.size());
+    const std::size_t first = rng.below(examples_.size() - most + 1);
+    for (std::size_t i = 0; i < most; ++i)
+      drawn_.push_back(
+          examples_[options_.whole_instants ? first + i : rng.below(examples_.size())]);
+    std::ranges::stable_sort(drawn_, {}, [](const Example& e) { return e.seed.at; });
+    double loss = 0;
+    daemon::in_parts(drawn_.size(), [&](std::size_t begin, std::size_t count) {
+      return pass(std::span(drawn_).subspan(begin, count), loss, cost);
+    });
+    const double start = daemon::cpu_seconds();
+    check(std::isfinite(network_->step()), "gradients are finite");
+    cost.moved += daemon::cpu_seconds() - start;
+    cost.seeds += drawn_.size();
+    return loss;
+  }
+
+  /// Of all parameters' bits.
+  std::uint64_t digest() {
+    std::string bytes;
+    network_->visit([&](std::string_view, models::Parameter<float>& parameter) {
+      bytes.append(reinterpret_cast<const char*>(parameter.value.data()),
+                   static_cast<std::size_t>(parameter.value.size()) * sizeof(float));
+    });
+    return hash64(bytes);
+  }
+
+ private:
+  bool pass(std::span<const Example> examples, double& loss, Cost& cost) {
+    seeds_.clear();
+    targets_.clear();
+    for (const Example& example : examples) {
+      seeds_.push_back(example.seed);
+      targets_.push_back({example.label, 1});
+    }
+    daemon::SampleOptions sample = sample_;
+    if (examples.size() == 1) sample.nodes_max = std::numeric_limits<std::size_t>::max();
+    const double start = daemon::cpu_seconds();
+    const bool fits = sampler_.sample(seeds_, sample, batch_);
+    const double middle = daemon::cpu_seconds();
+    cost.sampled += middle - start;
+    if (!fits) return false;
+    std::ranges::fill(batch_.block, 0);
+    const double share = static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
+    loss += share * network_->accumulate(batch_, targets_, share).loss;
+    cost.passed += daemon::cpu_seconds() - middle;
+    ++cost.passes;
+    cost.nodes += batch_.nodes();
+    cost.expanded += batch_.reach[batch_.reach.size() - 2];
+    for (const auto& relation : batch_.relations)
+      cost.edges += relation.source.size();
+    return true;
+  }
+
+  const Options& options_;
+  daemon::Fold& fold_;
+  TableId entity_;
+  daemon::NetworkRows rows_;
+  daemon::NetworkPlan plan_;
+  daemon::SubgraphSampler sampler_;
+  daemon::SampleOptions sample_;
+  std::optional<models::ExpertNetwork<float>> network_;
+  models::GraphBatch batch_;
+  std::vector<Example> examples_;
+  std::vector<Example> drawn_;
+  std::vector<daemon::Seed> seeds_;
+  std::vector<models::Target> targets_;
+};
+
+void run(Options options) {
+  if (!std::filesystem::exists(options.data)) {
+    std::printf("skipped: no folder %s; see --data\n", options.data.c_str());
+    return;
+  }
+  if (options.quick) {
+    options.fan_out = {8, 4};
+    options.width = 16;
+    options.batch = 64;
+    options.steps = 8;
+  }
+  daemon::Config config =
+      must(daemon::load_config(ACCRETE_SOURCE_DIR "/tests/configs/rel-f1.toml"));
+  config.tasks.clear();
+  const auto source = open_tables(options.data, config);
+  const Folder folder(options.folder);
+  Folded folded(config, *source, folder.path("rel-f1"));
+  Training training(folded, options);
+  Cost first;  // rows are read, arrays find their sizes
+  const double before = training.step(0, first);
+  const std::uint64_t digest = training.digest();
+  Cost cost;
+  double rate = 0;
+  for (std::size_t s = 1; s <= options.steps; ++s) {
+    const double start = cost.seconds();
+    training.step(s, cost);
+    rate = std::max(rate, static_cast<double>(options.batch) / (cost.seconds() - start));
+  }
+  Cost unused;
+  const double after = training.step(0, unused);
+  check(after < before, "the loss of the first step's seeds falls");
+  training.restart();
+  training.step(0, unused);
+  check(training.digest() == digest, "a new network learns the same bits in used rooms");
+  std::printf("digest %016llx, loss %.4f -> %.4f\n", static_cast<unsigned long long>(digest),
+              before, after);
+  const auto seeds = static_cast<double>(cost.seeds);
+  say("nodes", static_cast<double>(cost.nodes) / seeds, "a seed");
+  say("nodes expanded", static_cast<double>(cost.expanded) / seeds, "a seed");
+  say("edges", static_cast<double>(cost.edges) / seeds, "a seed");
+  say("passes", static_cast<double>(cost.passes) / static_cast<double>(options.steps), "a step");
+  say("sampling", cost.sampled / seeds * 1e6, "CPU us a seed");
+  say("forward and backward", cost.passed / seeds * 1e6, "CPU us a seed");
+  say("update", cost.moved / seeds * 1e6, "CPU us a seed");
+  say("seeds per CPU second, all steps", seeds / cost.seconds(), "");
+  compare("seeds trained per CPU second, best step", rate, 1300, true);
+  say_load();
+}
+
+}  // namespace
+}  // namespace accrete::bench
+
+int main(int argc, char** argv) {
+  CLI::App app("bench_training: seeds that the graph network trains per CPU second, rel-f1");
+  accrete::bench::Options options;
+  accrete::bench::add_flags(app, options);
+  app.add_option("--data", options.data, "folder of the rel-f1 tables");
+  app.add_option("--width", options.width, "of the network");
+  app.add_option("--fan-out", options.fan_out, "by step")->delimiter(',');
+  app.add_option("--batch", options.batch, "seeds of a step")->check(CLI::Range(1, 100'000));
+  app.add_option("--steps", options.steps, "that are measured")->check(CLI::Range(1, 100'000));
+  app.add_option("--nodes-max", options.nodes_max,
+                 "of a pass, beyond which a step is cut; 0: as in the daemon");
+  app.add_flag("--whole-instants", options.whole_instants,
+               "a step's seeds follow one another in time; else drawn from all");
+  CLI11_PARSE(app, argc, argv);
+  accrete::bench::run(options);
+  return 0;
+}
