@@ -22,6 +22,7 @@ int run(int count, char** arguments) {
   accrete::daemon::add_connect(app, exit);
   accrete::daemon::add_subscribe(app, exit);
   accrete::daemon::add_query(app, exit);
+  accrete::daemon::add_top(app, exit);
   accrete::daemon::add_scores(app, exit);
   accrete::daemon::add_digest(app, exit);
   accrete::daemon::add_log(app, exit);

@@ -13,6 +13,7 @@
 #include "daemon/learners.h"
 #include "daemon/live_sink.h"
 #include "daemon/network_report.h"
+#include "daemon/status_parts.h"
 #include "daemon/task_report.h"
 #include "proto/limits.h"
 #include "proto/prediction.h"
@@ -205,6 +206,7 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["epoch"] = fold.epoch();
   json["rows"] = counters.rows;
   json["records"] = {{"durable", world_.log->end().value}, {"folded", fold.folded().value}};
+  json["lag"] = lag_json(gauges, world_.log->end().value - fold.folded().value);
   json["watermark"] = time_json(fold.timeline().watermark());
   json["now"] = time_json(fold.now());
   json["snapshot_open"] = fold.timeline().held();
@@ -225,6 +227,9 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
                      {"late_requests", counters.late_requests},
                      {"unknown_requests", counters.unknown_requests}};
   json["dead_letters"] = world_.log->dead_letter_count();
+  if (request.letters() > 0) {
+    ACCRETE_TRY(json["letters"], letters_json(*world_.log, fold.layouts(), request.letters()));
+  }
   json["queues"] = {{"groups_waiting", world_.queued()},
                     {"rows_waiting_for_watermark", fold.timeline().waiting()}};
   json["memory_bytes"] = {{"fold", fold.memory_bytes()},
@@ -232,6 +237,10 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
                           {"resident", resident_bytes()}};
   json["disk_bytes"] = world_.database->disk_bytes();
   json["checkpoints"] = counters.checkpoints;
+  json["checkpoint"] = {{"age_seconds", seconds_since(gauges.committed_ms)},
+                        {"records_since", fold.folded().value - fold.checkpointed().value}};
+  json["stages"] = stages_json(gauges);
+  json["tables"] = tables_json(fold);
   json["tasks"] = Json::array();
   for (const auto& task : world_.fold->tasks())
     json["tasks"].push_back(task_json(*task, request, world_.told->series(task->plan().name)));

@@ -16,6 +16,7 @@ void add_subscribe(CLI::App& app, Exit& exit);
 void add_digest(CLI::App& app, Exit& exit);
 void add_query(CLI::App& app,
                Exit& exit);  ///< status, predict, explain, dead-letters, checkpoint, drain, reload
+void add_top(CLI::App& app, Exit& exit);       ///< in ctl_top.cpp
 void add_scores(CLI::App& app, Exit& exit);    ///< in ctl_scores.cpp
 void add_log(CLI::App& app, Exit& exit);       ///< log verify, log print
 void add_local(CLI::App& app, Exit& exit);     ///< keys, config

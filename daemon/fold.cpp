@@ -83,6 +83,7 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
                         windows_.get(), synthesis_.get(), network_.get()};
   tasks_of_entity_.resize(schema_.tables().size());
   content_matters_.assign(schema_.tables().size(), false);
+  table_changes_.assign(schema_.tables().size(), OpCounts{});
   for (std::size_t t = 0; t < schema_.tables().size(); ++t) {
     content_matters_[t] =
         network_ != nullptr || synthesis_->reads(TableId{static_cast<std::uint16_t>(t)});

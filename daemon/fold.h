@@ -6,6 +6,7 @@
 // the same numbers, however they are cut into slices and whenever the fold commits or crashes.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <map>
@@ -92,6 +93,11 @@ class Fold {
   /// Event time of the newest row folded in order; kTimeMin before the first.
   TimeUs now() const { return now_; }
   const FoldCounters& counters() const { return counters_; }
+  /// Row changes applied since this process began, by table and Op.
+  using OpCounts = std::array<std::uint64_t, 4>;
+  const std::vector<OpCounts>& table_changes() const { return table_changes_; }
+  /// The last record of the newest commit.
+  Ordinal checkpointed() const { return checkpointed_; }
   /// Rises with every record admitted and every row folded, also inside a long admit().
   /// Threads: any.
   std::uint64_t steps() const { return steps_.load(std::memory_order_relaxed); }
@@ -182,6 +188,7 @@ class Fold {
   PredictionSeq predicted_;
   std::vector<store::StoredPrediction> outbox_;
   FoldCounters counters_;
+  std::vector<OpCounts> table_changes_;
   std::atomic<std::uint64_t> steps_ = 0;
   Ordinal checkpointed_;
   std::uint64_t since_checkpoint_ = 0;  // records admitted and rows applied

@@ -15,6 +15,7 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   ACCRETE_CHECK(layout != nullptr);  // admit_change() looked
   applied_ = ordinal;
   ++counters_.rows;
+  ++table_changes_[layout->table.value][static_cast<std::size_t>(change.op)];
   ++since_checkpoint_;
   const Table& table = schema_.table(layout->table);
   if (change.op == Op::Truncate) {

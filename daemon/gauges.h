@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 namespace accrete::daemon {
 
@@ -26,6 +27,28 @@ struct Histogram {
     ++counts[bucket];
     sum_us += static_cast<std::uint64_t>(std::llround(seconds * 1e6));
   }
+
+  /// So many were added.
+  std::uint64_t count() const {
+    std::uint64_t all = 0;
+    for (const auto& bucket : counts)
+      all += bucket;
+    return all;
+  }
+
+  /// The bound of the bucket that holds the `part`-th of all, 0 < part <= 1: no more than twice
+  /// what it was. Infinity beyond the last bound, NaN while nothing was added.
+  double quantile(double part) const {
+    const std::uint64_t all = count();
+    if (all == 0) return std::numeric_limits<double>::quiet_NaN();
+    const double wanted = part * static_cast<double>(all);
+    std::uint64_t below = 0;
+    for (std::size_t i = 0; i < kBounds; ++i) {
+      below += counts[i];
+      if (static_cast<double>(below) >= wanted) return bound(i);
+    }
+    return std::numeric_limits<double>::infinity();
+  }
 };
 
 struct Gauges {
@@ -33,6 +56,7 @@ struct Gauges {
   // written by the ingest thread
   Number ingest_rows{0}, ingest_bytes{0}, ingest_transactions{0}, ingest_duplicates{0},
       ingest_rejected{0}, ingest_faults{0}, ingest_commits{0}, ingest_sessions{0};
+  Number durable_bytes{0};   // of records, as they stand in the log
   Histogram commit_seconds;  // a group of transactions becomes durable
   // written by the publish thread
   Number published{0}, replayed{0}, snapshots{0}, questions{0}, publish_faults{0},
@@ -40,12 +64,15 @@ struct Gauges {
   // written by the fold thread
   Number fold_turns{0};        // rises while it is alive
   Number folded{0};            // records
+  Number folded_bytes{0};      // of durable_bytes
   Histogram fold_seconds;      // of a group of records
   Histogram question_seconds;  // of an answer on the control socket
   // While the log is caught up at the start: by the thread that starts.
   Number recovered{0}, recover_until{0};
   // Steady clock in milliseconds when the fold last had nothing waiting; 0: never.
   Number caught_up_ms{0};
+  // The same when the fold last committed, by this process or, before that, when it began.
+  Number committed_ms{0};
 };
 
 }  // namespace accrete::daemon

@@ -41,6 +41,9 @@ void process(Exposition& out, const Gauges& gauges, const Readings& readings) {
   out.family("accrete_log_records", "gauge", "records of the change log")
       .sample(static_cast<double>(readings.durable), {{"state", "durable"}})
       .sample(as_number(gauges.folded), {{"state", "folded"}});
+  const std::uint64_t folded_bytes = gauges.folded_bytes;  // before what is durable: never more
+  gauge(out, "accrete_fold_lag_bytes", "durable records that the fold has not taken",
+        static_cast<double>(gauges.durable_bytes - folded_bytes));
   out.family("accrete_queue_length", "gauge", "messages between threads")
       .sample(static_cast<double>(readings.waiting), {{"queue", "groups"}});
   out.family("accrete_recovery_records", "gauge", "records folded at the start")
@@ -93,6 +96,17 @@ void fold(Exposition& out, const Json& status) {
           number_at(status, "late_rows"));
   counter(out, "accrete_checkpoints_total", "commits of the fold",
           number_at(status, "checkpoints"));
+  const Json& checkpoint = status.at("checkpoint");
+  gauge(out, "accrete_checkpoint_age_seconds", "since the fold last committed",
+        number_at(checkpoint, "age_seconds"));
+  gauge(out, "accrete_checkpoint_records", "folded since then: to be folded again after a crash",
+        number_at(checkpoint, "records_since"));
+  out.family("accrete_table_changes_total", "counter", "row changes folded by this process");
+  for (const Json& table : status.at("tables")) {
+    const auto& name = table.at("table").get_ref<const std::string&>();
+    for (const char* op : {"insert", "update", "delete", "truncate"})
+      out.sample(number_at(table, op), {{"table", name}, {"operation", op}});
+  }
   gauge(out, "accrete_epoch", "epoch of the predictions' numbers", number_at(status, "epoch"));
   gauge(out, "accrete_dead_letters", "transactions set aside and kept",
         number_at(status, "dead_letters"));

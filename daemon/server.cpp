@@ -37,6 +37,11 @@ constexpr std::size_t kQuestions = 64;
 constexpr int kFoldNice = 5;
 constexpr std::int64_t kPruneIntervalUs = 10'000'000;
 
+/// Never 0, which stands for "not yet".
+std::uint64_t steady_ms() {
+  return static_cast<std::uint64_t>(steady_seconds() * 1e3) + 1;
+}
+
 stream::EndpointOptions endpoint(const std::string& address, const stream::CurveKeys& keys) {
   stream::EndpointOptions options;
   options.address = address;
@@ -88,6 +93,7 @@ struct Server::Parts {
   std::thread fold_thread;
   std::thread publish_thread;
   std::int64_t pruned_at_us = 0;
+  std::uint64_t commits_seen = 0;
 
   std::mutex reload_mutex;
   mutable std::mutex failure_mutex;
@@ -117,12 +123,14 @@ struct Server::Parts {
   void run_ingest();
   void run_fold();
   void run_publish();
+  Status admit(const LogSlice& slice);
   Status drain();
   Status turn(Answers& answering);
   Status prune();
   Result<Reloaded> reload();
   void note_ingest();
   void note_publish();
+  void note_commit();
 };
 
 Status Server::Parts::open_store() {
@@ -215,6 +223,7 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
   log_sink = std::make_unique<LogSink>(
       *database, *log, config.limits.log_bytes_max,
       [this](LogSlice slice) -> Status {
+        gauges.durable_bytes += slice.bytes.size();
         // Rows that come one by one share a place: a fold that trains for a second delays no
         // acknowledgement of theirs.
         const auto join = [this](LogSlice& waiting, const LogSlice& next) {
@@ -273,12 +282,21 @@ void Server::Parts::run_ingest() {
   slices.close();
 }
 
+/// The fold takes a group that the ingest thread sent.
+Status Server::Parts::admit(const LogSlice& slice) {
+  const double begin = steady_seconds();
+  ACCRETE_DO(fold->admit(slice));
+  gauges.fold_seconds.add(steady_seconds() - begin);
+  gauges.folded_bytes += slice.bytes.size();
+  return Ok{};
+}
+
 Status Server::Parts::drain() {
   const Ordinal end = log->end();
   while (fold->admitted() < end) {
     const auto slice = slices.receive();
     if (!slice) return Error{Errc::Unavailable, "stopping"};
-    ACCRETE_DO(fold->admit(*slice));
+    ACCRETE_DO(admit(*slice));
   }
   return fold->checkpoint();
 }
@@ -319,20 +337,17 @@ Status Server::Parts::turn(Answers& answering) {
   pollfd waiting[2] = {{slices.fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
   ::poll(waiting, 2, 500);
   ++gauges.fold_turns;
-  if (const auto slice = slices.try_receive()) {
-    const double begin = steady_seconds();
-    ACCRETE_DO(fold->admit(*slice));
-    gauges.fold_seconds.add(steady_seconds() - begin);
-  }
+  if (const auto slice = slices.try_receive()) ACCRETE_DO(admit(*slice));
   gauges.folded = fold->folded().value;
-  if (slices.size() == 0)
-    gauges.caught_up_ms = static_cast<std::uint64_t>(steady_seconds() * 1e3) + 1;
+  if (slices.size() == 0) gauges.caught_up_ms = steady_ms();
+  note_commit();
   while (auto question = questions.try_receive()) {
     const double begin = steady_seconds();
     answers.send({question->peer, answering.answer(question->bytes)});
     gauges.question_seconds.add(steady_seconds() - begin);
   }
   if (checkpoint_wanted.exchange(false)) ACCRETE_DO(fold->checkpoint());
+  note_commit();
   tell_board(answering);
   return prune();
 }
@@ -359,6 +374,12 @@ void Server::Parts::run_fold() {
   slices.close();
   outgoing.close();
   answers.close();
+}
+
+void Server::Parts::note_commit() {
+  const std::uint64_t commits = fold->counters().checkpoints;
+  if (std::exchange(commits_seen, commits) != commits || gauges.committed_ms == 0)
+    gauges.committed_ms = steady_ms();
 }
 
 void Server::Parts::note_publish() {

@@ -23,7 +23,7 @@ std::set<std::string> families() {
   const Gauges gauges;
   Readings readings;
   readings.status = R"({"queues":{},"predictions":{},"memory_bytes":{},"subscribers":[],
-                        "tasks":[]})";
+                        "tasks":[],"tables":[],"checkpoint":{}})";
   const auto page = metrics_page(gauges, readings);
   EXPECT_TRUE(page) << page.error().detail;
   std::set<std::string> found;
