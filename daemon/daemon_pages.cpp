@@ -7,9 +7,13 @@
 #include <utility>
 #include <vector>
 
+#include <stream.pb.h>
+
 #include "daemon/report_file.h"
 #include "daemon/report_page.h"
+#include "daemon/report_running.h"
 #include "daemon/report_scale.h"
+#include "daemon/terminal.h"
 
 namespace accrete::daemon {
 namespace {
@@ -71,6 +75,7 @@ HttpAnswer DaemonPages::readiness(double now) const {
 HttpAnswer DaemonPages::console(const StatusBoard::Note& note, double now) {
   constexpr double kRateSeconds = 2;
   const Gauges& gauges = *world_.gauges;
+  const std::uint64_t folded_bytes = gauges.folded_bytes;  // before what is durable: never more
   if (now - last_.at >= kRateSeconds)
     before_ = std::exchange(last_, {now, gauges.ingest_rows, gauges.published});
   const double span = last_.at - before_.at;
@@ -80,26 +85,65 @@ HttpAnswer DaemonPages::console(const StatusBoard::Note& note, double now) {
   };
   auto read = report::read_status(note.json, "");
   if (!read) return {500, {}, read.error().detail + "\n"};
+  const auto running = report::read_running(note.json, "");
+  if (!running) return {500, {}, running.error().detail + "\n"};
   report::Report& report = read.value();
   report.title = "accreted";
   const std::vector<std::pair<std::string, std::string>> facts = {
       {"state", ready(now) ? "ready" : "behind"},
       {"rows in, per second", rate(last_.rows, before_.rows)},
       {"predictions out, per second", rate(last_.predictions, before_.predictions)},
-      {"lag", report::short_number(lag(now)) + " s"},
+      {"newest prediction", terminal::grouped(running.value().newest_prediction)},
+      {"lag", terminal::duration_text(lag(now)) + ", " +
+                  terminal::bytes_text(gauges.durable_bytes - folded_bytes)},
       {"groups waiting", std::to_string(world_.waiting())},
+      {"last commit", terminal::duration_text(running.value().checkpoint_age) + " ago"},
       {"status", seconds_text(now - note.at) + " old"}};
   report.facts.insert(report.facts.begin(), facts.begin(), facts.end());
-  return {200, "text/html; charset=utf-8", report::console(report)};
+  return {200, "text/html; charset=utf-8",
+          report::console(report, running.value(), world_.desk != nullptr)};
 }
 
-HttpAnswer DaemonPages::answer(std::string_view path, double now) {
+/// The fold is asked, and not waited for: the other pages are answered meanwhile.
+HttpAnswer DaemonPages::explain(const HttpRequest& request, double now) const {
+  if (world_.desk == nullptr) {
+    return {403,
+            {},
+            "explanations show rows, and this server is open to other machines: ask with "
+            "accretectl explain, or have [endpoints] http on loopback\n"};
+  }
+  const auto tasks = request.values("task");
+  const auto keys = request.values("key");
+  if (tasks.size() != 1 || keys.empty())
+    return {400, {}, "ask /explain?task=NAME&key=KEY, with a key= for each part of the key\n"};
+  wire::ToControl question;
+  question.mutable_explain()->set_task(std::string(tasks.front()));
+  for (const std::string_view part : keys)
+    question.mutable_explain()->add_key()->set_text(std::string(part));
+  const auto bytes = world_.desk->ask(question.SerializeAsString(), now);
+  if (!bytes) {
+    const bool waits = bytes.error().code == Errc::Unavailable;
+    return {waits ? 202u : kUnavailable, {}, bytes.error().detail + "\n"};
+  }
+  wire::FromControl answer;
+  if (!answer.ParseFromString(bytes.value())) return {500, {}, "the answer does not parse\n"};
+  if (!answer.has_fault()) return {200, "application/json", answer.json()};
+  const auto code = static_cast<Errc>(answer.fault().code());
+  const unsigned status = code == Errc::NotFound    ? 404
+                          : code == Errc::Malformed ? 400
+                                                    : kUnavailable;
+  return {status, {}, answer.fault().detail() + "\n"};
+}
+
+HttpAnswer DaemonPages::answer(const HttpRequest& request, double now) {
+  const std::string_view path = request.path;
   ++requests_;
   if (path == "/healthz") return health(now);
   if (path == "/readyz") return readiness(now);
+  if (path == "/explain") return explain(request, now);
   const bool metrics = path == "/metrics";
   if (!metrics && path != "/statusz" && path != "/")
-    return {404, {}, "no such page; there are / /healthz /readyz /metrics /statusz\n"};
+    return {404, {}, "no such page; there are / /healthz /readyz /metrics /statusz /explain\n"};
   const auto note = world_.board->read(now);
   if (!metrics) {
     if (!note) return {kUnavailable, {}, "no status yet: the log is still being folded\n"};

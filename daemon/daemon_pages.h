@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "daemon/explain_desk.h"
 #include "daemon/gauges.h"
 #include "daemon/http_server.h"
 #include "daemon/metrics_page.h"
@@ -22,6 +23,7 @@ namespace accrete::daemon {
 /// | /readyz | 200 when caught up, else 503 with how far the fold is |
 /// | /metrics | Prometheus text |
 /// | /statusz | the status as JSON; 503 before the first |
+/// | /explain | one prediction explained, as JSON; 202 until the fold has answered: ask again |
 ///
 /// Threads: called by the HTTP server's; what it reads is written by others.
 class DaemonPages {
@@ -29,6 +31,7 @@ class DaemonPages {
   struct World {
     const Gauges* gauges = nullptr;
     StatusBoard* board = nullptr;
+    ExplainDesk* desk = nullptr;           ///< null: rows are shown to nobody here
     std::function<std::string()> failure;  ///< what ended a thread; "": nothing has
     std::function<std::size_t()> waiting;  ///< groups the fold has not taken
     std::function<std::uint64_t()> durable;
@@ -43,9 +46,10 @@ class DaemonPages {
   explicit DaemonPages(World world) : world_(std::move(world)) {}
 
   /// `now`: steady_seconds().
-  HttpAnswer answer(std::string_view path, double now);
+  HttpAnswer answer(const HttpRequest& request, double now);
 
  private:
+  HttpAnswer explain(const HttpRequest& request, double now) const;
   HttpAnswer health(double now);
   HttpAnswer readiness(double now) const;
   HttpAnswer console(const StatusBoard::Note& note, double now);

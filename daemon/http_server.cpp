@@ -60,6 +60,12 @@ MHD_Result queue(MHD_Connection* connection, const HttpAnswer& answer) {
   return queued;
 }
 
+MHD_Result take_argument(void* query, MHD_ValueKind /*kind*/, const char* name, const char* value) {
+  static_cast<decltype(HttpRequest::query)*>(query)->emplace_back(name,
+                                                                  value == nullptr ? "" : value);
+  return MHD_YES;
+}
+
 void log_line(void* /*closure*/, const char* format, va_list arguments) {
   char line[512];
   std::vsnprintf(line, sizeof line, format, arguments);
@@ -89,7 +95,9 @@ HttpAnswer HttpServer::Parts::answer(MHD_Connection* connection, std::string_vie
   if (address.loopback() && host != nullptr && !is_loopback(split_host(host).first)) {
     return {MHD_HTTP_FORBIDDEN, {}, "ask for localhost: this server is for its own machine\n"};
   }
-  return pages(path);
+  HttpRequest request{path};
+  MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, &take_argument, &request.query);
+  return pages(request);
 }
 
 /// Called once for the headers, then for every piece of a body, then to answer.

@@ -6,6 +6,8 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "proto/result.h"
 
@@ -17,8 +19,22 @@ struct HttpAnswer {
   std::string body;
 };
 
-/// The answer to GET `path` (without a query). Called on the server's thread, one call at a time.
-using HttpPages = std::function<HttpAnswer(std::string_view path)>;
+struct HttpRequest {
+  std::string_view path;                                        ///< without the query
+  std::vector<std::pair<std::string, std::string>> query = {};  ///< decoded, as it stands there
+
+  /// Every value of this name, in order.
+  std::vector<std::string_view> values(std::string_view name) const {
+    std::vector<std::string_view> out;
+    for (const auto& [each, value] : query) {
+      if (each == name) out.push_back(value);
+    }
+    return out;
+  }
+};
+
+/// The answer to GET. Called on the server's thread, one call at a time.
+using HttpPages = std::function<HttpAnswer(const HttpRequest& request)>;
 
 /// What is asked of us beyond these is refused: the other connections are served as before.
 struct HttpOptions {

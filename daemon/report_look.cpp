@@ -19,7 +19,7 @@ constexpr std::string_view kStyle = R"css(
 body{margin:0;background:var(--paper);color:var(--ink);
 font:15px/1.5 system-ui,"Segoe UI",Roboto,"Helvetica Neue",Arial,"DejaVu Sans",sans-serif;
 font-variant-numeric:tabular-nums}
-main,header.top,footer{max-width:1080px;margin:0 auto;padding:0 20px}
+main,header.top,footer,.below{max-width:1080px;margin:0 auto;padding:0 20px}
 header.top{padding-top:36px}
 h1{font-size:26px;line-height:1.2;margin:0 0 2px;font-weight:650;letter-spacing:-.01em}
 h2{font-size:20px;margin:0;font-weight:650;overflow-wrap:anywhere}
@@ -96,6 +96,15 @@ font-size:12.5px;line-height:1.45;visibility:hidden;left:0;top:0}
 padding-left:16px}
 .tip div.main{font-weight:650}
 footer{padding-bottom:40px}
+td.wrap{white-space:normal;overflow-wrap:anywhere;min-width:18em;width:100%}p.last{margin-top:14px}
+code{font-size:.92em}
+#ask{display:flex;flex-wrap:wrap;gap:8px 14px;align-items:end;margin-top:14px}
+#ask label{display:grid;gap:2px;font-size:13px;color:var(--soft)}
+#ask input,#ask select,#ask button{font:inherit;color:var(--ink);background:var(--card);
+border:1px solid var(--rule);border-radius:6px;padding:5px 10px;min-height:34px}
+#ask input{min-width:16em}#ask button{cursor:pointer;font-weight:600}
+#ask button:hover{background:var(--faint)}
+#ask :focus-visible,.scroll:focus-visible{outline:2px solid var(--main);outline-offset:1px}
 #stale{position:fixed;left:0;right:0;bottom:0;margin:0;padding:10px 20px;
 background:var(--alarm);color:var(--paper);font-weight:600}
 @media print{section{break-inside:avoid}body{background:#fff}}

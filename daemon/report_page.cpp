@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/report_chart.h"
+#include "daemon/report_console.h"
 #include "daemon/report_experts.h"
 #include "daemon/report_look.h"
 #include "daemon/report_scale.h"
@@ -275,8 +276,8 @@ std::string facts(const Report& report) {
   return out + "</dl>";
 }
 
-/// `last`: what stands at the end of the body.
-std::string document(const Report& report, const std::string& last) {
+/// `more`: sections behind the overview. `last`: what stands at the end of the body.
+std::string document(const Report& report, const std::string& more, const std::string& last) {
   const Colours colours(report);
   Json data;
   data["axes"] = Json::object();
@@ -298,7 +299,7 @@ std::string document(const Report& report, const std::string& last) {
          title + "</title>\n<style>" + style_sheet(toggles) +
          "</style>\n</head>\n<body>\n<header class=\"top\"><h1>" + escaped(report.title) +
          "</h1><p class=\"soft\">" + escaped(report.source) + "</p>" + facts(report) +
-         "</header>\n<main>\n" + overview(report) + sections +
+         "</header>\n<main>\n" + overview(report) + more + sections +
          "</main>\n<script type=\"application/json\" id=\"data\">" + json + "</script>\n" + last +
          "</body>\n</html>\n";
 }
@@ -310,18 +311,20 @@ std::string script_element(std::string_view script) {
 }  // namespace
 
 std::string page(const Report& report) {
-  return document(report,
+  return document(report, "",
                   "<footer>Written by accretectl report. Times are event times in UTC.</footer>\n" +
                       script_element(script()));
 }
 
-std::string console(const Report& report) {
-  return document(report,
-                  "<footer>Curves begin with this process. Times are event times in UTC. Also: "
-                  "<a href=\"/metrics\">/metrics</a> <a href=\"/statusz\">/statusz</a> "
-                  "<a href=\"/readyz\">/readyz</a></footer>\n"
-                  "<p id=\"stale\" role=\"alert\" hidden></p>\n" +
-                      script_element(script()) + script_element(console_script()));
+std::string console(const Report& report, const Running& running, bool explains) {
+  return document(report, running_sections(running),
+                  (explains ? explain_section(report) : "") +
+                      "<footer>Curves begin with this process. Times are event times in UTC. Also: "
+                      "<a href=\"/metrics\">/metrics</a> <a href=\"/statusz\">/statusz</a> "
+                      "<a href=\"/readyz\">/readyz</a></footer>\n"
+                      "<p id=\"stale\" role=\"alert\" hidden></p>\n" +
+                      script_element(script()) + script_element(console_script()) +
+                      (explains ? script_element(explain_script()) : ""));
 }
 
 }  // namespace accrete::daemon::report

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "daemon/report_file.h"
+#include "daemon/report_running.h"
 
 namespace accrete::daemon::report {
 
@@ -16,6 +17,6 @@ std::string page(const Report& report);
 /// The same as a page that renews itself: every two seconds it fetches its own address again and
 /// shows what has changed, as long as the pointer reads no chart. Where the daemon does not answer
 /// it says so and goes on trying.
-std::string console(const Report& report);
+std::string console(const Report& report, const Running& running, bool explains);
 
 }  // namespace accrete::daemon::report

@@ -14,7 +14,9 @@
 #include "daemon/backtest.h"
 #include "daemon/clock.h"
 #include "daemon/daemon_pages.h"
+#include "daemon/explain_desk.h"
 #include "daemon/fold.h"
+#include "daemon/http_address.h"
 #include "daemon/http_server.h"
 #include "daemon/live_sink.h"
 #include "daemon/log_sink.h"
@@ -35,6 +37,7 @@ using namespace std::chrono_literals;
 constexpr std::size_t kOutgoingBatches = 64;
 constexpr std::size_t kQuestions = 64;
 constexpr int kFoldNice = 5;
+constexpr std::uint32_t kLettersShown = 20;
 constexpr std::int64_t kPruneIntervalUs = 10'000'000;
 
 /// Never 0, which stands for "not yet".
@@ -99,7 +102,9 @@ struct Server::Parts {
   mutable std::mutex failure_mutex;
   std::optional<Error> first_failure;
 
-  StatusBoard board;  // fold -> http
+  StatusBoard board;        // fold -> http
+  ExplainDesk desk;         // http -> fold -> http
+  bool shows_rows = false;  // http is for this machine only
   std::unique_ptr<DaemonPages> pages;
   std::unique_ptr<HttpServer> http;  // null where it is not configured; reads all of the above
 
@@ -176,16 +181,18 @@ Status Server::Parts::catch_up(
 /// Health and readiness are answered from here on, also while the log is caught up.
 Status Server::Parts::open_http() {
   if (config.endpoints.http.empty()) return Ok{};
+  ACCRETE_TRY(const HttpAddress address, parse_http_address(config.endpoints.http));
+  shows_rows = address.loopback();
   pages = std::make_unique<DaemonPages>(
-      DaemonPages::World{&gauges, &board,
+      DaemonPages::World{&gauges, &board, shows_rows ? &desk : nullptr,
                          [this] {
                            const std::lock_guard lock(failure_mutex);
                            return first_failure ? first_failure->detail : std::string();
                          },
                          [this] { return slices.size(); }, [this] { return log->end().value; },
                          [this] { return gauges.fold_turns + fold->steps(); }});
-  ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, [this](std::string_view path) {
-                return pages->answer(path, steady_seconds());
+  ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, [this](const HttpRequest& request) {
+                return pages->answer(request, steady_seconds());
               }));
   spdlog::info("pages on {}", http->bound_address());
   return Ok{};
@@ -198,6 +205,7 @@ void Server::Parts::tell_board(const Answers& answering) {
   wire::StatusRequest request;
   request.set_alarms(true);
   request.set_course(true);
+  if (shows_rows) request.set_letters(kLettersShown);  // a reason names values of rows
   auto json = answering.status(request);
   // Nobody's rows depend on it: who asks sees the status grow old, and the log says why.
   if (json) {
@@ -346,6 +354,8 @@ Status Server::Parts::turn(Answers& answering) {
     answers.send({question->peer, answering.answer(question->bytes)});
     gauges.question_seconds.add(steady_seconds() - begin);
   }
+  while (const auto question = desk.next())
+    desk.answer(*question, answering.answer(*question));
   if (checkpoint_wanted.exchange(false)) ACCRETE_DO(fold->checkpoint());
   note_commit();
   tell_board(answering);

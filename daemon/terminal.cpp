@@ -133,6 +133,11 @@ std::string seconds_text(double seconds) {
   return std::to_string(whole / 3600) + " h " + two_digits(whole / 60 % 60) + " min";
 }
 
+std::string duration_text(double seconds) {
+  if (std::isnan(seconds)) return "–";
+  return seconds >= 1 ? seconds_text(seconds) : fixed(seconds * 1e3, 1) + " ms";
+}
+
 ProgressLine::ProgressLine(std::string what)
     : what_(std::move(what)),
       rewrite_(isatty(STDERR_FILENO) == 1),

@@ -50,6 +50,8 @@ class Table {
 std::string grouped(std::uint64_t number);
 std::string bytes_text(std::uint64_t bytes);
 std::string seconds_text(double seconds);
+/// The same with milliseconds below a second: "25.6 ms"; "–" for NaN.
+std::string duration_text(double seconds);
 
 /// A JSON document as an indented tree, its lists of flat objects as tables.
 /// Errors: Malformed if it is no JSON.

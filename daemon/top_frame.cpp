@@ -77,14 +77,6 @@ std::string rate(double value) {
          " /s";
 }
 
-std::string duration(double seconds) {
-  if (std::isnan(seconds)) return "–";
-  if (seconds >= 1 || seconds == 0) return terminal::seconds_text(seconds);
-  std::array<char, 32> text{};
-  const int size = std::snprintf(text.data(), text.size(), "%.1f ms", seconds * 1e3);
-  return {text.data(), static_cast<std::size_t>(size)};
-}
-
 class Layout {
  public:
   explicit Layout(std::size_t columns) : columns_(std::max(columns, kColumnsMin)) {}
@@ -134,10 +126,10 @@ void head(const State& state, Layout& out) {
                      grouped(running.rows_folded) + " folded in all",
                      grouped(running.late_rows) + " late"});
   out.cells("lag",
-            {duration(running.lag_seconds), grouped(running.lag_records) + " records",
-             terminal::bytes_text(running.lag_bytes)},
+            {terminal::duration_text(running.lag_seconds),
+             grouped(running.lag_records) + " records", terminal::bytes_text(running.lag_bytes)},
             behind ? Tone::Warning : Tone::Plain);
-  out.cells("commit", {duration(running.checkpoint_age) + " ago",
+  out.cells("commit", {terminal::duration_text(running.checkpoint_age) + " ago",
                        grouped(running.records_since_checkpoint) + " records since"});
   out.cells("queues", {grouped(running.groups_waiting) + " groups for the fold",
                        grouped(running.rows_waiting) + " rows for the watermark"});
@@ -148,8 +140,8 @@ void head(const State& state, Layout& out) {
                        terminal::bytes_text(running.disk_bytes) + " on disk"});
   std::vector<std::string> stages;
   for (const report::Stage& stage : running.stages) {
-    stages.push_back(shown(stage.name) + " p50 " + duration(stage.p50) + " p99 " +
-                     duration(stage.p99));
+    stages.push_back(shown(stage.name) + " p50 " + terminal::duration_text(stage.p50) + " p99 " +
+                     terminal::duration_text(stage.p99));
   }
   out.cells("stages", stages);
   if (running.dead_letters > 0) {

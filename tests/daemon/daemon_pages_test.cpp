@@ -7,6 +7,7 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <stream.pb.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -17,14 +18,18 @@ namespace {
 
 class DaemonPagesTest : public testing::Test {
  protected:
-  HttpAnswer get(std::string_view path, double now) { return pages.answer(path, now); }
+  HttpAnswer get(std::string_view path, double now) { return pages.answer({path}, now); }
+  HttpAnswer explain(double now) {
+    return pages.answer({"/explain", {{"task", "buys"}, {"key", "7"}, {"key", "a b"}}}, now);
+  }
 
   Gauges gauges;
   StatusBoard board;
+  ExplainDesk desk;
   std::string failure;
   std::size_t waiting = 0;
   std::uint64_t turns = 0;
-  DaemonPages pages{{&gauges, &board, [this] { return failure; }, [this] { return waiting; },
+  DaemonPages pages{{&gauges, &board, &desk, [this] { return failure; }, [this] { return waiting; },
                      [] { return std::uint64_t{77}; }, [this] { return turns; }}};
 };
 
@@ -66,14 +71,79 @@ TEST_F(DaemonPagesTest, StatusIsWhatTheFoldWroteLast) {
   EXPECT_EQ(get("/metrics", 3).status, 500u) << "a status that lacks members";
   EXPECT_EQ(get("/nothing", 3).status, 404u);
   EXPECT_EQ(get("/", 3).status, 500u);
-  board.write(R"({"now":null,"rows":7,"late_rows":0,"dead_letters":1,"disk_bytes":9,"tasks":[]})",
+  board.write(R"({"epoch":1,"now":null,"rows":7,"late_rows":0,"disk_bytes":9,"tasks":[],
+      "ingest":{"rows":9},"predictions":{"newest":4321,"published":3},
+      "lag":{"seconds":0.5,"records":2,"bytes":2048},
+      "checkpoint":{"age_seconds":12.5,"records_since":2},
+      "queues":{"groups_waiting":0,"rows_waiting_for_watermark":0},
+      "memory_bytes":{"resident":1},"subscribers":[{"name":"<b>","acknowledged":5,"behind":6}],
+      "stages":{"commit":{"count":4,"seconds":0.01,"p50":0.0016,"p99":null}},
+      "tables":[{"table":"orders","insert":1234,"update":5,"delete":6,"truncate":0}],
+      "dead_letters":1,"letters":[{"number":1,"source":"shop","position":77,"table":null,
+          "bytes":12,"reason":"orders.id: no <script>"}]})",
               4);
   gauges.caught_up_ms = 4'000;
+  gauges.durable_bytes = 5'000;
+  gauges.folded_bytes = 2'952;
   const HttpAnswer console = get("/", 5);
   EXPECT_EQ(console.status, 200u) << console.body;
   EXPECT_EQ(console.type, "text/html; charset=utf-8");
   EXPECT_NE(console.body.find("<dt>state</dt><dd>ready</dd>"), std::string::npos) << console.body;
-  EXPECT_NE(console.body.find("<dt>rows folded</dt><dd>7</dd>"), std::string::npos);
+  for (const char* part :
+       {"<dt>rows folded</dt><dd>7</dd>", "<dt>newest prediction</dt><dd>4,321</dd>",
+        "<dt>lag</dt><dd>1.00 s, 2.0 KiB</dd>", "<dt>last commit</dt><dd>12.5 s ago</dd>",
+        "<th scope=\"row\">orders</th><td>1,234</td><td>5</td><td>6</td><td>0</td>",
+        "<td>4</td><td>2.5 ms</td><td>1.6 ms</td><td>–</td>",
+        "<th scope=\"row\">&lt;b&gt;</th><td>5</td><td>6</td>", "no &lt;script&gt;"})
+    EXPECT_NE(console.body.find(part), std::string::npos) << part;
+}
+
+TEST_F(DaemonPagesTest, ExplanationsAreAskedForTwice) {
+  EXPECT_EQ(pages.answer({"/explain", {{"task", "buys"}}}, 1).status, 400u);
+  EXPECT_EQ(explain(1).status, 202u);
+  EXPECT_EQ(explain(1.1).status, 202u) << "it is there already";
+  const auto question = desk.next();
+  ASSERT_TRUE(question);
+  EXPECT_FALSE(desk.next()) << "one question is answered once";
+  wire::ToControl asked;
+  ASSERT_TRUE(asked.ParseFromString(*question));
+  EXPECT_EQ(asked.explain().task(), "buys");
+  ASSERT_EQ(asked.explain().key_size(), 2);
+  EXPECT_EQ(asked.explain().key(1).text(), "a b");
+  wire::FromControl answer;
+  answer.set_json("{}");
+  desk.answer(*question, answer.SerializeAsString());
+  EXPECT_EQ(explain(2).body, "{}");
+  EXPECT_EQ(explain(2).status, 202u) << "an answer is given once: who asks again wants a new one";
+  answer.mutable_fault()->set_code(static_cast<wire::Fault::Code>(Errc::NotFound));
+  answer.mutable_fault()->set_detail("no row with key 7");
+  desk.answer(desk.next().value(), answer.SerializeAsString());
+  const HttpAnswer fault = explain(3);
+  EXPECT_EQ(fault.status, 404u);
+  EXPECT_EQ(fault.body, "no row with key 7\n");
+}
+
+TEST_F(DaemonPagesTest, WhereOthersMayAskNoRowIsShown) {
+  DaemonPages open{{&gauges, &board, nullptr, [] { return std::string(); },
+                    [] { return std::size_t{0}; }, [] { return std::uint64_t{0}; },
+                    [] { return std::uint64_t{0}; }}};
+  const HttpAnswer answer = open.answer({"/explain", {{"task", "buys"}, {"key", "7"}}}, 1);
+  EXPECT_EQ(answer.status, 403u);
+  EXPECT_NE(answer.body.find("accretectl explain"), std::string::npos);
+}
+
+TEST(ExplainDeskTest, IsBoundedAndForgets) {
+  ExplainDesk desk;
+  for (std::size_t i = 0; i < ExplainDesk::kQuestionsMax; ++i)
+    EXPECT_EQ(desk.ask(std::to_string(i), 1).error().code, Errc::Unavailable);
+  EXPECT_EQ(desk.ask("one more", 1).error().code, Errc::Exhausted);
+  const std::string first = desk.next().value();
+  EXPECT_EQ(desk.ask("one more", 1 + ExplainDesk::kKeptSeconds + 0.1).error().code,
+            Errc::Unavailable);
+  desk.answer(first, "late");  // nobody waits for it any more
+  EXPECT_EQ(desk.next().value(), "one more");
+  desk.answer("one more", "in time");
+  EXPECT_EQ(desk.ask("one more", 32).value(), "in time");
 }
 
 TEST(StatusBoardTest, IsRenewedFasterWhileSomebodyReads) {
@@ -114,8 +184,11 @@ class HttpServerTest : public testing::Test {
     options.silence_seconds_max = 1;
     auto opened = HttpServer::open(
         "http://127.0.0.1:0",
-        [](std::string_view path) {
-          return HttpAnswer{200, {}, "page " + std::string(path) + "\n"};
+        [](const HttpRequest& request) {
+          std::string text = "page " + std::string(request.path);
+          for (const std::string_view value : request.values("key"))
+            text += " [" + std::string(value) + "]";
+          return HttpAnswer{200, {}, text + "\n"};
         },
         options);
     ASSERT_TRUE(opened) << opened.error().detail;
@@ -138,6 +211,8 @@ TEST_F(HttpServerTest, ServesPages) {
   EXPECT_TRUE(answer.ends_with("\r\n\r\npage /metrics\n")) << answer;
   EXPECT_NE(answer.find("Content-Type: text/plain; charset=utf-8\r\n"), std::string::npos);
   EXPECT_NE(answer.find("Content-Security-Policy: default-src 'none'"), std::string::npos);
+  EXPECT_TRUE(
+      ask("GET /e?key=a%20b&other=1&key=%3Cc&key").ends_with("\r\n\r\npage /e [a b] [<c] []\n"));
   EXPECT_FALSE(ask("HEAD /x").ends_with("page /x\n"));
   EXPECT_EQ(ask("POST /x", "localhost", "Content-Length: 3\r\n").find("HTTP/1.1 405"), 0u);
   EXPECT_EQ(ask("BREW /x").find("HTTP/1.1 405"), 0u);
@@ -185,7 +260,7 @@ TEST_F(HttpServerTest, ManyHalfOpenPeersAreBounded) {
 }
 
 TEST(HttpServerAddress, ATakenPortIsAnError) {
-  const auto pages = [](std::string_view) { return HttpAnswer{}; };
+  const auto pages = [](const HttpRequest&) { return HttpAnswer{}; };
   const auto first = HttpServer::open("http://127.0.0.1:0", pages);
   ASSERT_TRUE(first);
   const auto second = HttpServer::open(first.value()->bound_address(), pages);

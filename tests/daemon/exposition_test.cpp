@@ -43,10 +43,26 @@ TEST(Exposition, HistogramsAreCumulative) {
   }
 }
 
+TEST(Exposition, QuantilesAreBoundsOfBuckets) {
+  Histogram histogram;
+  EXPECT_TRUE(std::isnan(histogram.quantile(0.5)));
+  for (const double seconds : {0.00005, 0.00015, 0.00015, 1.0})
+    histogram.add(seconds);
+  EXPECT_EQ(histogram.count(), 4u);
+  EXPECT_EQ(histogram.quantile(0.25), 0.0001);
+  EXPECT_EQ(histogram.quantile(0.5), 0.0002);
+  EXPECT_EQ(histogram.quantile(0.75), 0.0002);
+  EXPECT_EQ(histogram.quantile(0.99), 1.6384);
+  histogram.add(1000);
+  EXPECT_TRUE(std::isinf(histogram.quantile(0.99)));
+}
+
 constexpr std::string_view kStatus = R"({"epoch":1,"rows":7,"late_rows":0,"checkpoints":2,
   "dead_letters":3,"queues":{"rows_waiting_for_watermark":4},
   "predictions":{"newest":9,"oldest":1,"bytes":100},
   "memory_bytes":{"fold":1,"store":2,"resident":3},"disk_bytes":5,
+  "checkpoint":{"age_seconds":1.5,"records_since":12},
+  "tables":[{"table":"orders","insert":5,"update":4,"delete":3,"truncate":0}],
   "subscribers":[{"name":"billing \"x\"","behind":6}],
   "tasks":[{"name":"churn","labels":8,"pending":1,"shed":0,
     "metrics":{"mixture":{"auroc":0.75,"fading_auroc":0.5},"ridge":{"auroc":null}},
@@ -56,7 +72,9 @@ constexpr std::string_view kStatus = R"({"epoch":1,"rows":7,"late_rows":0,"check
    {"name":"plain","labels":0,"pending":0,"shed":0,"metrics":{},"weights":{},"drift":{}}]})";
 
 TEST(MetricsPage, HasWhatTheStatusSays) {
-  const Gauges gauges;
+  Gauges gauges;
+  gauges.durable_bytes = 125;
+  gauges.folded_bytes = 100;
   Readings readings;
   readings.ready = true;
   readings.status = kStatus;
@@ -65,6 +83,10 @@ TEST(MetricsPage, HasWhatTheStatusSays) {
   for (const char* line : {
            "accrete_ready 1\n",
            "accrete_dead_letters 3\n",
+           "accrete_fold_lag_bytes 25\n",
+           "accrete_checkpoint_age_seconds 1.5\n",
+           "accrete_checkpoint_records 12\n",
+           "accrete_table_changes_total{table=\"orders\",operation=\"delete\"} 3\n",
            "accrete_stream_seq{end=\"newest\"} 9\n",
            "accrete_subscriber_behind{name=\"billing \\\"x\\\"\"} 6\n",
            "accrete_labels_total{task=\"churn\"} 8\n",

@@ -1,6 +1,8 @@
 // What the tools print: aligned tables, readable numbers, JSON as a tree.
 #include "daemon/terminal.h"
 
+#include <cmath>
+
 #include <gtest/gtest.h>
 
 namespace accrete::daemon::terminal {
@@ -17,6 +19,10 @@ TEST(Terminal, Numbers) {
   EXPECT_EQ(bytes_text(3ull << 40), "3.0 TiB");
   EXPECT_EQ(seconds_text(0.123), "0.12 s");
   EXPECT_EQ(seconds_text(59.94), "59.9 s");
+  EXPECT_EQ(duration_text(0), "0.0 ms");
+  EXPECT_EQ(duration_text(0.02561), "25.6 ms");
+  EXPECT_EQ(duration_text(6.5536), "6.55 s");
+  EXPECT_EQ(duration_text(std::nan("")), "–");
   EXPECT_EQ(seconds_text(61), "1 min 01 s");
   EXPECT_EQ(seconds_text(7'500), "2 h 05 min");
 }
