@@ -43,7 +43,7 @@ struct TopFlags {
 top::Size terminal_size() {
   winsize found{};
   if (::ioctl(STDOUT_FILENO, TIOCGWINSZ, &found) != 0 || found.ws_col == 0) {
-    const char* columns = std::getenv("COLUMNS");
+    const char* columns = std::getenv("COLUMNS");  // NOLINT(concurrency-mt-unsafe): nobody sets it
     const auto wanted = columns == nullptr ? 0UL : std::strtoul(columns, nullptr, 10);
     return {wanted == 0 ? 80 : wanted, 0};
   }
@@ -98,7 +98,7 @@ class Signals {
     sigemptyset(&wanted);
     for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGWINCH})
       sigaddset(&wanted, signal);
-    ::sigprocmask(SIG_BLOCK, &wanted, nullptr);
+    ::pthread_sigmask(SIG_BLOCK, &wanted, nullptr);
     fd_ = ::signalfd(-1, &wanted, SFD_NONBLOCK | SFD_CLOEXEC);
     ACCRETE_CHECK(fd_ >= 0);
   }

@@ -61,7 +61,7 @@ constexpr std::string_view kExplainScript = R"js(
                 .join(', ')]), 'word wrap');
     const features = Object.entries(answer.features)
         .sort((a, b) => Math.abs(b[1] ?? 0) - Math.abs(a[1] ?? 0));
-    table('Features, the largest first', ['feature', 'value'],
+    table('Features, the largest numbers first: no measure of their weight', ['feature', 'value'],
         features.slice(0, 40).map(([name, value]) => [name, figure(value)]), 'word');
     if (features.length > 40) say(out, 'p', features.length - 40 + ' more: accretectl explain ' +
         task + ' KEY', 'soft');
@@ -114,9 +114,10 @@ std::string table_head(const std::string& caption, const std::string& note, std:
   std::string out = "<div class=\"scroll\"><table><caption>" + caption +
                     (note.empty() ? "" : "<small>" + note + "</small>") + "</caption><thead><tr>";
   std::size_t i = 0;
-  for (const char* column : columns)
+  for (const char* column : columns) {
     out += std::string("<th scope=\"col\"") + (i++ < words ? " class=\"word\"" : "") + ">" +
            column + "</th>";
+  }
   return out + "</tr></thead><tbody>\n";
 }
 

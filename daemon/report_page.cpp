@@ -223,7 +223,9 @@ std::string TaskSection::experts() {
   const std::vector<std::string> colours = expert_colours(experts);
   const std::string axis = id_ + "-routing";
   if (!experts.at.empty()) data_["axes"][axis] = axis_json(experts.at);
-  for (std::size_t l = 0; l < experts.shares.size(); ++l) {
+  // One point spans no area: a chart of it would look broken.
+  const std::size_t layers = experts.at.size() > 1 ? experts.shares.size() : 0;
+  for (std::size_t l = 0; l < layers; ++l) {
     const std::string layer = std::to_string(l);
     Chart chart = this->chart("routing-" + layer, experts.at);
     chart.label = "Share of layer " + layer + " of " + task_.name +

@@ -348,6 +348,7 @@ std::vector<std::string> frame(const State& state, const Size& size, bool colour
     lines.push_back({cut("… " + left + " more lines in a taller terminal", out.columns())});
   }
   std::vector<std::string> text;
+  text.reserve(lines.size());
   for (const Line& line : lines)
     text.push_back(toned(line, colours));
   return text;

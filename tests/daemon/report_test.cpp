@@ -226,6 +226,9 @@ TEST(ReportPage, ShowsExpertsWhereTheReportHasThem) {
   EXPECT_EQ(count_of(text, "<svg"), 5U) << "two layers more";
   EXPECT_NE(text.find("id=\"task-0-routing-0\""), std::string::npos);
   EXPECT_NE(text.find("id=\"task-0-routing-1\""), std::string::npos);
+  Json once = json;
+  once["tasks"][0]["experts"]["routing"]["points"].erase(1);
+  EXPECT_EQ(page_of(once).find("id=\"task-0-routing-0\""), std::string::npos) << "no empty chart";
   EXPECT_EQ(count_of(text, "class=\"layer "), 2U + 3 + 3) << "weights, and a layer's names twice";
   EXPECT_EQ(count_of(text, "</span>block 3</span>"), 1U) << "whose colour is whose";
   EXPECT_NE(text.find("<data value=\"0.8125\">"), std::string::npos) << "own block chosen";
