@@ -198,6 +198,31 @@ class Http(harness.Case):
             self.assertIn(words, explained(query)[1])
         daemon.stop()
 
+    def test_open_to_other_machines_it_shows_no_row(self):
+        daemon = self.daemon(shop.config())
+        port, = harness.free_ports(1)
+        daemon.addresses["http"] = f"http://0.0.0.0:{port}"
+        daemon.configure(shop.config())
+        with open(daemon.config_path, "a", encoding="utf-8") as file:
+            file.write("http_public = true\n")
+        daemon.start()
+        bad = shop.change_record("orders", (None, 1, shop.BEGIN_US, 5, "secret"))
+        Producer(daemon.addresses["ingest"], "careless", [
+            (1, [shop.layout_record("orders"), bad])]).start().finish()
+        address = f"http://127.0.0.1:{port}"
+
+        def counted():
+            code, text = get(address, "/statusz")
+            return code == 200 and json.loads(text)["dead_letters"] and json.loads(text)
+        status = harness.await_true("it is counted", counted)
+        self.assertNotIn("letters", status)
+        page = get(address, "/")[1]
+        self.assertIn("1 refused: <code>accretectl dead-letters</code>", page)
+        self.assertNotIn('id="ask"', page)
+        code, text = get(address, "/explain?task=buys&key=1")
+        self.assertEqual(code, 403, text)
+        daemon.stop()
+
     def test_bad_requests_do_no_harm(self):
         daemon, address = self.begin()
         port = int(address.rsplit(":", 1)[1])
