@@ -51,7 +51,8 @@ def kinds():
         wrong = generator.random() < (0.5 if i >= KINDS_CHANGE else 0.05)
         kind = "high" if (x > 0.5) != wrong else "low"
         day = 81 if i >= KINDS_CHANGE else 13  # behind what the shop is fed before
-        yield {"t": (shop.BEGIN_US + day * shop.DAY_US) // 1_000_000 + i, "x": round(x, 6), "kind": kind}
+        t = (shop.BEGIN_US + day * shop.DAY_US) // 1_000_000 + i
+        yield {"t": t, "x": round(x, 6), "kind": kind}
 
 
 def get(address, path):
@@ -288,7 +289,8 @@ class Http(harness.Case):
             drift = [entry["alarms"] for entry in newer["tasks"][-1]["drift"].values()]
             self.assertGreater(sum(drift), 0)
             self.assertEqual(page.value("window.mark"), "same page")
-            self.assertEqual(page.value("document.querySelector('[data-s=\"0\"]').checked"), checked)
+            self.assertEqual(
+                page.value("document.querySelector('[data-s=\"0\"]').checked"), checked)
 
             page.value("document.querySelector('#ask input').focus()")
             page.call("Input.insertText", text="3")

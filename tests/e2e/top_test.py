@@ -95,7 +95,8 @@ class Top(harness.Case):
         self.assertIn(f"orders +{rows['orders']:,}", frame)
         for task in status["tasks"]:
             metric = {"binary": "auroc", "regression": "mae"}[task["kind"]]
-            self.assertRegex(frame, rf"(?m)^{task['name']} .* {task['metrics']['mixture'][metric]:.4f} ")
+            value = f"{task['metrics']['mixture'][metric]:.4f}"
+            self.assertRegex(frame, rf"(?m)^{task['name']} .* {value} ")
         # The same again and again, where the output is no terminal.
         process = self.spawn("top", "--config", daemon.config_path, "--every", "0.2",
                              stdout=subprocess.PIPE, text=True)

@@ -16,7 +16,7 @@ def promtool():
         FETCHED if os.access(FETCHED, os.X_OK) else None)
 
 
-@unittest.skipUnless(promtool(), "no promtool (Debian: package prometheus, or tests/run fetches it)")
+@unittest.skipUnless(promtool(), "no promtool: Debian's package prometheus has it, tests/run gets it")
 class Promtool(unittest.TestCase):
     def test_rules_are_sound(self):
         done = package.run(promtool(), "check", "rules", RULES, check=False)
