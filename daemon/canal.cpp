@@ -69,6 +69,7 @@ class CanalReader final : public EventReader {
     }
     if (old != nullptr && !old->is(Json::Kind::List)) return wrong("\"old\" must be a list");
     if (const Json* tidb = document.find("_tidb")) in.id = text_in(*tidb, "commitTs");
+    in.position = in.id;  // TiDB changes a row once in a commit
     const TransactionMark mark(out);
     const Json* types = document.find("mysqlType");
     if (types != nullptr) ACCRETE_DO(check_types(*types));

@@ -46,6 +46,7 @@ void check_endpoint(TomlSection& section, std::string_view key, const std::strin
 
 void read_http(TomlSection& section, EndpointsConfig& out) {
   section.read("http_public", out.http_public);
+  section.read("http_token_file", out.http_token_file);
   if (!section.read("http", out.http) || out.http.empty()) return;
   const auto address = parse_http_address(out.http);
   if (!address) {

@@ -30,6 +30,7 @@ struct EndpointsConfig {
   std::string control = "tcp://127.0.0.1:7704";
   std::string http;                ///< http://HOST:PORT; "" = no HTTP
   bool http_public = false;        ///< HTTP, which has no keys, may leave this machine
+  std::string http_token_file;     ///< whose token POST /ingest asks for; "" = none
   std::string curve_key_file;      ///< the daemon's own pair; "" = no CURVE
   std::string curve_clients_file;  ///< allowed client public keys, one a line; "" = any client
 };

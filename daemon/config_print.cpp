@@ -178,6 +178,8 @@ std::string print_config(const Config& config) {
   if (!config.endpoints.http.empty()) {
     line(out, "http", toml_quoted(config.endpoints.http));
     line(out, "http_public", config.endpoints.http_public ? "true" : "false");
+    if (!config.endpoints.http_token_file.empty())
+      line(out, "http_token_file", toml_quoted(config.endpoints.http_token_file));
   }
   if (!config.endpoints.curve_key_file.empty()) {
     out += "\n[curve]\n";

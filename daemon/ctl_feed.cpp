@@ -1,6 +1,5 @@
 // accretectl feed: rows from files, a git repository or standard input into the daemon, each once.
 #include <algorithm>
-#include <array>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -13,6 +12,7 @@
 
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
+#include "daemon/event_reader.h"
 #include "daemon/row_source.h"
 #include "daemon/terminal.h"
 #include "stream/client.h"
@@ -229,21 +229,6 @@ void add_git(CLI::App& feed, Exit& exit) {
   });
 }
 
-constexpr std::array<std::pair<std::string_view, EventFormat>, 5> kFormats = {
-    {{"native", EventFormat::Native},
-     {"debezium", EventFormat::Debezium},
-     {"maxwell", EventFormat::Maxwell},
-     {"wal2json", EventFormat::Wal2json},
-     {"canal", EventFormat::Canal}}};
-
-/// Checks: one of kFormats, as the command line has seen to.
-EventFormat format_of(std::string_view name) {
-  const auto* const found = std::find_if(kFormats.begin(), kFormats.end(),
-                                         [&](const auto& format) { return format.first == name; });
-  ACCRETE_CHECK(found != kFormats.end());
-  return found->second;
-}
-
 void add_jsonl(CLI::App& feed, Exit& exit) {
   struct JsonlFlags : FeedFlags {
     std::string path;
@@ -260,14 +245,10 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
       ->required();
   flags->add_to(*command);
   command->get_option("--config")->required();
-  std::vector<std::string> names;
-  names.reserve(kFormats.size());
-  for (const auto& [name, format] : kFormats)
-    names.emplace_back(name);
   command
       ->add_option("--format", flags->format,
                    "how the events are written; daemon/README.md says what of each is read")
-      ->check(CLI::IsMember(names))
+      ->check(CLI::IsMember(event_formats()))
       ->capture_default_str();
   command->add_flag("--keep-going", flags->keep_going, "report and leave out bad lines");
   command->footer(
@@ -280,7 +261,7 @@ void add_jsonl(CLI::App& feed, Exit& exit) {
   command->callback([flags, &exit] {
     const bool appends = flags->path == "-" && flags->source.empty();
     exit = run_feed(*flags, appends, [&](const Config& config) {
-      return open_jsonl(flags->path, config.schema, format_of(flags->format));
+      return open_jsonl(flags->path, config.schema, *event_format(flags->format));
     });
   });
 }

@@ -141,6 +141,9 @@ HttpAnswer DaemonPages::answer(const HttpRequest& request, double now) {
   if (path == "/healthz") return health(now);
   if (path == "/readyz") return readiness(now);
   if (path == "/explain") return explain(request, now);
+  if (path == "/ingest") {
+    return {405, {}, "POST events here: /ingest?format=FORMAT\n", {{"Allow", "POST"}}};
+  }
   const bool metrics = path == "/metrics";
   if (!metrics && path != "/statusz" && path != "/")
     return {404, {}, "no such page; there are / /healthz /readyz /metrics /statusz /explain\n"};

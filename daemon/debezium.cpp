@@ -2,11 +2,14 @@
 //
 // Source: debezium/debezium documentation: connectors/postgresql.adoc,
 // integrations/cloudevents.adoc, transformations/event-flattening.adoc.
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -46,6 +49,31 @@ bool is_enveloped(const Json& event) {
     payload = payload || member.name() == "payload";
   }
   return payload;
+}
+
+/// Members of "source" that say where in the server's log a change stands; the first of them do so
+/// alone, the others only beside them.
+constexpr std::array<std::string_view, 5> kPlaces = {"lsn", "pos", "change_lsn", "scn", "ord"};
+constexpr std::array<std::string_view, 8> kMorePlaces = {
+    "txId", "file", "row", "gtid", "commit_lsn", "event_serial_no", "rs_id", "ssn"};
+
+bool one_of(std::span<const std::string_view> names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+/// Where the change stands in its server's log; nothing where `source` does not say.
+void add_position(const Json& source, std::string_view prefix, std::string& out) {
+  bool placed = false;
+  for (const Json& member : source) {
+    const std::string_view name = member.name();
+    if (!name.starts_with(prefix) || member.text().empty() || member.is(Json::Kind::Null)) continue;
+    const std::string_view bare = name.substr(prefix.size());
+    const bool place = one_of(kPlaces, bare);
+    if (!place && !one_of(kMorePlaces, bare)) continue;
+    placed = placed || place;
+    out.append(bare).append("=").append(member.text()).append(";");
+  }
+  if (!placed) out.clear();
 }
 
 /// One event taken apart; views stand until the next one is parsed.
@@ -125,6 +153,7 @@ class DebeziumReader final : public EventReader {
     envelope.space = text_in(*source, source->find("schema") != nullptr ? "schema" : "db");
     envelope.time = time_in(*source, "ts_us", 1);
     if (!envelope.time) envelope.time = time_in(*source, "ts_ms", 1000);
+    add_position(*source, "", in.position);
     // A snapshot is one transaction of the source, but its rows need not wait for each other.
     if (envelope.op != 'r') in.id = transaction_id(payload, *source);
     if (envelope.op == 'm') return read_message(payload, envelope, out);
@@ -148,6 +177,7 @@ class DebeziumReader final : public EventReader {
         text_in(document,
                 document.find("iodebeziumschema") != nullptr ? "iodebeziumschema" : "iodebeziumdb");
     envelope.time = time_in(document, "iodebeziumtsms", 1000);
+    in.position = text_in(document, "id");
     if (envelope.op != 'r') {
       in.id = transaction_of(text_in(document, document.find("iodebeziumtxid") != nullptr
                                                    ? "iodebeziumtxid"
@@ -183,6 +213,8 @@ class DebeziumReader final : public EventReader {
     for (const char* name : {"__schema", "__source_schema", "__db", "__source_db"}) {
       if (envelope.space.empty()) envelope.space = text_in(payload, name);
     }
+    add_position(payload, "__source_", in.position);
+    if (in.position.empty()) add_position(payload, "__", in.position);
     envelope.time = time_in(payload, "__source_ts_us", 1);
     if (!envelope.time) envelope.time = time_in(payload, "__source_ts_ms", 1000);
     for (const char* name : {"__transaction_id", "__source_txId", "__txId"}) {

@@ -1,7 +1,34 @@
 // Which reader reads which format.
 #include "daemon/event_reader.h"
 
+#include <array>
+#include <utility>
+
 namespace accrete::daemon {
+namespace {
+
+constexpr std::array<std::pair<std::string_view, EventFormat>, 5> kFormats = {
+    {{"native", EventFormat::Native},
+     {"debezium", EventFormat::Debezium},
+     {"maxwell", EventFormat::Maxwell},
+     {"wal2json", EventFormat::Wal2json},
+     {"canal", EventFormat::Canal}}};
+
+}  // namespace
+
+std::optional<EventFormat> event_format(std::string_view name) {
+  for (const auto& [known, format] : kFormats) {
+    if (known == name) return format;
+  }
+  return std::nullopt;
+}
+
+std::vector<std::string> event_formats() {
+  std::vector<std::string> out;
+  for (const auto& [name, format] : kFormats)
+    out.emplace_back(name);
+  return out;
+}
 
 Status EventReader::pass_over(std::string_view kind) {
   ++passed_over_.try_emplace(std::string(kind)).first->second;

@@ -5,8 +5,10 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "daemon/row_source.h"
 #include "proto/result.h"
@@ -18,9 +20,13 @@ namespace accrete::daemon {
 struct Transaction {
   std::string id;     ///< "": the event is whole by itself
   bool ends = false;  ///< the event says that no more of `id` comes
+  /// Where the event stands in its source, as far as that and its rows tell it from all others;
+  /// "": it does not say.
+  std::string position;
 
   void clear() {
     id.clear();
+    position.clear();
     ends = false;
   }
 };
@@ -47,6 +53,10 @@ class EventReader {
  private:
   PassedOver passed_over_;
 };
+
+/// The format of this name ("debezium"), and the names of all.
+std::optional<EventFormat> event_format(std::string_view name);
+std::vector<std::string> event_formats();
 
 /// `schema` outlives the reader.
 std::unique_ptr<EventReader> open_reader(EventFormat format, const Schema& schema);

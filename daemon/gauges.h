@@ -58,6 +58,8 @@ struct Gauges {
       ingest_rejected{0}, ingest_faults{0}, ingest_commits{0}, ingest_sessions{0};
   Number durable_bytes{0};   // of records, as they stand in the log
   Histogram commit_seconds;  // a group of transactions becomes durable
+  // written by the HTTP thread and the ingest thread
+  Number posts_taken{0}, posts_refused{0}, posts_delayed{0};
   // written by the publish thread
   Number published{0}, replayed{0}, snapshots{0}, questions{0}, publish_faults{0},
       publish_dropped{0};

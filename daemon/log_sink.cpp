@@ -19,6 +19,15 @@ std::uint64_t LogSink::position(std::string_view source) {
   return id ? log_.position(id.value()) : 0;
 }
 
+Result<std::vector<stream::KeptMemory>> LogSink::memories(std::string_view source) {
+  ACCRETE_TRY(const SourceId id, log_.source(source));
+  ACCRETE_TRY(std::vector<store::Log::Memory> stored, log_.memories(id));
+  std::vector<stream::KeptMemory> out;
+  for (store::Log::Memory& memory : stored)
+    out.push_back({memory.position, std::move(memory.bytes)});
+  return out;
+}
+
 void LogSink::advance(SourceId source, std::uint64_t position) {
   for (store::Log::Advance& known : advances_) {
     if (known.source != source) continue;
@@ -43,6 +52,7 @@ Status LogSink::commit(std::span<const stream::Transaction> transactions,
                        std::span<const stream::Rejected> rejected) {
   ACCRETE_DO(check_room());
   advances_.clear();
+  std::vector<store::Log::Memory> memories;
   LogSlice slice;
   slice.first = Ordinal{log_.end().value + 1};
   for (const stream::Transaction& transaction : transactions) {
@@ -52,6 +62,9 @@ Status LogSink::commit(std::span<const stream::Transaction> transactions,
       slice.append({source, transaction.position, last}, transaction.records[i]);
     }
     advance(source, transaction.position);
+    if (transaction.memory.empty()) continue;
+    memories.push_back({source, transaction.position, transaction.memory, transaction.forget_begin,
+                        transaction.forget_end});
   }
   std::vector<store::DeadLetter> letters;
   for (const stream::Rejected& letter : rejected) {
@@ -61,7 +74,7 @@ Status LogSink::commit(std::span<const stream::Transaction> transactions,
     advance(source, letter.position);
   }
   const double begin = steady_seconds();
-  ACCRETE_DO(log_.append(slice, advances_, letters));
+  ACCRETE_DO(log_.append(slice, advances_, letters, memories));
   if (seconds_ != nullptr) seconds_->add(steady_seconds() - begin);
   return slice.size() == 0 ? Status(Ok{}) : next_(std::move(slice));
 }

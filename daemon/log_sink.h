@@ -33,6 +33,7 @@ class LogSink final : public stream::CommitSink {
         seconds_(seconds) {}
 
   std::uint64_t position(std::string_view source) override;
+  Result<std::vector<stream::KeptMemory>> memories(std::string_view source) override;
   Status commit(std::span<const stream::Transaction> transactions,
                 std::span<const stream::Rejected> rejected) override;
 

@@ -55,6 +55,12 @@ class MaxwellReader final : public EventReader {
       in.id = text_in(*document, "xid");
       const Json* commit = document->find("commit");
       in.ends = commit != nullptr && commit->is_true();
+      // The last row of a transaction has "commit" instead of its place in it.
+      const std::string_view offset = text_in(*document, "xoffset");
+      if (!in.id.empty() && (in.ends || !offset.empty())) {
+        in.position = in.id;
+        in.position.append(":").append(in.ends ? "commit" : offset);
+      }
     }
     return write(*document, out);
   }

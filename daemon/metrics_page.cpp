@@ -67,6 +67,10 @@ void ingest(Exposition& out, const Gauges& gauges) {
   counter(out, "accrete_ingest_faults_total", "messages that were refused",
           as_number(gauges.ingest_faults));
   counter(out, "accrete_ingest_commits_total", "group commits", as_number(gauges.ingest_commits));
+  out.family("accrete_http_ingest_requests_total", "counter", "requests to POST /ingest")
+      .sample(as_number(gauges.posts_taken), {{"answer", "taken"}})
+      .sample(as_number(gauges.posts_refused), {{"answer", "refused"}})
+      .sample(as_number(gauges.posts_delayed), {{"answer", "try again"}});
   counter(out, "accrete_ingest_sessions_total", "sessions that producers began",
           as_number(gauges.ingest_sessions));
 }

@@ -13,11 +13,13 @@
 #include "daemon/answers.h"
 #include "daemon/backtest.h"
 #include "daemon/clock.h"
+#include "daemon/curve_files.h"
 #include "daemon/daemon_pages.h"
 #include "daemon/explain_desk.h"
 #include "daemon/fold.h"
 #include "daemon/http_address.h"
 #include "daemon/http_server.h"
+#include "daemon/ingest_posts.h"
 #include "daemon/live_sink.h"
 #include "daemon/log_sink.h"
 #include "daemon/status_board.h"
@@ -37,28 +39,14 @@ using namespace std::chrono_literals;
 constexpr std::size_t kOutgoingBatches = 64;
 constexpr std::size_t kQuestions = 64;
 constexpr int kFoldNice = 5;
+const std::size_t kGroupBytes = stream::IngestOptions().group_bytes_max;
 constexpr std::uint32_t kLettersShown = 20;
+constexpr std::size_t kOffers = 64;
 constexpr std::int64_t kPruneIntervalUs = 10'000'000;
 
 /// Never 0, which stands for "not yet".
 std::uint64_t steady_ms() {
   return static_cast<std::uint64_t>(steady_seconds() * 1e3) + 1;
-}
-
-stream::EndpointOptions endpoint(const std::string& address, const stream::CurveKeys& keys) {
-  stream::EndpointOptions options;
-  options.address = address;
-  options.curve = keys;
-  return options;
-}
-
-/// The daemon's own pair and the clients it lets in; empty keys where CURVE is not configured.
-Result<stream::CurveKeys> curve_keys(const EndpointsConfig& config) {
-  if (config.curve_key_file.empty()) return stream::CurveKeys{};
-  ACCRETE_TRY(stream::CurveKeys keys, stream::read_key_file(config.curve_key_file));
-  if (config.curve_clients_file.empty()) return keys;
-  ACCRETE_TRY(keys.allowed, stream::read_client_keys(config.curve_clients_file));
-  return keys;
 }
 
 }  // namespace
@@ -67,6 +55,7 @@ struct Server::Parts {
   explicit Parts(const Config& configuration)
       : config(configuration),
         slices(configuration.limits.queue_batches_max),
+        offers(kOffers),
         questions(kQuestions),
         outgoing(kOutgoingBatches),
         answers(kQuestions + 1) {}
@@ -74,6 +63,7 @@ struct Server::Parts {
   const Config& config;
   Gauges gauges;
   stream::Mailbox<LogSlice> slices;                    // ingest -> fold
+  stream::Mailbox<stream::Offer> offers;               // http -> ingest
   stream::Mailbox<stream::ControlQuestion> questions;  // publish -> fold
   stream::Mailbox<stream::OutgoingBatch> outgoing;     // fold -> publish
   stream::Mailbox<stream::ControlAnswer> answers;      // fold -> publish
@@ -90,6 +80,7 @@ struct Server::Parts {
   std::unique_ptr<stream::IngestServer> ingest;
   std::unique_ptr<stream::PublishServer> publish;
 
+  std::atomic<bool> ingest_open{false};
   std::atomic<bool> stop_ingest{false};
   std::atomic<bool> checkpoint_wanted{false};
   std::thread ingest_thread;
@@ -106,6 +97,7 @@ struct Server::Parts {
   ExplainDesk desk;         // http -> fold -> http
   bool shows_rows = false;  // http is for this machine only
   std::unique_ptr<DaemonPages> pages;
+  std::unique_ptr<IngestPosts> posts;
   std::unique_ptr<HttpServer> http;  // null where it is not configured; reads all of the above
 
   void fail(const char* thread, const Error& error) {
@@ -191,9 +183,18 @@ Status Server::Parts::open_http() {
                          },
                          [this] { return slices.size(); }, [this] { return log->end().value; },
                          [this] { return gauges.fold_turns + fold->steps(); }});
-  ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, [this](const HttpRequest& request) {
-                return pages->answer(request, steady_seconds());
-              }));
+  IngestPosts::World world;
+  world.schema = &config.schema;
+  world.offers = &offers;
+  world.gauges = &gauges;
+  world.open = [this] { return ingest_open.load(); };
+  world.loopback = shows_rows;
+  if (!config.endpoints.http_token_file.empty()) {
+    ACCRETE_TRY(world.token, read_token(config.endpoints.http_token_file));
+  }
+  posts = std::make_unique<IngestPosts>(std::move(world));
+  const auto page = [this](const auto& asked) { return pages->answer(asked, steady_seconds()); };
+  ACCRETE_TRY(http, HttpServer::open(config.endpoints.http, page, {}, posts.get()));
   spdlog::info("pages on {}", http->bound_address());
   return Ok{};
 }
@@ -217,13 +218,14 @@ void Server::Parts::tell_board(const Answers& answering) {
 
 Status Server::Parts::open_publish(const stream::CurveKeys& keys) {
   stream::PublishOptions options;
-  options.predictions = endpoint(config.endpoints.predictions, keys);
-  options.replay = endpoint(config.endpoints.replay, keys);
-  options.control = endpoint(config.endpoints.control, keys);
-  ACCRETE_TRY(publish, stream::PublishServer::open(context.get(), options, outgoing, answers, *past,
-                                                   [this](stream::ControlQuestion question) {
-                                                     return questions.try_send(question);
-                                                   }));
+  options.predictions = endpoint_at(config.endpoints.predictions, keys);
+  options.replay = endpoint_at(config.endpoints.replay, keys);
+  options.control = endpoint_at(config.endpoints.control, keys);
+  const auto ask = [this](stream::ControlQuestion question) {
+    return questions.try_send(question);
+  };
+  ACCRETE_TRY(publish,
+              stream::PublishServer::open(context.get(), options, outgoing, answers, *past, ask));
   return Ok{};
 }
 
@@ -232,22 +234,21 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
       *database, *log, config.limits.log_bytes_max,
       [this](LogSlice slice) -> Status {
         gauges.durable_bytes += slice.bytes.size();
-        // Rows that come one by one share a place: a fold that trains for a second delays no
-        // acknowledgement of theirs.
+        // Single rows share a place: while the fold trains, they are acknowledged.
         const auto join = [this](LogSlice& waiting, const LogSlice& next) {
-          return waiting.join(next, config.limits.group_rows_max,
-                              stream::IngestOptions().group_bytes_max);
+          return waiting.join(next, config.limits.group_rows_max, kGroupBytes);
         };
         if (slices.send(std::move(slice), join)) return Ok{};
         return Error{Errc::Unavailable, "stopping"};
       },
       &gauges.commit_seconds);
   stream::IngestOptions options;
-  options.endpoint = endpoint(config.endpoints.ingest, keys);
+  options.endpoint = endpoint_at(config.endpoints.ingest, keys);
   options.credit_bytes = config.limits.credit_bytes;
   options.transaction_bytes_max = config.limits.transaction_bytes_max;
   options.group_rows_max = config.limits.group_rows_max;
   options.producers_max = config.limits.producers_max;
+  options.offers = &offers;
   Schema schema = config.schema;
   Layouts layouts;
   for (const Layout& layout : fold->layouts())
@@ -286,6 +287,10 @@ void Server::Parts::run_ingest() {
       }
     }
   }
+  ingest_open = false;
+  offers.close();
+  while (const auto offer = offers.try_receive())
+    offer->answer(Error{Errc::Unavailable, "the daemon takes no rows any more"}, {});
   ingest.reset();
   slices.close();
 }
@@ -423,11 +428,8 @@ Result<std::unique_ptr<Server>> Server::start(
     const Config& config,
     const std::function<void(std::uint64_t done, std::uint64_t total)>& recovering) {
   auto parts = std::make_unique<Parts>(config);
-  ACCRETE_TRY(const stream::CurveKeys keys, curve_keys(config.endpoints));
-  for (const std::string& address : {config.endpoints.ingest, config.endpoints.predictions,
-                                     config.endpoints.replay, config.endpoints.control}) {
-    ACCRETE_DO(stream::check_endpoint(endpoint(address, keys)));
-  }
+  ACCRETE_TRY(const stream::CurveKeys keys, read_curve_files(config.endpoints));
+  ACCRETE_DO(check_addresses(config.endpoints, keys));
   ACCRETE_DO(parts->open_store());
   ACCRETE_DO(parts->open_http());
   ACCRETE_DO(parts->open_publish(keys));
@@ -443,6 +445,7 @@ Result<std::unique_ptr<Server>> Server::start(
     return std::move(ready).error();
   }
   raw->fold_thread = std::thread([raw] { raw->run_fold(); });
+  raw->ingest_open = true;
   raw->ingest_thread = std::thread([raw] { raw->run_ingest(); });
   return server;
 }

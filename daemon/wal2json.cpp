@@ -36,11 +36,15 @@ class Wal2jsonReader final : public EventReader {
     texts_.clear();
     ACCRETE_TRY(const Json* document, tree_.parse(event));
     if (!document->is(Json::Kind::Object)) return wrong("expected one object { … } an event");
-    if (const Json* changes = document->find("change")) return read_all(*document, *changes, out);
+    if (const Json* changes = document->find("change")) {
+      in.position = text_in(*document, "nextlsn");
+      return read_all(*document, *changes, out);
+    }
     const std::string_view action = text_in(*document, "action");
     if (action == "B" || action == "C") return read_bracket(*document, action == "C", in);
     in.id = text_in(*document, "xid");
     if (in.id.empty()) in.id = open_;
+    in.position = text_in(*document, "lsn");
     const std::optional<TimeUs> time = time_of(*document);
     Status read = action == "M" ? read_message(*document, time ? time : open_time_, in, out)
                                 : read_change(*document, action, time, out);

@@ -71,6 +71,7 @@ inline constexpr std::string_view kLogEnd = "log.end";
 inline constexpr std::string_view kDeadEnd = "dead.end";
 inline constexpr std::string_view kPredictionEnd = "prediction.end";
 inline constexpr std::string_view kSource = "source/";  ///< + number as 4 bytes
+inline constexpr std::string_view kMemory = "memory/";  ///< + source as 4 bytes, position as 8
 }  // namespace meta
 
 }  // namespace accrete::store

@@ -27,6 +27,13 @@ std::string source_value(std::uint64_t position, std::string_view name) {
   return value;
 }
 
+std::string memory_key(SourceId source, std::uint64_t position) {
+  std::string key(meta::kMemory);
+  put_be<std::uint32_t>(key, source.value);
+  put_be<std::uint64_t>(key, position);
+  return key;
+}
+
 std::string letter_value(const DeadLetter& letter) {
   std::string value;
   put_text(value, letter.source);
@@ -147,8 +154,29 @@ std::uint64_t Log::position(SourceId source) const {
   return positions_[source.value];
 }
 
+Result<std::vector<Log::Memory>> Log::memories(SourceId source) const {
+  const Database::Handles& handles = database_->handles();
+  std::string prefix(meta::kMemory);
+  put_be<std::uint32_t>(prefix, source.value);
+  std::vector<Memory> out;
+  std::unique_ptr<rocksdb::Iterator> it(
+      handles.db->NewIterator(rocksdb::ReadOptions{}, handles.family(Family::Meta)));
+  for (it->Seek(slice(prefix)); it->Valid() && it->key().starts_with(slice(prefix)); it->Next()) {
+    if (it->key().size() != prefix.size() + 8) {
+      return Error{Errc::Corruption,
+                   "what is remembered of source \"" + names_[source.value] + "\" does not decode"};
+    }
+    Memory& memory = out.emplace_back();
+    memory.source = source;
+    memory.position = get_be<std::uint64_t>(view(it->key()), prefix.size());
+    memory.bytes = view(it->value());
+  }
+  ACCRETE_DO(to_status(it->status(), "cannot read what is remembered of a source"));
+  return out;
+}
+
 Status Log::append(const LogSlice& slice_in, std::span<const Advance> advances,
-                   std::span<const DeadLetter> letters) {
+                   std::span<const DeadLetter> letters, std::span<const Memory> memories) {
   if (failed_) {
     return Error{Errc::Unavailable,
                  "the log failed before; restart accreted once the disk is sound"};
@@ -185,6 +213,12 @@ Status Log::append(const LogSlice& slice_in, std::span<const Advance> advances,
     ACCRETE_CHECK(advance.source.value < names_.size());
     built = built && put(meta, source_key(advance.source.value),
                          source_value(advance.position, names_[advance.source.value]));
+  }
+  for (const Memory& memory : memories) {
+    ACCRETE_CHECK(memory.source.value < names_.size());
+    built = built && put(meta, memory_key(memory.source, memory.position), memory.bytes);
+    for (std::uint64_t old = memory.forget_begin; old < memory.forget_end; ++old)
+      built = built && batch.Delete(meta, slice(memory_key(memory.source, old))).ok();
   }
   std::uint64_t letter = dead_letter_count();
   for (const DeadLetter& dead : letters) {

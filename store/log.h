@@ -49,13 +49,25 @@ class Log {
     std::uint64_t position;
   };
 
+  /// What the reader of a source must know again of the transaction at `position`, and positions
+  /// whose memories it needs no more: from `forget_begin` up to before `forget_end`.
+  struct Memory {
+    SourceId source;
+    std::uint64_t position = 0;
+    std::string bytes;
+    std::uint64_t forget_begin = 0;
+    std::uint64_t forget_end = 0;
+  };
+  /// What is remembered of a source, by position. Errors: Unavailable. Cost: one scan of it.
+  Result<std::vector<Memory>> memories(SourceId source) const;
+
   /// Append entries and move source positions in ONE batch; durable on return if the database
   /// syncs. `slice.first` must be end()+1. `letters` are stored in the same batch (numbers are
-  /// assigned here). Errors: Unavailable on I/O failure: nothing was appended, and every later
-  /// append fails too (the file system can no longer be trusted).
-  /// Cost: one sequential put a page (16 KiB or 256 records); one fdatasync a call.
+  /// assigned here), and so are `memories`. Errors: Unavailable on I/O failure: nothing was
+  /// appended, and every later append fails too (the file system can no longer be trusted). Cost:
+  /// one sequential put a page (16 KiB or 256 records); one fdatasync a call.
   Status append(const LogSlice& slice, std::span<const Advance> advances,
-                std::span<const DeadLetter> letters = {});
+                std::span<const DeadLetter> letters = {}, std::span<const Memory> memories = {});
 
   /// Entry bytes of one record. Errors: NotFound, Corruption, Unavailable. Threads: any.
   /// Cost: one seek; for many records in a row use read().

@@ -12,6 +12,8 @@ void IngestGroup::begin(std::string_view source, std::uint64_t position) {
   transaction.source = source;
   transaction.position = position;
   transaction.records.clear();
+  transaction.memory.clear();
+  transaction.forget_begin = transaction.forget_end = 0;
   layouts_before_ = layouts_.size();
 }
 

@@ -23,6 +23,8 @@ class IngestGroup {
   void add(std::string_view record, const CheckedRecord& checked);
   void end();
   void abandon();
+  /// The transaction that was begun.
+  Transaction& current() { return transactions_[count_]; }
 
   void reject(std::string_view source, std::uint64_t position, std::string reason,
               std::string_view record);

@@ -13,17 +13,32 @@ namespace accrete::stream {
 struct IngestServer::Parts {
   Parts(Socket bound, const IngestOptions& options, const Schema& schema, Layouts layouts,
         CommitSink& sink)
-      : socket(std::move(bound)), sessions(options, schema, std::move(layouts), sink) {}
+      : socket(std::move(bound)),
+        sessions(options, schema, std::move(layouts), sink),
+        offers(options.offers) {}
 
+  void take_offers();
   Status drain();
   Status answer();
 
   Socket socket;
   IngestSessions sessions;
+  Mailbox<Offer>* offers;
   // Messages of the group being collected: the first `count`. A deque, because the sessions hold
   // views of frames, and short frames live inside their objects.
   std::deque<std::vector<Frame>> messages;
 };
+
+/// A few offers first, so that busy producers do not keep them out.
+void IngestServer::Parts::take_offers() {
+  constexpr std::size_t kTurn = 64;
+  for (std::size_t count = 0; count < kTurn && offers != nullptr && !sessions.group_full();
+       ++count) {
+    auto offer = offers->try_receive();
+    if (!offer) return;
+    sessions.on_offer(std::move(*offer));
+  }
+}
 
 Status IngestServer::Parts::drain() {
   const Instant when = now();
@@ -75,9 +90,13 @@ IngestServer::IngestServer(std::unique_ptr<Parts> parts) : parts_(std::move(part
 IngestServer::~IngestServer() = default;
 
 Status IngestServer::poll(std::chrono::milliseconds timeout) {
-  Waiting item{&parts_->socket};
-  ACCRETE_TRY(const bool readable, wait({&item, 1}, timeout));
+  std::array<Waiting, 2> items;
+  items[0].socket = &parts_->socket;
+  const bool offered = parts_->offers != nullptr;
+  if (offered) items[1].fd = parts_->offers->fd();
+  ACCRETE_TRY(const bool readable, wait(std::span<Waiting>(items).first(offered ? 2 : 1), timeout));
   if (!readable) return Ok{};
+  parts_->take_offers();
   ACCRETE_DO(parts_->drain());
   Status committed = parts_->sessions.commit();
   ACCRETE_DO(parts_->answer());

@@ -15,6 +15,8 @@
 #include "proto/result.h"
 #include "proto/schema.h"
 #include "stream/endpoint.h"
+#include "stream/mailbox.h"
+#include "stream/offer.h"
 
 namespace accrete::stream {
 
@@ -23,6 +25,15 @@ struct Transaction {
   std::string_view source;
   std::uint64_t position = 0;
   std::vector<std::string_view> records;  ///< views into frames that live until commit() returns
+  std::string memory;  ///< kept at this position, for CommitSink::memories(); "" = nothing
+  std::uint64_t forget_begin = 0;  ///< positions whose memories go, up to before `forget_end`
+  std::uint64_t forget_end = 0;
+};
+
+/// What was kept of a transaction.
+struct KeptMemory {
+  std::uint64_t position = 0;
+  std::string bytes;
 };
 
 /// A record that could not be accepted; its whole transaction is set aside with it.
@@ -39,6 +50,8 @@ class CommitSink {
   virtual ~CommitSink() = default;
   /// Last durable commit position (0: none).
   virtual std::uint64_t position(std::string_view source) = 0;
+  /// Memories of its transactions, by position. Errors: Unavailable, Corruption.
+  virtual Result<std::vector<KeptMemory>> memories(std::string_view source) = 0;
   /// Make transactions (and rejected ones, as dead letters) durable in one go, in this order, and
   /// move the sources' positions. On return everything is durable. Blocks for back-pressure.
   /// Errors: Unavailable, Exhausted: nothing was taken; the producers are told and must resend.
@@ -55,11 +68,12 @@ struct IngestOptions {
   std::size_t group_bytes_max = 1u << 20;
   std::size_t producers_max = 1024;
   std::size_t sources_max = 4096;
+  Mailbox<Offer>* offers = nullptr;  ///< requests of other threads of this process
 };
 
 struct IngestCounters {
   std::uint64_t frames = 0, rows = 0, bytes = 0, transactions = 0, duplicates = 0, rejected = 0,
-                faults = 0, commits = 0, sessions = 0;
+                faults = 0, commits = 0, sessions = 0, offers = 0, offers_refused = 0;
 };
 
 class IngestServer {
@@ -71,9 +85,10 @@ class IngestServer {
                                                     CommitSink& sink);
   ~IngestServer();
 
-  /// Wait up to `timeout` for a frame, then drain what is there up to one group, decode, check,
-  /// commit through the sink, and answer. Bad input is answered to its sender and changes nothing
-  /// else. Errors: only what ends the thread (context closed, sink failed for good).
+  /// Wait up to `timeout` for a frame or an offer, then drain what is there up to one group,
+  /// decode, check, commit through the sink, and answer. Bad input is answered to its sender and
+  /// changes nothing else. Errors: only what ends the thread (context closed, sink failed for
+  /// good).
   Status poll(std::chrono::milliseconds timeout);
 
   const IngestCounters& counters() const;

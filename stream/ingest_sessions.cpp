@@ -293,6 +293,7 @@ Status IngestSessions::commit() {
       acknowledge(*session);
   }
   due_.clear();
+  answer_offers(status);
   const bool retry =
       status || status.error().code == Errc::Unavailable || status.error().code == Errc::Exhausted;
   return retry ? Status(Ok{}) : status;

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <span>
@@ -21,6 +22,7 @@
 #include "stream/batch_frame.h"
 #include "stream/ingest_group.h"
 #include "stream/ingest_server.h"
+#include "stream/offer_memory.h"
 #include "stream/record_check.h"
 #include "stream/socket.h"
 
@@ -40,6 +42,9 @@ class IngestSessions {
   /// Handle one frame of a peer. Its bytes must live until the next commit() has returned. `when`
   /// only decides which peers are idle.
   void on_frame(std::string_view peer, std::string_view frame, Instant when);
+  /// A whole request from within the process; answered at once if it is refused, else by the next
+  /// commit().
+  void on_offer(Offer offer);
   /// A message that is not one frame.
   void on_garbage(std::string_view peer, std::size_t frames);
 
@@ -90,6 +95,10 @@ class IngestSessions {
     std::optional<wire::Fault> stopped;  ///< the answer to every batch until the next HELLO
     bool due = false;
   };
+  struct PendingOffer {
+    Offer offer;
+    OfferOutcome outcome;
+  };
   using Sessions = std::map<std::string, Session, std::less<>>;
 
   void on_hello(std::string_view peer, const wire::Hello& hello, Instant when);
@@ -106,6 +115,12 @@ class IngestSessions {
   void drop_duplicate(PeerSource& source, std::span<const std::string_view> records);
   void set_aside(Session& session, Source& source, std::uint64_t position, const Error& error,
                  std::string_view record);
+
+  Result<OfferMemory*> memory_of(const std::string& source);
+  Status take_offer(PendingOffer& pending);
+  Status collect_offer(PendingOffer& pending, const OfferMemory& memory,
+                       std::vector<std::uint64_t>& fresh);
+  void answer_offers(const Status& committed);
 
   void begin_open(OpenTransaction& open);
   void mark_bad(OpenTransaction& open, Error error, std::string_view record);
@@ -130,6 +145,8 @@ class IngestSessions {
   std::map<std::string, Source, std::less<>> sources_;
   std::vector<Session*> due_;  // sessions to acknowledge at the next commit
   std::vector<IngestReply> replies_;
+  std::deque<PendingOffer> offers_;  // to answer at the next commit
+  std::map<std::string, OfferMemory> memories_;
   IngestCounters counters_;
   BatchView batch_;
   std::size_t open_bytes_ = 0;

@@ -85,6 +85,14 @@ class MemorySink : public CommitSink {
     return found == positions_.end() ? 0 : found->second;
   }
 
+  Result<std::vector<KeptMemory>> memories(std::string_view source) override {
+    const std::lock_guard lock(mutex_);
+    std::vector<KeptMemory> out;
+    for (const auto& [position, bytes] : memories_[std::string(source)])
+      out.push_back({position, bytes});
+    return out;
+  }
+
   Status commit(std::span<const Transaction> transactions,
                 std::span<const Rejected> rejected) override {
     const std::lock_guard lock(mutex_);
@@ -98,6 +106,9 @@ class MemorySink : public CommitSink {
       std::uint64_t& at = positions_[source];
       EXPECT_GT(transaction.position, at) << "out of order in " << source;
       at = std::max(at, transaction.position);
+      if (!transaction.memory.empty()) memories_[source][transaction.position] = transaction.memory;
+      for (std::uint64_t old = transaction.forget_begin; old < transaction.forget_end; ++old)
+        memories_[source].erase(old);
       Entry& entry = log_[source].emplace_back();
       entry.position = transaction.position;
       for (const std::string_view record : transaction.records) {
@@ -159,6 +170,7 @@ class MemorySink : public CommitSink {
   std::map<std::string, std::uint64_t, std::less<>> positions_;
   std::map<std::string, std::vector<Entry>> log_;
   std::map<std::string, std::vector<Dead>> dead_;
+  std::map<std::string, std::map<std::uint64_t, std::string>> memories_;
   int refusals_ = 0;
   Errc refusal_ = Errc::Unavailable;
   int calls_ = 0;

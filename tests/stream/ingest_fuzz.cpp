@@ -18,6 +18,9 @@ using namespace accrete;  // NOLINT(google-build-using-namespace): a fuzz target
 class StrictSink : public stream::CommitSink {
  public:
   std::uint64_t position(std::string_view) override { return position_; }
+  Result<std::vector<stream::KeptMemory>> memories(std::string_view) override {
+    return std::vector<stream::KeptMemory>{};
+  }
   Status commit(std::span<const stream::Transaction> transactions,
                 std::span<const stream::Rejected> rejected) override {
     std::uint64_t last = position_;
