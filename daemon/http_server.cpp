@@ -2,10 +2,14 @@
 #include "daemon/http_server.h"
 
 #include <charconv>
+#include <chrono>
+#include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <set>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include <arpa/inet.h>
@@ -23,6 +27,8 @@ constexpr const char* kForeign = "ask for localhost: this server is for its own 
 // A body of up to so many times the bound is read, for who still sends does not hear an answer; a
 // larger one has its connection closed.
 constexpr std::size_t kDiscarded = 2;
+
+using Clock = std::chrono::steady_clock;
 
 struct SocketAddress {
   sockaddr_storage storage{};
@@ -155,6 +161,22 @@ struct HttpServer::Parts {
   std::set<std::shared_ptr<Exchange>> waiting;  // for their reply; only walked at the end
   bool ending = false;
 
+  /// A connection, and since when its present request is on the way.
+  struct Line {
+    int fd = -1;
+    std::optional<Clock::time_point> since;  // nothing: it is whole, and the answer is ours to give
+  };
+  std::mutex line_mutex;  // guards what follows
+  std::map<MHD_Connection*, Line> lines;
+  std::condition_variable stopping;
+  bool stopped = false;
+  std::thread reaper;
+
+  void reap();
+  void note_line(MHD_Connection* connection, std::optional<Clock::time_point> since);
+  static void connected(void* closure, MHD_Connection* connection, void** context,
+                        MHD_ConnectionNotificationCode what);
+
   bool is_foreign(MHD_Connection* connection) const;
   MHD_Result begin(MHD_Connection* connection, const char* url, std::string_view method,
                    void** state);
@@ -170,6 +192,37 @@ struct HttpServer::Parts {
   static void completed(void* closure, MHD_Connection* connection, void** state,
                         MHD_RequestTerminationCode how);
 };
+
+/// A peer that always says a little is never silent, and could hold its place for good. Time counts
+/// from the end of the request before; silence between them is bounded by itself.
+void HttpServer::Parts::reap() {
+  std::unique_lock lock(line_mutex);
+  while (!stopping.wait_for(lock, std::chrono::seconds(1), [this] { return stopped; })) {
+    const auto oldest = Clock::now() - std::chrono::seconds(options.request_seconds_max);
+    for (const auto& [connection, line] : lines) {
+      if (line.since && *line.since < oldest) ::shutdown(line.fd, SHUT_RDWR);
+    }
+  }
+}
+
+void HttpServer::Parts::note_line(MHD_Connection* connection,
+                                  std::optional<Clock::time_point> since) {
+  const std::lock_guard lock(line_mutex);
+  if (const auto found = lines.find(connection); found != lines.end()) found->second.since = since;
+}
+
+/// Its end is told before its descriptor is closed.
+void HttpServer::Parts::connected(void* closure, MHD_Connection* connection, void** /*context*/,
+                                  MHD_ConnectionNotificationCode what) {
+  auto* parts = static_cast<Parts*>(closure);
+  const std::lock_guard lock(parts->line_mutex);
+  if (what == MHD_CONNECTION_NOTIFY_CLOSED) {
+    parts->lines.erase(connection);
+    return;
+  }
+  const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+  if (info != nullptr) parts->lines[connection] = {info->connect_fd, Clock::now()};
+}
 
 bool HttpServer::Parts::is_foreign(MHD_Connection* connection) const {
   const char* host = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_HOST);
@@ -254,6 +307,7 @@ MHD_Result HttpServer::Parts::finish(MHD_Connection* connection,
       if (ending) return queue(connection, busy("the daemon stops\n"));
       waiting.insert(exchange);
     }
+    note_line(connection, std::nullopt);
     posts->take(std::move(exchange->post),
                 [exchange](HttpAnswer answer) { exchange->reply(std::move(answer)); });
     const std::lock_guard lock(exchange->mutex);
@@ -291,9 +345,10 @@ MHD_Result HttpServer::Parts::serve(void* closure, MHD_Connection* connection, c
   return queue(connection, answer);
 }
 
-void HttpServer::Parts::completed(void* closure, MHD_Connection* /*connection*/, void** state,
+void HttpServer::Parts::completed(void* closure, MHD_Connection* connection, void** state,
                                   MHD_RequestTerminationCode /*how*/) {
   auto* parts = static_cast<Parts*>(closure);
+  parts->note_line(connection, Clock::now());
   const std::unique_ptr<Asked> asked(static_cast<Asked*>(std::exchange(*state, nullptr)));
   if (asked == nullptr || asked->exchange == nullptr) return;
   Exchange& exchange = *asked->exchange;
@@ -315,6 +370,14 @@ void HttpServer::Parts::end() {
   }
   for (const auto& exchange : open)
     exchange->reply(busy("the daemon stops\n"));
+  if (reaper.joinable()) {
+    {
+      const std::lock_guard lock(line_mutex);
+      stopped = true;
+    }
+    stopping.notify_all();
+    reaper.join();
+  }
   if (daemon != nullptr) MHD_stop_daemon(daemon);
 }
 
@@ -338,16 +401,18 @@ Result<std::unique_ptr<HttpServer>> HttpServer::open(const std::string& address,
   parts->daemon = MHD_start_daemon(
       flags, parts->address.port, nullptr, nullptr, &Parts::serve, parts.get(),
       MHD_OPTION_EXTERNAL_LOGGER, &log_line, nullptr, MHD_OPTION_SOCK_ADDR, bound.get(),
-      MHD_OPTION_NOTIFY_COMPLETED, &Parts::completed, parts.get(), MHD_OPTION_CONNECTION_LIMIT,
-      options.connections_max, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-      std::size_t{options.connection_bytes_max}, MHD_OPTION_CONNECTION_TIMEOUT,
-      options.silence_seconds_max, MHD_OPTION_END);
+      MHD_OPTION_NOTIFY_CONNECTION, &Parts::connected, parts.get(), MHD_OPTION_NOTIFY_COMPLETED,
+      &Parts::completed, parts.get(), MHD_OPTION_CONNECTION_LIMIT, options.connections_max,
+      MHD_OPTION_PER_IP_CONNECTION_LIMIT, options.address_connections_max,
+      MHD_OPTION_CONNECTION_MEMORY_LIMIT, std::size_t{options.connection_bytes_max},
+      MHD_OPTION_CONNECTION_TIMEOUT, options.silence_seconds_max, MHD_OPTION_END);
   if (parts->daemon == nullptr) {
     const std::string cause = std::error_code(errno, std::system_category()).message();
     return Error{Errc::Unavailable,
                  "cannot listen on " + address + ": " + cause + "; is another daemon there?"};
   }
   parts->port = MHD_get_daemon_info(parts->daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
+  parts->reaper = std::thread([raw = parts.get()] { raw->reap(); });
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(parts)));
 }
 

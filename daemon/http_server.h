@@ -69,8 +69,10 @@ class HttpPosts {
 /// What is asked of us beyond these is refused: the other connections are served as before.
 struct HttpOptions {
   unsigned connections_max = 64;
+  unsigned address_connections_max = 56;      ///< of one peer's address: the rest is for others
   unsigned connection_bytes_max = 32u << 10;  ///< of one connection's request line and headers
   unsigned silence_seconds_max = 15;          ///< then a connection is closed
+  unsigned request_seconds_max = 30;          ///< for a request to be whole, and a page to be read
   std::size_t body_bytes_max = 8u << 20;      ///< of one request: 413
   std::size_t bodies_bytes_max = 32u << 20;   ///< of all requests not yet answered: 503
 };

@@ -1,10 +1,11 @@
-"""HTTP under attack: bodies without end, peers that say nothing, tricks with paths, noise. Health and
-the ingest socket are served meanwhile, memory stays bounded, and no row comes of it."""
+"""HTTP under attack: bodies without end, peers that say little or nothing, tricks with paths, noise.
+Health and the ingest socket are served meanwhile, memory stays bounded, and no row comes of it."""
 import http.client
 import json
 import os
 import random
 import socket
+import time
 import urllib.request
 
 import harness
@@ -97,6 +98,37 @@ class HostileHttp(harness.Case):
             peer.close()
         harness.await_true("room again", lambda: b" 200 " in self.say(
             b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")[:20])
+        self.others_are_served()
+        self.ends_well()
+
+    def is_healthy(self, source="127.0.0.1"):
+        link = http.client.HTTPConnection("127.0.0.1", self.port, timeout=1,
+                                          source_address=(source, 0))
+        try:
+            link.request("GET", "/healthz")
+            return link.getresponse().read() == b"ok\n"
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            link.close()
+
+    def test_dripping_peers(self):
+        """A header byte a second, never silent: no address takes every place, nor one for good."""
+        began = time.monotonic()
+        peers = [self.peer(b"GET /healthz HTTP/1.1\r\nX: ") for _ in range(64)]
+        self.assertFalse(self.is_healthy(), "the attack holds every place of its address")
+        self.assertTrue(self.is_healthy("127.0.0.2"), "another address is served meanwhile")
+
+        def drip():
+            for peer in peers:
+                try:
+                    peer.send(b"x")
+                except OSError:
+                    pass  # closed by the server
+            return self.is_healthy()
+
+        harness.await_true("places are free again", drip, timeout_s=38, pause_s=1)
+        self.assertGreater(time.monotonic() - began, 20, "a slow request is given its time")
         self.others_are_served()
         self.ends_well()
 
