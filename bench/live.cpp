@@ -2,15 +2,17 @@
 // database's history as fast as it goes, then its last rows at a rate, one by one and each waited
 // for.
 #include <algorithm>
-#include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <cstdio>
+#include <ctime>
 #include <filesystem>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <vector>
+
+#include <poll.h>
 
 #include "bench/control.h"
 #include "bench/folded.h"
@@ -80,6 +82,15 @@ std::vector<std::vector<std::string_view>> rows_of(const daemon::SourceTransacti
   return rows;
 }
 
+/// `due`: of the steady clock, in seconds.
+void wait_until(double due) {
+  const double left = std::max(0.0, due - daemon::steady_seconds());
+  timespec time = {};
+  time.tv_sec = static_cast<std::time_t>(left);
+  time.tv_nsec = static_cast<long>((left - std::floor(left)) * 1e9);
+  ::ppoll(nullptr, 0, &time, nullptr);
+}
+
 Figures run_daemon(const Options& options, const daemon::Config& config,
                    const std::vector<daemon::SourceTransaction>& all) {
   Figures figures;
@@ -109,8 +120,7 @@ Figures run_daemon(const Options& options, const daemon::Config& config,
   for (std::size_t i = last; i < all.size(); ++i) {
     for (const auto& row : rows_of(all[i])) {
       const double due = started + static_cast<double>(sent++) / options.rate;
-      std::this_thread::sleep_for(
-          std::chrono::duration<double>(std::max(0.0, due - daemon::steady_seconds())));
+      wait_until(due);
       must(producer->send(position++, row));
       must(producer->flush());
       figures.delays_ms.push_back((daemon::steady_seconds() - due) * 1e3);

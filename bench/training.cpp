@@ -2,6 +2,7 @@
 // forward, backward, update. The peer is outside: a de-duplicated torch loop trains about 130 seeds
 // of these shapes per CPU second.
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
@@ -69,7 +70,9 @@ std::vector<Example> read_examples(const std::string& data, daemon::Fold& fold, 
   must(reader.next(cells));  // names of columns
   std::vector<Example> out;
   while (must(reader.next(cells))) {
-    const auto driver = rows.find(std::stoll(std::string(cells[1])));
+    std::int64_t id = 0;
+    std::from_chars(cells[1].data(), cells[1].data() + cells[1].size(), id);
+    const auto driver = rows.find(id);
     check(driver != rows.end(), "every example's driver is there");
     out.push_back({{driver->second, must(parse_time(cells[0]))}, cells[2] == "1" ? 1.0 : 0.0});
   }

@@ -17,6 +17,7 @@
 #include <netinet/in.h>
 #include <spdlog/spdlog.h>
 
+#include "daemon/clock.h"
 #include "daemon/http_address.h"
 
 namespace accrete::daemon {
@@ -27,8 +28,6 @@ constexpr const char* kForeign = "ask for localhost: this server is for its own 
 // A body of up to so many times the bound is read, for who still sends does not hear an answer; a
 // larger one has its connection closed.
 constexpr std::size_t kDiscarded = 2;
-
-using Clock = std::chrono::steady_clock;
 
 struct SocketAddress {
   sockaddr_storage storage{};
@@ -164,7 +163,7 @@ struct HttpServer::Parts {
   /// A connection, and since when its present request is on the way.
   struct Line {
     int fd = -1;
-    std::optional<Clock::time_point> since;  // nothing: it is whole, and the answer is ours to give
+    std::optional<double> since;  // nothing: it is whole, and the answer is ours to give
   };
   std::mutex line_mutex;  // guards what follows
   std::map<MHD_Connection*, Line> lines;
@@ -173,7 +172,7 @@ struct HttpServer::Parts {
   std::thread reaper;
 
   void reap();
-  void note_line(MHD_Connection* connection, std::optional<Clock::time_point> since);
+  void note_line(MHD_Connection* connection, std::optional<double> since);
   static void connected(void* closure, MHD_Connection* connection, void** context,
                         MHD_ConnectionNotificationCode what);
 
@@ -198,15 +197,14 @@ struct HttpServer::Parts {
 void HttpServer::Parts::reap() {
   std::unique_lock lock(line_mutex);
   while (!stopping.wait_for(lock, std::chrono::seconds(1), [this] { return stopped; })) {
-    const auto oldest = Clock::now() - std::chrono::seconds(options.request_seconds_max);
+    const double oldest = steady_seconds() - options.request_seconds_max;
     for (const auto& [connection, line] : lines) {
       if (line.since && *line.since < oldest) ::shutdown(line.fd, SHUT_RDWR);
     }
   }
 }
 
-void HttpServer::Parts::note_line(MHD_Connection* connection,
-                                  std::optional<Clock::time_point> since) {
+void HttpServer::Parts::note_line(MHD_Connection* connection, std::optional<double> since) {
   const std::lock_guard lock(line_mutex);
   if (const auto found = lines.find(connection); found != lines.end()) found->second.since = since;
 }
@@ -221,7 +219,7 @@ void HttpServer::Parts::connected(void* closure, MHD_Connection* connection, voi
     return;
   }
   const auto* info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-  if (info != nullptr) parts->lines[connection] = {info->connect_fd, Clock::now()};
+  if (info != nullptr) parts->lines[connection] = {info->connect_fd, steady_seconds()};
 }
 
 bool HttpServer::Parts::is_foreign(MHD_Connection* connection) const {
@@ -348,7 +346,7 @@ MHD_Result HttpServer::Parts::serve(void* closure, MHD_Connection* connection, c
 void HttpServer::Parts::completed(void* closure, MHD_Connection* connection, void** state,
                                   MHD_RequestTerminationCode /*how*/) {
   auto* parts = static_cast<Parts*>(closure);
-  parts->note_line(connection, Clock::now());
+  parts->note_line(connection, steady_seconds());
   const std::unique_ptr<Asked> asked(static_cast<Asked*>(std::exchange(*state, nullptr)));
   if (asked == nullptr || asked->exchange == nullptr) return;
   Exchange& exchange = *asked->exchange;
