@@ -1,5 +1,5 @@
-"""The ZeroMQ sockets under attack: garbage for a greeting, half-open peers, frames beyond the bound,
-subscribers that never read, wrong keys. A good producer and a good subscriber miss nothing
+"""The ZeroMQ sockets under attack: garbage for a greeting, half-open peers, frames beyond the
+bound, subscribers that never read, wrong keys. A good producer and a good subscriber miss nothing
 meanwhile, memory stays bounded, and the daemon stops cleanly."""
 import hashlib
 import json
@@ -16,7 +16,7 @@ from subscriber import Subscriber
 
 MIB = 1 << 20
 FRAME_BYTES_MAX = 64 * MIB
-GROWTH_BYTES_MAX = 160 * MIB
+GROWTH_BYTES_MAX = 200 * MIB
 HALF_OPEN = 100  # a socket
 TYPES = {"ingest": b"DEALER", "predictions": b"SUB", "replay": b"DEALER", "control": b"DEALER"}
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
@@ -33,26 +33,42 @@ def handshake(end):
 
 
 class Attack(harness.Case):
-    def peer(self, end, data=b""):
-        port = int(self.accrete.addresses[end].rsplit(":", 1)[1])
-        made = socket.create_connection(("127.0.0.1", port), timeout=harness.DEADLINE_S)
+    def peer(self, end, data=b"", buffer_bytes=None):
+        made = socket.socket()
         self.addCleanup(made.close)
+        made.settimeout(harness.DEADLINE_S)
+        if buffer_bytes is not None:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer_bytes)
+        made.connect(("127.0.0.1", int(self.accrete.addresses[end].rsplit(":", 1)[1])))
         try:
             made.sendall(data)
         except OSError:
             pass  # refused before all was said
         return made
 
+    def shaken(self, end, data, buffer_bytes=None):
+        """A peer whose handshake is done, and that then says `data`."""
+        made = self.peer(end, handshake(end), buffer_bytes)
+        heard = b""
+        while b"Socket-Type" not in heard:
+            part = made.recv(4096)
+            self.assertTrue(part, f"the handshake on {end} is refused")
+            heard += part
+        made.sendall(data)
+        return made
+
     def assert_closed(self, peer, why):
-        """Within the deadline the daemon ends the connection; what it said before is dropped."""
+        """Within the deadline the daemon ends the connection; how many bytes it said before."""
+        heard = 0
         try:
-            while peer.recv(65536):
-                pass
+            while part := peer.recv(65536):
+                heard += len(part)
         except TimeoutError:
             self.fail(f"still open: {why}")
         except OSError:
             pass
         peer.close()
+        return heard
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.accrete.process.pid}/fd"))
@@ -70,12 +86,12 @@ class HostileZmq(Attack):
         for end in TYPES:
             for size in (FRAME_BYTES_MAX + 1, 1 << 40, (1 << 64) - 1):
                 frame = b"\x02" + size.to_bytes(8, "big") + b"x" * 1000
-                self.assert_closed(self.peer(end, handshake(end) + frame), f"{size} on {end}")
+                self.assert_closed(self.shaken(end, frame), f"{size} on {end}")
 
     def deaf(self):
-        """Subscribers that take everything and read nothing."""
+        """Subscribers that want everything and read nothing."""
         everything = b"\x00\x01\x01"
-        return [self.peer("predictions", handshake("predictions") + everything)
+        return [self.shaken("predictions", everything, 4096)
                 for _ in range(20)]
 
     def test_others_miss_nothing(self):
@@ -93,7 +109,7 @@ class HostileZmq(Attack):
         self.addCleanup(subscriber.close)
         producer = Producer(self.accrete.addresses["ingest"], "shop", cut, batch_max=16).start()
         ours = hashlib.sha256()
-        count, newest, turns = 0, None, 0
+        count, payload_bytes, newest, turns = 0, 0, None, 0
         while newest is None or count < newest:
             if turns < 5:
                 self.garbage()
@@ -101,6 +117,7 @@ class HostileZmq(Attack):
             turns += 1
             for _, payload in subscriber.receive():
                 ours.update(payload)
+                payload_bytes += len(payload)
                 count += 1
             producer.check()
             if newest is None and turns >= 5 and producer.done():
@@ -114,7 +131,8 @@ class HostileZmq(Attack):
         for peer in half_open:
             self.assert_closed(peer, "a greeting that is never whole")
         for peer in deaf:
-            peer.close()
+            heard = self.assert_closed(peer, "a subscriber that answers no heartbeat")
+            self.assertTrue(0 < heard < payload_bytes, f"{heard} of {payload_bytes} were kept")
         status = self.accrete.status()
         self.assertEqual((status["rows"], status["dead_letters"]),
                          (sum(len(records) for _, records in cut) - len(shop.COLUMNS), 0))
