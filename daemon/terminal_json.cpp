@@ -51,7 +51,8 @@ std::string scalar_text(const element& value) {
   std::string_view text;
   if (value.get(text) == simdjson::SUCCESS) return std::string(text);
   if (value.is_null()) return "-";
-  if (value.is_double()) return short_number(double(value));
+  // Integers are doubles too to is_double().
+  if (value.type() == simdjson::dom::element_type::DOUBLE) return short_number(double(value));
   return simdjson::minify(value);
 }
 

@@ -64,5 +64,16 @@ TEST(Terminal, JsonTree) {
   EXPECT_FALSE(tree_of_json("{"));
 }
 
+TEST(Terminal, CountsKeepTheirDigits) {
+  const Result<std::string> tree =
+      tree_of_json(R"({"rows":44564510,"most":18446744073709551615,"least":-3000000,"mean":3e6})");
+  ASSERT_TRUE(tree);
+  EXPECT_EQ(tree.value(),
+            "rows   44564510\n"
+            "most   18446744073709551615\n"
+            "least  -3000000\n"
+            "mean   3e+06\n");
+}
+
 }  // namespace
 }  // namespace accrete::daemon::terminal
