@@ -61,20 +61,12 @@ std::vector<daemon::SourceTransaction> read_all(const Options& options,
   return all;
 }
 
-std::vector<std::string_view> records_of(const daemon::SourceTransaction& transaction) {
-  std::vector<std::string_view> records;
-  std::size_t begin = 0;
-  for (const std::uint32_t end : transaction.ends) {
-    records.push_back(std::string_view(transaction.bytes).substr(begin, end - begin));
-    begin = end;
-  }
-  return records;
-}
-
 /// The rows of a transaction one by one, each with the layouts before it.
 std::vector<std::vector<std::string_view>> rows_of(const daemon::SourceTransaction& transaction) {
   std::vector<std::vector<std::string_view>> rows(1);
-  for (const std::string_view record : records_of(transaction)) {
+  std::vector<std::string_view> records;
+  transaction.list(records);
+  for (const std::string_view record : records) {
     rows.back().push_back(record);
     if (record.front() != kLayoutTag) rows.emplace_back();
   }
@@ -106,8 +98,10 @@ Figures run_daemon(const Options& options, const daemon::Config& config,
 
   const double cpu = daemon::cpu_seconds();
   double started = daemon::steady_seconds();
+  std::vector<std::string_view> records;
   for (std::size_t i = 0; i < last; ++i) {
-    must(producer->send(all[i].position, records_of(all[i])));
+    all[i].list(records);
+    must(producer->send(all[i].position, records));
     figures.rows += all[i].rows;
   }
   must(producer->flush());

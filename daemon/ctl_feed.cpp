@@ -87,13 +87,7 @@ class Feed {
 
  private:
   Status take(const SourceTransaction& transaction) {
-    records_.clear();
-    std::size_t begin = 0;
-    const std::string_view bytes = transaction.bytes;
-    for (const std::uint32_t end : transaction.ends) {
-      records_.push_back(bytes.substr(begin, end - begin));
-      begin = end;
-    }
+    transaction.list(records_);
     if (!appends_ && transaction.position <= durable_) {
       ++skipped_;
       skipped_rows_ += transaction.rows;

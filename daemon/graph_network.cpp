@@ -142,7 +142,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
-  pairs_.add(rows, labels, at, signals_);
+  if (!asks_rows_) pairs_.add(rows, labels, at, signals_);  // rows come one by one: no pairs
   if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;

@@ -167,7 +167,7 @@ Json network_json(const AnyTask& task) {
   Json json = experts_json(task);
   json["count"] = task.network()->experts();
   json["steps"] = task.network()->steps();
-  json["labels"] = signals_json(task.network()->signals());
+  if (!task.plan().column) json["labels"] = signals_json(task.network()->signals());
   json["layers"] = layers_json(metrics);
   json["shares"] = shares_json(metrics);
   return json;

@@ -11,10 +11,10 @@ namespace accrete::daemon {
 /// How it stands: {"events": …, "count", "steps", "layers": [{"layer", "nodes", "entropy",
 /// "own_block", "dead", "block_loss"}], "labels": {"known", "homophily",
 /// "homophily_error", "autocorrelation", "prior"}, "shares": {"layer 0": {"block 0": share, …,
-/// "extras"}}}. `labels`: label_signals.h, homophily of the path where it is highest,
-/// autocorrelation at lag 1. `count`: experts of a layer; the figures are of late, per node
-/// (network_metrics.h); experts are named by the blocks they were born for. Checks: the task has a
-/// network.
+/// "extras"}}}. `labels`, of tasks over windows: label_signals.h, homophily of the path where it is
+/// highest, autocorrelation at lag 1. `count`: experts of a layer; the figures are of late, per
+/// node (network_metrics.h); experts are named by the blocks they were born for. Checks: the task
+/// has a network.
 nlohmann::ordered_json network_json(const AnyTask& task);
 
 /// The same with its course: "routing": {"experts": [name], "points": [{"at", "answers", "layers":

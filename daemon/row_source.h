@@ -2,11 +2,13 @@
 // that a backtest and a live feed of the same files see the same transactions in the same order.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "daemon/config.h"
@@ -21,6 +23,16 @@ struct SourceTransaction {
   std::string bytes;
   std::vector<std::uint32_t> ends;  ///< end offset of each record
   std::uint64_t rows = 0;           ///< changes among them
+
+  /// Views of the records; replaces `out`.
+  void list(std::vector<std::string_view>& out) const {
+    out.clear();
+    std::size_t begin = 0;
+    for (const std::uint32_t end : ends) {
+      out.push_back(std::string_view(bytes).substr(begin, end - begin));
+      begin = end;
+    }
+  }
 };
 
 struct Progress {

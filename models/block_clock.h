@@ -45,8 +45,8 @@ struct BlockRow {
 /// A reason to end the block stays until the block has rows_min rows; then the next row begins a
 /// new one. With Time and Classes the row that gives the reason is itself the first of the new
 /// block. A late row belongs to the block it arrives in. Drift is judged from rows_min rows on,
-/// against the mixtures of all blocks and of the open one's first rows_min rows: what is novel
-/// before then is the change that opened the block.
+/// against the mixtures of all blocks and of the open one: what is novel before then is the change
+/// that opened the block. Rows of several tables: row_novelty.h says the share.
 ///
 /// Deterministic, O(1) a call, no memory but itself. Threads: none of its own.
 class BlockClock {

@@ -78,6 +78,7 @@ Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
   const double rest = mean_.empty() ? 1 : 1 - mean_prior;
   prior_.assign(candidates, rest / static_cast<double>(candidates));
   if (!mean_.empty()) prior_.push_back(mean_prior);
+  even_ = prior_;
   start_ = prior_;
   experts_ = prior_;
   losses_.assign(experts_.size(), 0.0);
@@ -87,9 +88,10 @@ Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
 void Mixer::set_prior(std::size_t k, double share) {
   ACCRETE_CHECK(k < totals_.size() && share > 0 && share < 1);
   if (prior_.size() == 1) return;
-  const double others = (1 - share) / (1 - prior_[k]);
-  for (double& prior : prior_)
-    prior *= others;
+  // From the even one each time: products of many steps would depend on the steps.
+  const double others = (1 - share) / (1 - even_[k]);
+  for (std::size_t e = 0; e < even_.size(); ++e)
+    prior_[e] = even_[e] * others;
   prior_[k] = share;
   if (rounds_ > 0 || graded_ > 0) return;
   start_ = prior_;

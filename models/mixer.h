@@ -49,7 +49,8 @@ class Mixer {
 
   /// From the next settle on candidate k has this share of what returns to the prior (its part of
   /// the plain mean apart), the other experts the rest as before; before the first label it also
-  /// begins with it. Not part of the state. Checks: k is a candidate; share in (0, 1).
+  /// begins with it. Not part of the state: the last call alone decides, so who loads says it again
+  /// and nothing of the path there is left. Checks: k is a candidate; share in (0, 1).
   void set_prior(std::size_t k, double share);
 
   /// Weighted mean of the candidates' outputs (logits, values, class probabilities; variance by
@@ -74,7 +75,8 @@ class Mixer {
   TaskKind kind_;
   MixerOptions options_;
   std::vector<double> mean_;     // share of each candidate in the plain mean; empty: no such expert
-  std::vector<double> prior_;    // of the experts: candidates, then the plain mean if there is one
+  std::vector<double> even_;     // of the experts: candidates, then the plain mean if there is one
+  std::vector<double> prior_;    // the same as set_prior() says
   std::vector<double> start_;    // the prior before the first label
   std::vector<double> experts_;  // sum to 1
   std::vector<double> weights_;  // of candidates, from experts_

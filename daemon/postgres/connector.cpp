@@ -29,17 +29,6 @@ constexpr std::size_t kQueueBytesMax = 16u << 20;
 /// Transactions of a snapshot between two waits until all of it is durable.
 constexpr std::uint64_t kSnapshotFlushTransactions = 64;
 
-/// Views of a transaction's records.
-std::vector<std::string_view> records_of(const SourceTransaction& transaction) {
-  std::vector<std::string_view> records;
-  std::size_t begin = 0;
-  for (const std::uint32_t end : transaction.ends) {
-    records.push_back(std::string_view(transaction.bytes).substr(begin, end - begin));
-    begin = end;
-  }
-  return records;
-}
-
 class Connector {
  public:
   Connector(const ConnectorOptions& options, const Catalogue& catalogue, const Schema& schema,
@@ -141,8 +130,8 @@ class Connector {
 
   /// The producer keeps it from here on, whatever becomes of the daemon.
   Status give(const SourceTransaction& transaction, std::uint64_t position) {
-    const auto records = records_of(transaction);
-    for (const std::string_view record : records) {
+    transaction.list(records_);
+    for (const std::string_view record : records_) {
       if (record.size() <= limits::row_bytes_max) continue;
       return Error{Errc::Malformed, "transaction " + lsn_text(position) + " has a row of " +
                                         std::to_string(record.size()) +
@@ -150,7 +139,7 @@ class Connector {
                                         "in the configuration"};
     }
     sent_ = std::max(sent_, position);
-    return patiently([&] { return producer_->send(position, records); });
+    return patiently([&] { return producer_->send(position, records_); });
   }
 
   Status flush() {
@@ -230,6 +219,7 @@ class Connector {
   Translator translator_;
   TransactionQueue queue_;
   std::unique_ptr<stream::Producer> producer_;
+  std::vector<std::string_view> records_;  // of the transaction that is given
   std::uint64_t sent_ = 0;       // newest position given to the producer, or durable before it
   std::uint64_t shown_ = 0;      // newest position of the snapshot given to the producer
   std::uint64_t published_ = 0;  // newest durable position that a follower was told

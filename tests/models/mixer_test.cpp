@@ -239,6 +239,33 @@ TEST(Mixer, APriorSaysWhereACandidateBeginsAndWhatReturnsToIt) {
   EXPECT_NEAR(mixer.weights()[0] + mixer.weights()[1] + mixer.weights()[2], 1, 1e-12);
 }
 
+TEST(Mixer, APriorDoesNotDependOnThoseBeforeIt) {
+  // As across a restart: the state is loaded, and only the newest prior is said again.
+  MixerOptions options{0.3, 0.02, {0, 0, 1, 1, -1}};
+  Mixer whole(TaskKind::Binary, 5, options);
+  const std::array<Output, 5> outputs{point(0.9), point(0.2), point(0.6), point(0.7), point(0.4)};
+  for (int t = 0; t < 100; ++t) {
+    whole.set_prior(4, 0.1 + 0.4 * t / 100.0);
+    whole.grade(outputs, t % 3 == 0 ? 1 : 0);
+    whole.settle();
+    std::string state;
+    whole.save(state);
+    Mixer restarted(TaskKind::Binary, 5, options);
+    restarted.set_prior(4, 0.1);
+    ASSERT_TRUE(restarted.load(state));
+    const double next = 0.1 + 0.4 * (t + 1) / 100.0;
+    Mixer onward = whole;
+    for (Mixer* mixer : {&restarted, &onward}) {
+      mixer->set_prior(4, next);
+      mixer->grade(outputs, 1);
+      mixer->settle();
+    }
+    for (std::size_t k = 0; k < outputs.size(); ++k)
+      ASSERT_EQ(restarted.weights()[k], onward.weights()[k]) << t;
+    ASSERT_EQ(restarted.regret().bound, onward.regret().bound) << t;
+  }
+}
+
 TEST(Mixer, OneWildLabelDoesNotSilenceACandidate) {
   Mixer mixer(TaskKind::Regression, 2, {0.5, 0.02, {}});
   for (int i = 0; i < 500; ++i) {
