@@ -136,7 +136,7 @@ void NetworkRows::columns_of(MaskedColumn masked, std::vector<std::uint32_t>& ou
 
 void NetworkRows::drop_cache() {
   for (TableState& table : tables_) {
-    std::vector<std::byte>().swap(table.slots);
+    decltype(table.slots)().swap(table.slots);
     std::vector<std::vector<models::SparseEntry>>().swap(table.item_slots);
     table.slot_count = 0;
   }
@@ -156,8 +156,8 @@ std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
   while (row >= table.slot_count) {
     const std::size_t count = table.slot_count == 0 ? kSlotsMin : 2 * table.slot_count;
     // The old slots are there until the new ones are filled.
-    if (cache_bytes_ + count * bytes > cache_bytes_max_) break;
-    std::vector<std::byte> slots(count * bytes);
+    if (cache_bytes_ + models::room_size(count * bytes) > cache_bytes_max_) break;
+    decltype(table.slots) slots(count * bytes);
     // Items stay where their row does: both go by the row's number modulo the count.
     if (has_items(id)) regroup_items(table, count);
     for (std::size_t i = 0; i < table.slot_count; ++i) {
@@ -167,7 +167,7 @@ std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
       std::memcpy(slots.data() + (head.row & (count - 1)) * bytes, table.slots.data() + i * bytes,
                   bytes);
     }
-    cache_bytes_ += (count - table.slot_count) * bytes;
+    cache_bytes_ += models::room_size(count * bytes) - models::room_size(table.slots.size());
     table.slots.swap(slots);
     table.slot_count = count;
   }

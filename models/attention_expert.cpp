@@ -107,6 +107,17 @@ void AttentionExperts<Real>::visit(std::string_view prefix, const VisitParameter
     visit_expert(std::string(prefix) + std::to_string(t), experts_[t], visit);
 }
 
+template <class Real>
+std::size_t AttentionExperts<Real>::room(const Tape& tape) const {
+  std::size_t bytes = 0;
+  for (const auto& own : tape.experts) {
+    bytes += room_bytes(own.query, own.key, own.value, own.mixed, own.joined, own.hidden) +
+             own.norm.room() + own.attention.capacity() * sizeof(Real) +
+             (own.heard.capacity() + own.slot.capacity()) * sizeof(std::uint32_t);
+  }
+  return bytes;
+}
+
 /// Edges of the rows of expert t, and the nodes at their ends.
 template <class Real>
 void AttentionExperts<Real>::collect(const ExpertCall<Real>& call, std::size_t t, Tape& tape,

@@ -62,6 +62,8 @@ class AttentionExperts {
                 const std::vector<RowMatrix<Real>>& d_values, RowMatrix<Real>& d_input,
                 RowMatrix<Real>& d_heard);
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
+  /// Bytes of what is kept between passes, all of it the tape's.
+  std::size_t room(const Tape& tape) const;
 
  private:
   struct Expert {

@@ -323,6 +323,15 @@ void DymoeLayer<Real>::gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>&
 }
 
 template <class Real>
+std::size_t DymoeLayer<Real>::room(const Tape& tape) const {
+  const Parts& parts = *parts_;
+  return room_bytes(tape.head, tape.logits, tape.topology.query, tape.topology.score, tape.heard,
+                    parts.d_heard, parts.d_logits, parts.d_head) +
+         room_bytes(tape.values) + room_bytes(parts.d_values) +
+         std::visit([&](const auto& all) { return all.room(tape_of(all, tape)); }, parts.experts);
+}
+
+template <class Real>
 void DymoeLayer<Real>::visit(std::string_view prefix, const VisitParameter<Real>& visit) {
   const std::string name(prefix);
   parts_->gate.visit(name + ".gate", visit);

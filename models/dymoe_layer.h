@@ -130,6 +130,8 @@ class DymoeLayer {
   void gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const;
 
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
+  /// Bytes of what is kept between passes with this tape, the tape's among them.
+  std::size_t room(const Tape& tape) const;
 
  private:
   struct Parts;

@@ -82,8 +82,6 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
 template <class Real>
 void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
                                           const RowMatrix<Real>& d_scores) {
-  RowMatrix<Real> d_output;
-  RowMatrix<Real> d_input;
   head.backward(training.head, training.embedding, d_scores, d_output);
   const std::size_t depth = layers.size();
   for (std::size_t l = depth; l-- > 0;) {
@@ -227,6 +225,16 @@ std::size_t ExpertNetwork<Real>::memory_bytes() const {
   parts_->visit([&](std::string_view, Parameter<Real>& parameter) {
     bytes += models::memory_bytes(parameter);
   });
+  return bytes;
+}
+
+template <class Real>
+std::size_t ExpertNetwork<Real>::room() const {
+  const typename Parts::Pass& pass = parts_->training;
+  std::size_t bytes = room_bytes(pass.hidden) + parts_->rows.room(pass.rows) +
+                      room_bytes(pass.embedding, pass.scores, parts_->d_output, parts_->d_input);
+  for (std::size_t l = 0; l < pass.layers.size(); ++l)
+    bytes += parts_->layers[l].room(*pass.layers[l]);
   return bytes;
 }
 

@@ -128,6 +128,8 @@ class ExpertNetwork {
   /// read_part. Nothing has changed then.
   Status load(std::string_view bytes, const ReadPart& read_part);
   std::size_t memory_bytes() const;
+  /// Bytes beside those: room of training passes, which is kept for the next.
+  std::size_t room() const;
 
  private:
   struct Parts;

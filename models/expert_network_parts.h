@@ -31,7 +31,9 @@ struct ExpertNetwork<Real>::Parts {
   std::vector<DymoeLayer<Real>> layers;
   NetworkHead<Real> head;
   std::uint64_t growths = 0;  ///< how often the shape changed: part of the rest's version
-  Pass training;              ///< kept for its room
+  Pass training;              ///< kept for its room, and so is what goes back:
+  RowMatrix<Real> d_output;
+  RowMatrix<Real> d_input;
 
   /// Who stands at each place: an expert has its serial for life, one merged of two has a new one.
   std::vector<std::uint64_t> serials;

@@ -115,6 +115,7 @@ class NormSilu {
     RowMatrix<Real> normal;  ///< n
     RowMatrix<Real> gate;    ///< sigmoid(y)
     std::vector<Real> scale;
+    std::size_t room() const { return room_bytes(normal, gate) + scale.capacity() * sizeof(Real); }
   };
 
   explicit NormSilu(std::size_t width) {
@@ -125,15 +126,24 @@ class NormSilu {
   /// out (N, w) from x (N, w); they may be the same matrix. Adds to `count`.
   void forward(const RowMatrix<Real>& x, Tape& tape, RowMatrix<Real>& out,
                SleepCount& count) const {
-    tape.normal.resize(x.rows(), x.cols());
-    tape.gate.resize(x.rows(), x.cols());
-    tape.scale.resize(static_cast<std::size_t>(x.rows()));
+    begin(static_cast<std::size_t>(x.rows()), tape);
     out.resize(x.rows(), x.cols());
+    forward_part(x, 0, tape, out, count);
+  }
+  /// The same in parts: room for all rows, then those from `first` on. Checks: x fits the room and
+  /// `out` has its size.
+  void begin(std::size_t rows, Tape& tape) const {
+    tape.normal.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
+    tape.gate.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
+    tape.scale.resize(rows);
+  }
+  void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
+                    SleepCount& count) const {
     NormSiluRows<Real> rows = rows_of(x, out);
-    rows.normal = tape.normal.data();
-    rows.gate = tape.gate.data();
+    rows.normal = row_of(tape.normal, first);
+    rows.gate = row_of(tape.gate, first);
     rows.kept = rows.width;
-    rows.scale = tape.scale.data();
+    rows.scale = tape.scale.data() + first;
     count.asleep += norm_silu(rows);
     count.numbers += static_cast<std::uint64_t>(x.size());
   }
@@ -151,16 +161,21 @@ class NormSilu {
   /// d_x (N, w) from d_out (N, w); they may be the same matrix. Adds to the gradients unless
   /// frozen.
   void backward(const Tape& tape, const RowMatrix<Real>& d_out, RowMatrix<Real>& d_x) {
-    const bool frozen = gain_.rate == 0;
     d_x.resize(d_out.rows(), d_out.cols());
+    backward_part(tape, 0, d_out, d_x);
+  }
+  /// The same for rows of the tape from `first` on. Checks: d_x has the size of d_out.
+  void backward_part(const Tape& tape, std::size_t first, const RowMatrix<Real>& d_out,
+                     RowMatrix<Real>& d_x) {
+    const bool frozen = gain_.rate == 0;
     NormSiluGradient<Real> back{};
     back.rows = static_cast<std::size_t>(d_out.rows());
     back.width = static_cast<std::size_t>(d_out.cols());
     back.gain = gain_.value.data();
     back.shift = shift_.value.data();
-    back.normal = tape.normal.data();
-    back.gate = tape.gate.data();
-    back.scale = tape.scale.data();
+    back.normal = row_of(tape.normal, first);
+    back.gate = row_of(tape.gate, first);
+    back.scale = tape.scale.data() + first;
     back.d_out = d_out.data();
     back.d_x = d_x.data();
     back.d_gain = frozen ? nullptr : gain_.grad().data();

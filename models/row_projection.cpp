@@ -41,38 +41,83 @@ RowMatrix<Real> uniform(std::size_t rows, std::size_t cols, Rng& rng) {
 }
 
 template <class Real>
-void nodes_by_table(const GraphBatch& batch, std::size_t tables,
+void nodes_by_table(const GraphBatch& batch,
                     std::vector<typename RowProjection<Real>::Tape::Table>& out) {
-  out.assign(tables, {});
+  for (auto& table : out)
+    table.nodes.clear();
   for (std::size_t v = 0; v < batch.nodes(); ++v) {
-    ACCRETE_CHECK(batch.table[v] < tables);
+    ACCRETE_CHECK(batch.table[v] < out.size());
     out[batch.table[v]].nodes.push_back(static_cast<std::uint32_t>(v));
   }
 }
 
-/// phi of each node's age.
+/// phi of the ages that there are.
 template <class Real>
-void ages_of(const GraphBatch& batch, std::span<const std::uint32_t> nodes, RowMatrix<Real>& ages) {
-  ages.resize(static_cast<Eigen::Index>(nodes.size()), age_numbers);
-  std::array<double, age_numbers> phi{};
-  for (std::size_t i = 0; i < nodes.size(); ++i) {
-    // Rows of one time come one after another.
-    const std::int64_t age_us = batch.age_us[nodes[i]];
-    if (i == 0 || age_us != batch.age_us[nodes[i - 1]]) phi = encode_age(age_us);
-    Real* const to = row_of(ages, i);
-    for (std::size_t k = 0; k < age_numbers; ++k)
-      to[k] = static_cast<Real>(phi[k]);
+void encode_ages(std::span<const std::int64_t> ages_us, RowMatrix<Real>& ages) {
+  ages.resize(static_cast<Eigen::Index>(ages_us.size()), age_numbers);
+  for (std::size_t i = 0; i < ages_us.size(); ++i) {
+    const std::array<double, age_numbers> phi = encode_age(ages_us[i]);
+    std::transform(phi.begin(), phi.end(), row_of(ages, i),
+                   [](double number) { return static_cast<Real>(number); });
   }
+}
+
+/// Whether rows are shown by few nodes each: then what a row says is computed for each of them
+/// where it is needed, rather than for all rows into an array that no cache holds.
+bool shown_once(const GraphBatch& batch, std::size_t table, std::size_t nodes) {
+  return 4 * nodes < 5 * static_cast<std::size_t>(batch.features[table].rows());
+}
+
+/// The features of nodes.
+template <class Real>
+void gather_features(const GraphBatch& batch, std::size_t table,
+                     std::span<const std::uint32_t> nodes, RowMatrix<Real>& features) {
+  const RowMatrix<float>& all = batch.features[table];
+  features.resize(static_cast<Eigen::Index>(nodes.size()), all.cols());
+  for (std::size_t i = 0; i < nodes.size(); ++i)
+    std::copy_n(row_of(all, batch.row[nodes[i]]), all.cols(), row_of(features, i));
 }
 
 bool has_items(const GraphBatch& batch, std::size_t table) {
   return table < batch.items.size() && batch.items[table].rows() > 0;
 }
 
-// Nodes of one go where nothing is kept: what they take stays in the second cache.
-constexpr std::size_t kServedNodes = 1024;
+// Nodes of one go: what they take stays in the second cache.
+constexpr std::size_t kNodesAtOnce = 1024;
+constexpr std::size_t kAgeSlotsMin = 256;
+
+std::size_t age_slot(std::int64_t age_us, std::size_t slots) {
+  const std::uint64_t z = static_cast<std::uint64_t>(age_us) * 0x9E37'79B9'7F4A'7C15ull;
+  return static_cast<std::size_t>(z >> 32) & (slots - 1);
+}
 
 }  // namespace
+
+void AgeNumbers::clear() {
+  std::fill(slots_.begin(), slots_.end(), 0);
+  ages_.clear();
+}
+
+std::uint32_t AgeNumbers::number(std::int64_t age_us) {
+  if (2 * (ages_.size() + 1) > slots_.size()) grow();
+  std::size_t at = age_slot(age_us, slots_.size());
+  for (; slots_[at] != 0; at = (at + 1) & (slots_.size() - 1)) {
+    if (ages_[slots_[at] - 1] == age_us) return slots_[at] - 1;
+  }
+  ages_.push_back(age_us);
+  slots_[at] = static_cast<std::uint32_t>(ages_.size());
+  return slots_[at] - 1;
+}
+
+void AgeNumbers::grow() {
+  slots_.assign(std::max(kAgeSlotsMin, 2 * slots_.size()), 0);
+  for (std::size_t i = 0; i < ages_.size(); ++i) {
+    std::size_t at = age_slot(ages_[i], slots_.size());
+    while (slots_[at] != 0)
+      at = (at + 1) & (slots_.size() - 1);
+    slots_[at] = static_cast<std::uint32_t>(i + 1);
+  }
+}
 
 std::array<double, age_numbers> encode_age(std::int64_t age_us) {
   ACCRETE_CHECK(age_us >= 0 || age_us == kAgeless);
@@ -145,69 +190,122 @@ template <class Real>
 void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidden,
                                   Tape* tape) const {
   Tape own;
-  Tape& kept = tape != nullptr ? *tape : own;
-  nodes_by_table<Real>(batch, tables_.size(), kept.tables);
+  Tape& used = tape != nullptr ? *tape : own;
+  used.tables.resize(tables_.size());
+  nodes_by_table<Real>(batch, used.tables);
   hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
-  RowMatrix<Real> told;
-  RowMatrix<Real> listed;
-  RowMatrix<Real> x;
   for (std::size_t t = 0; t < tables_.size(); ++t) {
-    const Table& table = tables_[t];
-    auto& shown = kept.tables[t];
-    if (shown.nodes.empty()) continue;
-    const bool any = table.weights.value.rows() > 0;
-    const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
-    if (any) {
-      ACCRETE_CHECK(batch.features[t].cols() == table.weights.value.rows());
-      multiply<Real>(as_real<Real>(batch.features[t]), table.weights.value, told);
-    }
-    if (any_items) {
-      multiply<Real>(batch.items[t], batch.items[t].rows(), table.items.value, listed);
-    }
-    const std::span<const std::uint32_t> all(shown.nodes);
-    const std::size_t most = tape != nullptr ? all.size() : kServedNodes;
-    for (std::size_t first = 0; first < all.size(); first += most) {
-      const auto nodes = all.subspan(first, std::min(most, all.size() - first));
-      ages_of(batch, nodes, shown.ages);
-      multiply<Real>(shown.ages, table.ages.value, x);
-      for (std::size_t i = 0; i < nodes.size(); ++i) {
-        Real* const row = row_of(x, i);
-        add_scaled(Real(1), table.bias.value.data(), width_, row);
-        if (any) add_scaled(Real(1), row_of(told, batch.row[nodes[i]]), width_, row);
-        if (any_items) add_scaled(Real(1), row_of(listed, batch.row[nodes[i]]), width_, row);
-      }
-      if (tape == nullptr) norm_.apply(x);
-      for (std::size_t i = 0; i < nodes.size(); ++i)
-        std::copy_n(row_of(x, i), width_, row_of(hidden, nodes[i]));
-    }
+    if (!used.tables[t].nodes.empty()) forward_table(batch, t, tape != nullptr, used, hidden);
   }
-  if (tape == nullptr) return;
+}
+
+template <class Real>
+void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, bool keep,
+                                        Tape& tape, RowMatrix<Real>& hidden) const {
+  const Table& table = tables_[t];
+  auto& shown = tape.tables[t];
+  const std::span<const std::uint32_t> all(shown.nodes);
+  const bool any = table.weights.value.rows() > 0;
+  const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
+  const bool once = any && shown_once(batch, t, all.size());
+  ACCRETE_CHECK(!any || batch.features[t].cols() == table.weights.value.rows());
+  if (any && !once)
+    multiply<Real>(as_real<Real>(batch.features[t]), table.weights.value, tape.told);
+  if (any_items)
+    multiply<Real>(batch.items[t], batch.items[t].rows(), table.items.value, tape.listed);
+  if (keep) norm_.begin(all.size(), shown.norm);
+  shown.age.resize(all.size());
   SleepCount unused;
-  norm_.forward(hidden, kept.norm, hidden, unused);
+  for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
+    const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
+    // Ages of all nodes together where they are kept, else of these.
+    if (first == 0 || !keep) {
+      tape.numbers.clear();
+      const std::size_t end = keep ? all.size() : first + nodes.size();
+      for (std::size_t i = first; i < end; ++i)
+        shown.age[i] = tape.numbers.number(batch.age_us[all[i]]);
+      encode_ages<Real>(tape.numbers.ages(), shown.ages);
+      multiply<Real>(shown.ages, table.ages.value, tape.aged);
+      tape.aged.rowwise() += table.bias.value.row(0);
+    }
+    if (once) {
+      gather_features(batch, t, nodes, tape.features);
+      multiply(tape.features, table.weights.value, tape.x);
+    } else {
+      tape.x.resize(static_cast<Eigen::Index>(nodes.size()), static_cast<Eigen::Index>(width_));
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      Real* const row = row_of(tape.x, i);
+      const Real* const aged = row_of(tape.aged, shown.age[first + i]);
+      if (once) {
+        add_scaled(Real(1), aged, width_, row);
+      } else {
+        std::copy_n(aged, width_, row);
+        if (any) add_scaled(Real(1), row_of(tape.told, batch.row[nodes[i]]), width_, row);
+      }
+      if (any_items) add_scaled(Real(1), row_of(tape.listed, batch.row[nodes[i]]), width_, row);
+    }
+    if (keep) {
+      norm_.forward_part(tape.x, first, shown.norm, tape.x, unused);
+    } else {
+      norm_.apply(tape.x);
+    }
+    for (std::size_t i = 0; i < nodes.size(); ++i)
+      std::copy_n(row_of(tape.x, i), width_, row_of(hidden, nodes[i]));
+  }
 }
 
 template <class Real>
 void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
-                                   RowMatrix<Real>& d_hidden) {
-  norm_.backward(tape.norm, d_hidden, d_hidden);
-  RowMatrix<Real> by_node;
-  RowMatrix<Real> by_row;
+                                   const RowMatrix<Real>& d_hidden) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
-    Table& table = tables_[t];
-    const auto& shown = tape.tables[t];
-    if (shown.nodes.empty()) continue;
-    gather_rows<Real>(d_hidden, shown.nodes, by_node);
-    add_column_sums(by_node, table.bias.grad());
-    add_outer<Real>(shown.ages, by_node, table.ages.grad());
-    const bool any = table.weights.value.rows() > 0;
-    const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
-    if (!any && !any_items) continue;
-    by_row.setZero(batch.features[t].rows(), d_hidden.cols());
-    for (const std::uint32_t v : shown.nodes)
-      by_row.row(batch.row[v]) += d_hidden.row(v);
-    if (any) add_outer<Real>(as_real<Real>(batch.features[t]), by_row, table.weights.grad());
-    if (any_items) add_transposed<Real>(batch.items[t], by_row, table.items.grad());
+    if (!tape.tables[t].nodes.empty()) backward_table(batch, t, tape, d_hidden);
   }
+}
+
+template <class Real>
+void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t, const Tape& tape,
+                                         const RowMatrix<Real>& d_hidden) {
+  Table& table = tables_[t];
+  const auto& shown = tape.tables[t];
+  const std::span<const std::uint32_t> all(shown.nodes);
+  const bool any = table.weights.value.rows() > 0;
+  const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
+  const bool once = any && shown_once(batch, t, all.size());
+  const bool sums_rows = any_items || (any && !once);
+  by_age_.setZero(shown.ages.rows(), d_hidden.cols());
+  if (sums_rows) by_row_.setZero(batch.features[t].rows(), d_hidden.cols());
+  for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
+    const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
+    gather_rows<Real>(d_hidden, nodes, d_x_);
+    norm_.backward_part(shown.norm, first, d_x_, d_x_);
+    for (std::size_t i = 0; i < nodes.size(); ++i) {
+      const Real* const from = row_of(d_x_, i);
+      add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));
+      if (sums_rows) add_scaled(Real(1), from, width_, row_of(by_row_, batch.row[nodes[i]]));
+    }
+    if (once) {
+      gather_features(batch, t, nodes, features_);
+      add_outer(features_, d_x_, table.weights.grad());
+    }
+  }
+  add_column_sums(by_age_, table.bias.grad());
+  add_outer<Real>(shown.ages, by_age_, table.ages.grad());
+  if (any && !once) {
+    add_outer<Real>(as_real<Real>(batch.features[t]), by_row_, table.weights.grad());
+  }
+  if (any_items) add_transposed<Real>(batch.items[t], by_row_, table.items.grad());
+}
+
+template <class Real>
+std::size_t RowProjection<Real>::room(const Tape& tape) const {
+  std::size_t bytes = room_bytes(d_x_, by_age_, by_row_, features_, tape.told, tape.listed,
+                                 tape.aged, tape.x, tape.features);
+  for (const auto& table : tape.tables) {
+    bytes += room_bytes(table.ages) + table.norm.room() +
+             (table.nodes.capacity() + table.age.capacity()) * sizeof(std::uint32_t);
+  }
+  return bytes;
 }
 
 template <class Real>

@@ -3,9 +3,10 @@
 //   x_v = W_t f_v + I_t s_v + b_t + T_t phi(age_v)      h_v = silu(LayerNorm(x_v))
 //
 // t is the table of node v, f_v are the numbers its row shows, s_v the items (words, tags), sparse.
-// The products with W_t and I_t are made once per row of the batch, however many nodes show it.
-// Source: Robinson et al. 2024 (RDL), arXiv:2407.20060, for encoders per table and an encoding of
-// the age that is added; the periods are ours.
+// Where rows are shown by many nodes, the products with W_t are made once per row of the batch;
+// those with I_t always are, and those with T_t once per age. Source: Robinson et al. 2024 (RDL),
+// arXiv:2407.20060, for encoders per table and an encoding of the age that is added; the periods
+// are ours.
 #pragma once
 
 #include <array>
@@ -29,16 +30,39 @@ inline constexpr std::size_t age_numbers = 2 * age_periods + 2;
 /// T is what its table's ageless rows add. Checks: age_us >= 0 or kAgeless.
 std::array<double, age_numbers> encode_age(std::int64_t age_us);
 
+/// Numbers for ages, in the order in which they are first met. Nothing iterates over it by place.
+class AgeNumbers {
+ public:
+  void clear();
+  std::uint32_t number(std::int64_t age_us);
+  const std::vector<std::int64_t>& ages() const { return ages_; }  ///< by number
+
+ private:
+  void grow();
+
+  std::vector<std::uint32_t> slots_;  // 1 + number, 0: empty; a power of two, at most half full
+  std::vector<std::int64_t> ages_;
+};
+
 template <class Real>
 class RowProjection {
  public:
   struct Tape {
     struct Table {
       std::vector<std::uint32_t> nodes;  ///< of this table, ascending
-      RowMatrix<Real> ages;              ///< phi of each (nodes, age_numbers)
+      std::vector<std::uint32_t> age;    ///< of each node: which of the ages
+      RowMatrix<Real> ages;              ///< phi of each age that there is (ages, age_numbers)
+      typename NormSilu<Real>::Tape norm;
     };
     std::vector<Table> tables;
-    typename NormSilu<Real>::Tape norm;
+
+    // Kept for their room.
+    RowMatrix<Real> told;
+    RowMatrix<Real> listed;
+    RowMatrix<Real> aged;
+    RowMatrix<Real> x;
+    RowMatrix<Real> features;
+    AgeNumbers numbers;
   };
 
   /// `columns` of each table. W and T begin uniform as Glorot and Bengio 2010, b at zero.
@@ -57,10 +81,13 @@ class RowProjection {
   /// hidden (N, d) of all nodes of the batch. `tape` null: nothing is kept.
   /// Checks: features of every table that has nodes are as wide as columns().
   void forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape) const;
-  /// Adds to the gradients. `d_hidden` is used up.
-  void backward(const GraphBatch& batch, const Tape& tape, RowMatrix<Real>& d_hidden);
+  /// Adds to the gradients.
+  void backward(const GraphBatch& batch, const Tape& tape, const RowMatrix<Real>& d_hidden);
 
   void visit(const VisitParameter<Real>& visit);
+
+  /// Bytes of what is kept between passes, the tape's among them.
+  std::size_t room(const Tape& tape) const;
 
  private:
   struct Table {
@@ -69,10 +96,21 @@ class RowProjection {
     Parameter<Real> bias;     // (1, d)
     Parameter<Real> ages;     // (age_numbers, d)
   };
+  void forward_table(const GraphBatch& batch, std::size_t table, bool keep, Tape& tape,
+                     RowMatrix<Real>& hidden) const;
+  void backward_table(const GraphBatch& batch, std::size_t table, const Tape& tape,
+                      const RowMatrix<Real>& d_hidden);
+
   std::vector<Table> tables_;
   std::size_t width_;
   std::uint64_t seed_;
   NormSilu<Real> norm_;
+
+  // Of backward(), kept for their room.
+  RowMatrix<Real> d_x_;
+  RowMatrix<Real> by_age_;
+  RowMatrix<Real> by_row_;
+  RowMatrix<Real> features_;
 };
 
 extern template class RowProjection<float>;

@@ -149,6 +149,16 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 }
 
 template <class Real>
+std::size_t SageExperts<Real>::room(const Tape& tape) const {
+  std::size_t bytes = room_bytes(tape.x, tape.sum, tape.part, d_sum_, work_);
+  for (const auto& own : tape.experts)
+    bytes += room_bytes(own.message) + own.norm.room();
+  for (const std::vector<RowMatrix<Real>>& messages : d_messages_)
+    bytes += room_bytes(messages);
+  return bytes;
+}
+
+template <class Real>
 void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
   const auto read = call.relations_by_table();
@@ -196,12 +206,10 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
   gather_messages(call, tape);
   values.resize(std::max(values.size(), call.experts));
   SleepCount count;
-  RowMatrix<Real> x;
-  RowMatrix<Real> sum;
-  RowMatrix<Real> part;
+  auto& [experts, x, sum, part] = tape;
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
-    typename Tape::Expert& own = tape.experts[t];
+    typename Tape::Expert& own = experts[t];
     gather_rows(call.head, call.routes.rows_of(t), x);
     multiply(x, expert.own.value, sum);
     for (std::size_t r = 0; r < relations_; ++r) {
@@ -223,21 +231,20 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
   const typename Tape::Expert& own = tape.experts[t];
   const auto rows = call.routes.rows_of(t);
   const bool frozen = expert.own.rate == 0;
-  RowMatrix<Real> d_sum;
-  RowMatrix<Real> work;
-  expert.norm.backward(own.norm, d_value, d_sum);
+  expert.norm.backward(own.norm, d_value, d_sum_);
   if (!frozen) {
-    gather_rows(call.head, rows, work);
-    add_outer(work, d_sum, expert.own.grad());
-    add_column_sums(d_sum, expert.bias.grad());
+    gather_rows(call.head, rows, work_);
+    add_outer(work_, d_sum_, expert.own.grad());
+    add_column_sums(d_sum_, expert.bias.grad());
   }
-  multiply_transposed(d_sum, expert.own.value, work);
-  add_rows(work, rows, d_input);
+  multiply_transposed(d_sum_, expert.own.value, work_);
+  add_rows(work_, rows, d_input);
   for (std::size_t r = 0; r < relations_; ++r) {
     RowMatrix<Real>& d_message = d_messages_[t][r];
-    gather_rows<Real>(d_sum, own.who[r], work);
-    if (!frozen && !own.who[r].empty()) add_outer(own.message[r], work, expert.relations[r].grad());
-    multiply_transposed(work, expert.relations[r].value, d_message);
+    gather_rows<Real>(d_sum_, own.who[r], work_);
+    if (!frozen && !own.who[r].empty())
+      add_outer(own.message[r], work_, expert.relations[r].grad());
+    multiply_transposed(work_, expert.relations[r].value, d_message);
   }
 }
 

@@ -32,6 +32,11 @@ class SageExperts {
       typename NormSilu<Real>::Tape norm;
     };
     std::vector<Expert> experts;
+
+    // Kept for their room.
+    RowMatrix<Real> x;
+    RowMatrix<Real> sum;
+    RowMatrix<Real> part;
   };
 
   explicit SageExperts(const LayerShape& shape);
@@ -53,6 +58,8 @@ class SageExperts {
                 RowMatrix<Real>& d_heard);
   /// `prefix` ends before the expert's index.
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
+  /// Bytes of what is kept between passes, the tape's among them.
+  std::size_t room(const Tape& tape) const;
 
  private:
   struct Expert {
@@ -74,7 +81,11 @@ class SageExperts {
   std::size_t width_;
   std::size_t relations_;
   std::vector<Expert> experts_;
-  Messages d_messages_;  ///< of the pass under way
+
+  // Of the pass under way; their room is kept.
+  Messages d_messages_;
+  RowMatrix<Real> d_sum_;
+  RowMatrix<Real> work_;
 };
 
 extern template class SageExperts<float>;

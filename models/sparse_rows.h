@@ -7,9 +7,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 #include <vector>
 
 #include <Eigen/Core>
+
+#include "models/row_storage.h"
 
 namespace accrete::models {
 
@@ -39,9 +42,32 @@ class SparseRows {
   std::vector<SparseEntry> entries_;
 };
 
-/// A dense matrix whose rows lie together: what sparse rows pick from.
+/// A dense matrix whose rows lie together: what sparse rows pick from. It keeps its room when it
+/// gets smaller.
 template <class Real>
-using RowMatrix = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, Eigen::RowMajor>;
+using RowMatrix = Eigen::Matrix<Real, Eigen::Dynamic, Eigen::Dynamic, kRowOptions>;
+
+/// Bytes of the room that matrices keep.
+template <class... Matrices>
+std::size_t room_bytes(const Matrices&... matrices) {
+  const auto bytes = [](const auto& matrix) {
+    using Matrix = std::remove_cvref_t<decltype(matrix)>;
+    struct Opened : Matrix {  // Eigen shows no one but its heirs where numbers lie
+      static std::size_t numbers(const Matrix& shut) {
+        return static_cast<std::size_t>((shut.*(&Opened::m_storage)).capacity());
+      }
+    };
+    return Opened::numbers(matrix) * sizeof(typename Matrix::Scalar);
+  };
+  return (bytes(matrices) + ... + 0);
+}
+template <class Real>
+std::size_t room_bytes(const std::vector<RowMatrix<Real>>& matrices) {
+  std::size_t bytes = 0;
+  for (const RowMatrix<Real>& matrix : matrices)
+    bytes += room_bytes(matrix);
+  return bytes;
+}
 
 /// Outputs are handled eight at a time.
 inline constexpr std::size_t kLanes = 8;

@@ -1,7 +1,9 @@
 // What the graph network is made of beside its layers, each against its definition: ages, rows to
 // vectors, losses, Adam with its bound, parameters that grow, flatness.
 #include <cmath>
+#include <cstdint>
 #include <numbers>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -84,6 +86,56 @@ TEST(RowProjection, IsWhatItsDefinitionSaysNodeByNode) {
     }
   }
   EXPECT_TRUE(any_ageless);
+}
+
+TEST(RowMatrix, KeepsItsRoomWhenItGetsSmaller) {
+  RowMatrix<float> matrix(100, 8);
+  matrix.setConstant(3);
+  const float* const room = matrix.data();
+  matrix.resize(10, 8);
+  matrix.setConstant(1);
+  matrix.setZero(20, 40);
+  EXPECT_EQ(matrix.data(), room);
+  EXPECT_EQ(matrix.sum(), 0.0F);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(room) % 64, 0U) << "a line of its own";
+  matrix.setConstant(2);
+  RowMatrix<float> copied = matrix;
+  EXPECT_NE(copied.data(), matrix.data());
+  EXPECT_TRUE(copied == matrix);
+  copied.conservativeResize(60, 40);
+  EXPECT_TRUE(copied.topRows(20) == matrix);
+  copied.conservativeResize(5, 40);
+  EXPECT_TRUE(copied == matrix.topRows(5));
+  RowMatrix<float> moved = std::move(matrix);
+  EXPECT_EQ(moved.data(), room);
+  moved = copied;
+  EXPECT_EQ(moved.data(), room) << "there was room";
+  std::swap(moved, copied);
+  EXPECT_EQ(copied.data(), room);
+  copied.resize(0, 40);
+  EXPECT_EQ(copied.data(), nullptr) << "given back";
+  EXPECT_EQ(room_bytes(copied, moved), room_bytes(moved));
+  RowMatrix<float> large(600, 1024);
+  large.setConstant(7);
+  EXPECT_EQ(reinterpret_cast<std::uintptr_t>(large.data()) % kLargePage, 0U);
+  EXPECT_EQ(room_bytes(large), 2 * kLargePage);
+  large.conservativeResize(1024, 1024);
+  EXPECT_EQ(room_bytes(large), 2 * kLargePage) << "the last page had room";
+  EXPECT_EQ(large.topRows(600).sum(), 7.0F * 600 * 1024);
+}
+
+TEST(AgeNumbers, AreTheOrderInWhichAgesComeFirst) {
+  AgeNumbers numbers;
+  for (int round = 0; round < 2; ++round) {
+    numbers.clear();
+    EXPECT_EQ(numbers.number(kAgeless), 0U);
+    for (std::uint32_t i = 1; i < 5000; ++i) {
+      ASSERT_EQ(numbers.number(i * kDayUs), i);
+      ASSERT_EQ(numbers.number((i / 2 + 1) * kDayUs), i / 2 + 1);
+    }
+    EXPECT_EQ(numbers.ages().size(), 5000U);
+    EXPECT_EQ(numbers.ages()[4999], 4999 * kDayUs);
+  }
 }
 
 TEST(RowProjection, SaysTheSameWhenNothingIsKept) {

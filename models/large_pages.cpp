@@ -1,0 +1,37 @@
+// Aligned memory, and a word to the kernel.
+#include "models/large_pages.h"
+
+#include <new>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#include "proto/result.h"
+
+namespace accrete::models {
+namespace {
+
+constexpr std::size_t kLine = 64;
+
+std::align_val_t alignment(std::size_t bytes) {
+  return std::align_val_t{bytes < kLargePage ? kLine : kLargePage};
+}
+
+}  // namespace
+
+void* allocate_room(std::size_t bytes) {
+  ACCRETE_CHECK(bytes > 0 && bytes == room_size(bytes));
+  void* const room = ::operator new(bytes, alignment(bytes));
+#if defined(__linux__)
+  // Only advice: where it is not taken, pages are small.
+  if (bytes >= kLargePage) madvise(room, bytes, MADV_HUGEPAGE);
+#endif
+  return room;
+}
+
+void free_room(void* room, std::size_t bytes) {
+  ::operator delete(room, alignment(bytes));
+}
+
+}  // namespace accrete::models
