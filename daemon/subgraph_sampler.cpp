@@ -13,9 +13,14 @@
 namespace accrete::daemon {
 namespace {
 
-// From so many seeds of one moment on, nodes are numbered in an array over all rows. Of fewer, the
+// From so many children of seeds on, nodes are numbered in an array over all rows. Of fewer, the
 // hash table stays in the first caches.
-constexpr std::size_t kManySeeds = 64;
+constexpr std::size_t kManyChildren = 1024;
+
+constexpr std::uint32_t kNoMoment = 0xFFFF'FFFF;
+
+// Children whose rows are on their way to the processor while an earlier one is looked at.
+constexpr std::size_t kAhead = 8;
 
 /// Table and hop of a node in one word.
 std::uint32_t kind_of(std::uint16_t table, std::uint32_t hop) {
@@ -70,6 +75,7 @@ void SubgraphSampler::make_steps() {
 /// Room for a new batch, and what holds for all of it.
 void SubgraphSampler::begin(std::span<const Seed> seeds) {
   hop_ = 0;
+  group_ = kNoMoment;
   nodes_.clear();
   shown_.clear();
   places_.clear();
@@ -77,16 +83,20 @@ void SubgraphSampler::begin(std::span<const Seed> seeds) {
   moments_.clear();
   for (const Seed& seed : seeds)
     moments_.push_back(seed.at);
+  const bool in_order = std::is_sorted(moments_.begin(), moments_.end());
   std::sort(moments_.begin(), moments_.end());
   moments_.erase(std::unique(moments_.begin(), moments_.end()), moments_.end());
-  one_of_each_ = moments_.size() == 1 && !by_hop_ && seeds.size() >= kManySeeds;
+  // An array holds the newest node of a row. That is the one that is looked for if there is one:
+  // where nodes of a distance come in the order of their times, there is no newer one than that.
+  const bool newest_is_it = moments_.size() == 1 || (by_hop_ && in_order);
+  by_row_ = newest_is_it && seeds.size() * options_->fan_out.front() >= kManyChildren;
   moment_keys_.clear();
   for (const TimeUs at : moments_) {
     Rng rng(options_->seed, static_cast<std::uint64_t>(at.value), Purpose::Sample);
     moment_keys_.push_back(rng.next());
   }
   const std::size_t tables = plan_.table_count();
-  if (one_of_each_ && base_ > std::numeric_limits<std::uint32_t>::max() / 2) {
+  if (by_row_ && base_ > std::numeric_limits<std::uint32_t>::max() / 2) {
     numbers_.clear();
     base_ = 1;
   }
@@ -156,29 +166,54 @@ std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const flo
   return feature_rows_[table]++;
 }
 
+/// Where nodes are numbered by row: the row's newest, at whatever time and distance.
+std::optional<std::uint32_t> SubgraphSampler::newest_of(std::uint16_t table,
+                                                        std::uint32_t row) const {
+  const std::vector<std::uint32_t>& numbers = numbers_[table];
+  if (!by_row_ || row >= numbers.size() || numbers[row] < base_) return std::nullopt;
+  return numbers[row] - base_;
+}
+
 std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
                                                         std::uint32_t moment) const {
-  if (one_of_each_) {
-    const std::vector<std::uint32_t>& numbers = numbers_[table];
-    if (row >= numbers.size() || numbers[row] < base_) return std::nullopt;
-    return numbers[row] - base_;
+  const bool last = hop_ == options_->fan_out.size();
+  if (by_row_) {
+    const auto newest = newest_of(table, row);
+    if (!newest || *newest >= group_) return newest;
+    const Place& place = places_[*newest];
+    if (place.moment == moment && (!by_hop_ || last || place.hop == hop_)) return newest;
+    if (!last || moments_.size() == 1) return std::nullopt;
   }
   const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
-  const std::uint32_t* const number = nodes_.find(pair, kind_of(table, by_hop_ ? hop_ : 0));
-  if (number == nullptr) return std::nullopt;
-  return *number;
+  const std::uint32_t nearest = by_hop_ && !last ? hop_ : 0;
+  for (std::uint32_t hop = by_hop_ ? hop_ : 0;; --hop) {
+    if (const std::uint32_t* const number = nodes_.find(pair, kind_of(table, hop))) return *number;
+    if (hop == nearest) return std::nullopt;
+  }
 }
 
 void SubgraphSampler::number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                                   std::uint32_t number) {
-  if (!one_of_each_) {
+  // Later times take the place of this one in the array before the last step asks for it again.
+  const bool asked_again = moments_.size() > 1 && hop_ < options_->fan_out.size();
+  if (!by_row_ || asked_again)
     nodes_.add(std::uint64_t{row} << 32 | moment, kind_of(table, by_hop_ ? hop_ : 0), number);
-    return;
-  }
+  if (!by_row_) return;
   std::vector<std::uint32_t>& numbers = numbers_[table];
   if (row >= numbers.size()) numbers.resize(std::size_t{row} + row / 2 + 1, 0);
   ACCRETE_CHECK(number < std::numeric_limits<std::uint32_t>::max() - base_);
   numbers[row] = base_ + number;
+}
+
+/// show() of a version that is not that of the row's newest node, `other`.
+std::uint32_t SubgraphSampler::show_other(std::uint16_t table, const store::Version& version,
+                                          const NetworkRows::View& view,
+                                          std::optional<std::uint32_t> other) {
+  if (by_row_ && !other) return show_new(table, view.features, view.items);
+  // Rows that show themselves twice are few: only they are looked up by what they show.
+  if (by_row_ && shown_.find(places_[*other].ordinal.value, table) == nullptr)
+    shown_.add(places_[*other].ordinal.value, table, out_->row[*other]);
+  return show(table, version.ordinal.value, view.features, view.items);
 }
 
 std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
@@ -187,24 +222,33 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
   ACCRETE_CHECK(places_.size() < std::numeric_limits<std::uint32_t>::max());
   const auto number = static_cast<std::uint32_t>(places_.size());
   const NodeId node{plan_.tables[table], row};
-  places_.push_back({row, moment, static_cast<std::uint32_t>(parents_.size())});
-  out_->table.push_back(table);
-  out_->block.push_back(rows_.block(node));
-  if (version) {
+  Place place{row, moment, static_cast<std::uint32_t>(parents_.size()), hop_, {}, {}};
+  const auto other = newest_of(table, row);
+  if (version && other && places_[*other].ordinal == version->ordinal) {
+    place.parents = places_[*other].parents;
+    place.ordinal = version->ordinal;
+    place.time = places_[*other].time;
+    out_->block.push_back(out_->block[*other]);
+    out_->row.push_back(out_->row[*other]);
+    out_->age_us.push_back(age_of(place.time, moments_[moment]));
+  } else if (version) {
     const NetworkRows::View view = rows_.view(node, *version);
     parents_.insert(parents_.end(), view.parents.begin(), view.parents.end());
-    // A row that is no seed and one node has not shown itself yet.
-    out_->row.push_back(one_of_each_ && hop_ > 0
-                            ? show_new(table, view.features, view.items)
-                            : show(table, version->ordinal.value, view.features, view.items));
+    place.ordinal = version->ordinal;
+    place.time = view.time;
+    out_->block.push_back(rows_.block(node));
+    out_->row.push_back(show_other(table, *version, view, other));
     out_->age_us.push_back(age_of(view.time, moments_[moment]));
   } else {
     const std::vector<float> nothing(rows_.width(node.table), 0.0F);
     parents_.resize(parents_.size() + schema_.table(node.table).foreign_keys.size(),
                     NetworkRows::kNoRow);
+    out_->block.push_back(rows_.block(node));
     out_->row.push_back(show(table, 0, nothing, {}));
     out_->age_us.push_back(models::kAgeless);
   }
+  places_.push_back(place);
+  out_->table.push_back(table);
   return number;
 }
 
@@ -244,6 +288,17 @@ void SubgraphSampler::read_up(std::uint32_t reader, const UpStep& step) {
   if (found) sources_of(step.relation, reader).push_back(*found);
 }
 
+/// Rows of children that come soon are sent for: numbers first, what new ones show after that.
+void SubgraphSampler::prefetch(std::uint16_t table, std::size_t edge) const {
+  if (edge + 2 * kAhead < edges_.size() && by_row_) {
+    const std::uint32_t row = edges_[edge + 2 * kAhead].child;
+    if (row < numbers_[table].size()) __builtin_prefetch(numbers_[table].data() + row, 1);
+  }
+  if (edge + kAhead >= edges_.size()) return;
+  const std::uint32_t row = edges_[edge + kAhead].child;
+  if (!newest_of(table, row)) rows_.prefetch({plan_.tables[table], row});
+}
+
 void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out) {
   if (closed_[step.key.value]) return;
   const Place place = places_[reader];
@@ -259,8 +314,10 @@ void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std:
   if (edges_.empty()) return;
   std::vector<std::uint32_t>& children = sources_of(step.relation, reader);
   const std::size_t first = children.size();
-  for (const store::Edge& edge : edges_) {
-    if (const auto child = node(step.source, edge.child, place.moment)) children.push_back(*child);
+  for (std::size_t i = 0; i < edges_.size(); ++i) {
+    prefetch(step.source, i);
+    const auto child = node(step.source, edges_[i].child, place.moment);
+    if (child) children.push_back(*child);
   }
   for (const UpStep& second : step.through) {
     if (closed_[second.key.value]) continue;
@@ -284,7 +341,7 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
     ACCRETE_CHECK(outcome.known <= at);
     const std::array<float, LabelRow::kColumns> features{outcome.value, 1};
     list.push_back(static_cast<std::uint32_t>(places_.size()));
-    places_.push_back({place.row, place.moment, 0});
+    places_.push_back({place.row, place.moment, 0, hop_, {}, outcome.known});
     out_->table.push_back(plan_.labels());
     out_->row.push_back(
         show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features, {}));
@@ -294,6 +351,10 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
 }
 
 void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
+  if (places_[reader].moment != reading_) {
+    reading_ = places_[reader].moment;
+    group_ = static_cast<std::uint32_t>(places_.size());
+  }
   const Steps& steps = steps_[out_->table[reader]];
   for (const UpStep& step : steps.up)
     read_up(reader, step);
@@ -325,7 +386,7 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
   ACCRETE_CHECK(!fan_out.empty() && fan_out.size() <= plan_.hops && fan_out.size() < 0xFFFF);
   options_ = &options;
   out_ = &out;
-  if (one_of_each_) base_ += static_cast<std::uint32_t>(places_.size());  // of the last call
+  if (by_row_) base_ += static_cast<std::uint32_t>(places_.size());  // of the last call
   by_hop_ = std::any_of(fan_out.begin(), fan_out.end(),
                         [&](std::size_t size) { return size != fan_out.front(); });
   begin(seeds);
@@ -335,12 +396,18 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
   std::size_t next = 0;
   for (std::size_t hop = 0; hop < fan_out.size(); ++hop) {
     hop_ = static_cast<std::uint32_t>(hop) + 1;
+    reading_ = kNoMoment;
+    const std::size_t begin = next;
     for (const std::size_t end = out.reach.back(); next < end; ++next) {
-      if (places_.size() > options.nodes_max) return false;
+      if (places_.size() > options.nodes_max) {
+        share_read_ = static_cast<double>(next - begin) / static_cast<double>(end - begin);
+        return false;
+      }
       expand(static_cast<std::uint32_t>(next), fan_out[hop]);
     }
     out.reach.push_back(places_.size());
   }
+  share_read_ = 1;
   if (places_.size() > options.nodes_max) return false;
   finish();
   return true;

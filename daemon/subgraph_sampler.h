@@ -4,7 +4,8 @@
 // it has a version then. A node is a row at a time, and what it reads depends on the row, the time
 // and the options alone, never on the batch around it: so a seed has the same neighbourhood alone
 // and among others. Where the fan-out is the same at every step, a node that is met at different
-// distances is one node; where it is not, it is one node for each distance.
+// distances is one node; where it is not, it is one node for each distance but the last: there
+// nothing is read of it, so one that there is already will do.
 //
 // Source: Robinson et al. 2024, arXiv:2407.20060 (sampling); Chen et al. 2025, RelGNN (Through).
 #pragma once
@@ -73,10 +74,15 @@ class SubgraphSampler {
   /// Over a masked foreign key nothing is read, neither way.
   ///
   /// False when there are more nodes than options.nodes_max: it ends soon after, and `out` is none.
+  /// share_read() tells how far it got.
   ///
   /// Checks: 1 <= fan_out.size() <= plan.hops; outcomes were known at the time.
   /// Cost: a few reads of RAM an edge while rows are kept; O(seeds × fan-outs) memory.
   bool sample(std::span<const Seed> seeds, const SampleOptions& options, models::GraphBatch& out);
+
+  /// Of the last call: the share of those that read in its last step who had read. That share of
+  /// the seeds would have fitted, or more, if they come in the order of their times.
+  double share_read() const { return share_read_; }
 
   const NetworkPlan& plan() const { return plan_; }
   std::size_t memory_bytes() const;
@@ -106,6 +112,9 @@ class SubgraphSampler {
     std::uint32_t row = 0;
     std::uint32_t moment = 0;
     std::uint32_t parents = 0;
+    std::uint32_t hop = 0;
+    Ordinal ordinal;  ///< of its version; 0: none
+    TimeUs time;      ///< its own
   };
 
   void make_steps();
@@ -119,6 +128,9 @@ class SubgraphSampler {
   bool lists_items(std::uint16_t table) const;
   std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features,
                      std::span<const models::SparseEntry> items);
+  std::optional<std::uint32_t> newest_of(std::uint16_t table, std::uint32_t row) const;
+  std::uint32_t show_other(std::uint16_t table, const store::Version& version,
+                           const NetworkRows::View& view, std::optional<std::uint32_t> other);
   std::uint32_t show_new(std::uint16_t table, std::span<const float> features,
                          std::span<const models::SparseEntry> items);
   std::optional<std::uint32_t> find_node(std::uint16_t table, std::uint32_t row,
@@ -126,6 +138,7 @@ class SubgraphSampler {
   void number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                    std::uint32_t number);
   void expand(std::uint32_t reader, std::size_t fan_out);
+  void prefetch(std::uint16_t table, std::size_t edge) const;
   void read_up(std::uint32_t reader, const UpStep& step);
   void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);
   void read_labels(std::uint32_t reader);
@@ -141,14 +154,17 @@ class SubgraphSampler {
   // Of the call at hand.
   const SampleOptions* options_ = nullptr;
   models::GraphBatch* out_ = nullptr;
+  double share_read_ = 0;
   bool by_hop_ = false;
   std::uint32_t hop_ = 0;                   // of the nodes that are being made
+  std::uint32_t reading_ = 0;               // moment of those who read
+  std::uint32_t group_ = 0;                 // first node made since that or the hop changed
   std::vector<TimeUs> moments_;             // the seeds' times, ascending
   std::vector<std::uint64_t> moment_keys_;  // of uniform choices
   PairNumbering nodes_;                     // (row, moment), (table, hop) -> node
   PairNumbering shown_;                     // ordinal, table -> row of the features
-  bool one_of_each_ = false;                // a row is at most one node: many seeds, one moment
-  std::vector<std::vector<std::uint32_t>> numbers_;  // then: by table and row, base_ + its node
+  bool by_row_ = false;                     // nodes are found by arrays over rows, not in nodes_
+  std::vector<std::vector<std::uint32_t>> numbers_;  // then: by table and row, base_ + newest node
   std::uint32_t base_ = 1;                           // what is below is of an earlier batch
   std::vector<Place> places_;
   std::vector<std::uint32_t> parents_;

@@ -99,6 +99,26 @@ void AdjacencyReader::each(std::uint64_t begin, std::uint64_t end, const Visit& 
     visit(list_.tail_edge(i - sealed));
 }
 
+/// Visit edges at these positions, which ascend; where a read fails, an edge that is never valid.
+template <class Visit>
+void AdjacencyReader::at_each(std::span<const std::uint64_t> positions, const Visit& visit) {
+  const std::vector<SegmentRef>& refs = directory();
+  const std::uint64_t sealed = list_.sealed();
+  auto ref = refs.begin();
+  const std::vector<Edge>* edges = nullptr;
+  for (const std::uint64_t position : positions) {
+    if (position >= sealed) {
+      visit(list_.tail_edge(position - sealed));
+      continue;
+    }
+    for (; position >= std::uint64_t{ref->before} + ref->count; ++ref)
+      edges = nullptr;
+    if (edges == nullptr) edges = &load(*ref);
+    const std::uint64_t inside = position - ref->before;
+    visit(inside < edges->size() ? (*edges)[inside] : Edge{kTimeMin, kTimeMin, 0});
+  }
+}
+
 Edge AdjacencyReader::at(std::uint64_t position) {
   Edge out{kTimeMin, kTimeMin, 0};  // valid never: what a failed read gives
   each(position, position + 1, [&out](const Edge& edge) { out = edge; });
@@ -197,10 +217,9 @@ void AdjacencyReader::sample(TimeUs as_of, std::size_t k, Rng rng, std::vector<E
       out.push_back(all[index]);
     return;
   }
-  for (const std::uint64_t position : chosen) {
-    const Edge edge = at(position);
+  at_each(chosen, [&](const Edge& edge) {
     if (valid(edge, as_of)) out.push_back(edge);
-  }
+  });
 }
 
 std::optional<std::size_t> AdjacencyReader::find_open_in(const SegmentRef& ref, std::uint32_t child,

@@ -46,6 +46,8 @@ class AdjacencyReader {
                                           TimeUs upto);
   template <class Visit>
   void each(std::uint64_t begin, std::uint64_t end, const Visit& visit);
+  template <class Visit>
+  void at_each(std::span<const std::uint64_t> positions, const Visit& visit);
   std::uint64_t begin_of(TimeUs after) { return after == kTimeMin ? 0 : rank(after); }
   bool sample_by_rejection(std::uint64_t edges, TimeUs as_of, std::size_t k, Rng& rng,
                            std::vector<std::uint64_t>& chosen);
