@@ -1,6 +1,6 @@
-// Steps of the graph network on the official training rows of rel-f1's driver-dnf: sampling,
-// forward, backward, update. The peer is outside: a de-duplicated torch loop trains about 130 seeds
-// of these shapes per CPU second.
+// Steps of the graph network on the official training rows of rel-f1's driver-dnf, drawn and cut as
+// the daemon does it: sampling, forward, backward, update. The peer is outside: a de-duplicated
+// torch loop trains about 130 seeds of these shapes per CPU second.
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -18,6 +18,7 @@
 #include "daemon/clock.h"
 #include "daemon/csv_reader.h"
 #include "daemon/network_config.h"
+#include "daemon/network_memory.h"
 #include "daemon/network_plan.h"
 #include "daemon/seed_parts.h"
 #include "daemon/subgraph_sampler.h"
@@ -36,7 +37,8 @@ struct Options : Flags {
   std::size_t batch = 512;
   std::size_t steps = 6;
   std::size_t nodes_max = 0;  ///< of a pass; 0: as many as the daemon allows
-  bool whole_instants = false;
+  bool scattered = false;
+  bool newest = false;
 };
 
 /// Where CPU seconds went, and what they were spent on.
@@ -52,13 +54,9 @@ struct Cost {
   double seconds() const { return sampled + passed + moved; }
 };
 
-struct Example {
-  daemon::Seed seed;
-  double label = 0;
-};
-
-/// The task's rows, oldest first.
-std::vector<Example> read_examples(const std::string& data, daemon::Fold& fold, TableId drivers) {
+/// The task's rows.
+std::vector<daemon::NetworkExample> read_examples(const std::string& data, daemon::Fold& fold,
+                                                  TableId drivers) {
   std::map<std::int64_t, std::uint32_t> rows;
   for (std::uint32_t row = 0; row < fold.graph().node_count(drivers); ++row) {
     const auto version = fold.graph().newest_version({drivers, row});
@@ -68,16 +66,15 @@ std::vector<Example> read_examples(const std::string& data, daemon::Fold& fold, 
   auto reader = must(daemon::CsvReader::open(data + "/task_driver-dnf_train.csv"));
   std::vector<std::string_view> cells;
   must(reader.next(cells));  // names of columns
-  std::vector<Example> out;
+  std::vector<daemon::NetworkExample> out;
   while (must(reader.next(cells))) {
     std::int64_t id = 0;
     std::from_chars(cells[1].data(), cells[1].data() + cells[1].size(), id);
     const auto driver = rows.find(id);
     check(driver != rows.end(), "every example's driver is there");
-    out.push_back({{driver->second, must(parse_time(cells[0]))}, cells[2] == "1" ? 1.0 : 0.0});
+    out.push_back({driver->second, cells[2] == "1" ? 1.0 : 0.0, must(parse_time(cells[0])), 0, 0});
   }
   check(!out.empty(), "there are examples");
-  std::ranges::stable_sort(out, {}, [](const Example& e) { return e.seed.at; });
   return out;
 }
 
@@ -93,10 +90,12 @@ class Training {
         examples_(read_examples(options.data, fold_, entity_)) {
     observe(fold_, rows_);
     sample_.fan_out = options.fan_out;
-    sample_.choice = daemon::Choice::Uniform;
+    sample_.choice = options.newest ? daemon::Choice::Newest : daemon::Choice::Uniform;
     sample_.nodes_max = options.nodes_max > 0 ? options.nodes_max
                                               : daemon::NetworkConfig{}.activation_bytes_max /
                                                     (sizeof(float) * options.width);
+    for (const daemon::NetworkExample& example : examples_)
+      memory_.add(example);
     restart();
   }
 
@@ -112,27 +111,32 @@ class Training {
     network_.emplace(TaskKind::Binary, network);
   }
 
-  /// One step; returns the loss before it. Seeds of a step are drawn from all, or from one stretch
-  /// of time.
+  /// One step; returns the loss before it.
   double step(std::uint64_t number, Cost& cost) {
     Rng rng(1, number, Purpose::Test);
     drawn_.clear();
-    const std::size_t most = std::min(options_.batch, examples_.size());
-    const std::size_t first = rng.below(examples_.size() - most + 1);
-    for (std::size_t i = 0; i < most; ++i)
-      drawn_.push_back(
-          examples_[options_.whole_instants ? first + i : rng.below(examples_.size())]);
-    std::ranges::stable_sort(drawn_, {}, [](const Example& e) { return e.seed.at; });
+    if (options_.scattered) {
+      for (std::size_t i = 0; i < options_.batch; ++i)
+        drawn_.push_back(examples_[rng.below(examples_.size())]);
+    } else {
+      memory_.draw(options_.batch, rng, drawn_);
+    }
+    std::ranges::stable_sort(drawn_, {}, &daemon::NetworkExample::at);
     double loss = 0;
-    daemon::in_parts(drawn_.size(), [&](std::size_t begin, std::size_t count) {
-      return pass(std::span(drawn_).subspan(begin, count), loss, cost);
-    });
+    daemon::in_parts_of_instants(
+        drawn_.size(), [&](std::size_t i) { return drawn_[i].at; },
+        [&](std::size_t begin, std::size_t count) {
+          return pass(std::span(drawn_).subspan(begin, count), loss, cost);
+        });
     const double start = daemon::cpu_seconds();
     check(std::isfinite(network_->step()), "gradients are finite");
     cost.moved += daemon::cpu_seconds() - start;
     cost.seeds += drawn_.size();
     return loss;
   }
+
+  /// Bytes that stay between passes.
+  std::size_t room() const { return network_->room() + sampler_.memory_bytes(); }
 
   /// Of all parameters' bits.
   std::uint64_t digest() {
@@ -145,11 +149,11 @@ class Training {
   }
 
  private:
-  bool pass(std::span<const Example> examples, double& loss, Cost& cost) {
+  double pass(std::span<const daemon::NetworkExample> examples, double& loss, Cost& cost) {
     seeds_.clear();
     targets_.clear();
-    for (const Example& example : examples) {
-      seeds_.push_back(example.seed);
+    for (const daemon::NetworkExample& example : examples) {
+      seeds_.push_back({example.row, example.at});
       targets_.push_back({example.label, 1});
     }
     daemon::SampleOptions sample = sample_;
@@ -158,7 +162,7 @@ class Training {
     const bool fits = sampler_.sample(seeds_, sample, batch_);
     const double middle = daemon::cpu_seconds();
     cost.sampled += middle - start;
-    if (!fits) return false;
+    if (!fits) return std::min(sampler_.share_read(), daemon::kRefused);
     std::ranges::fill(batch_.block, 0);
     const double share = static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
     loss += share * network_->accumulate(batch_, targets_, share).loss;
@@ -168,7 +172,7 @@ class Training {
     cost.expanded += batch_.reach[batch_.reach.size() - 2];
     for (const auto& relation : batch_.relations)
       cost.edges += relation.source.size();
-    return true;
+    return 1;
   }
 
   const Options& options_;
@@ -180,8 +184,9 @@ class Training {
   daemon::SampleOptions sample_;
   std::optional<models::ExpertNetwork<float>> network_;
   models::GraphBatch batch_;
-  std::vector<Example> examples_;
-  std::vector<Example> drawn_;
+  daemon::NetworkMemory memory_{daemon::NetworkMemoryOptions{}};
+  std::vector<daemon::NetworkExample> examples_;
+  std::vector<daemon::NetworkExample> drawn_;
   std::vector<daemon::Seed> seeds_;
   std::vector<models::Target> targets_;
 };
@@ -232,6 +237,7 @@ void run(Options options) {
   say("sampling", cost.sampled / seeds * 1e6, "CPU us a seed");
   say("forward and backward", cost.passed / seeds * 1e6, "CPU us a seed");
   say("update", cost.moved / seeds * 1e6, "CPU us a seed");
+  say("room kept by passes", static_cast<double>(training.room()) / 1e6, "MB");
   say("seeds per CPU second, all steps", seeds / cost.seconds(), "");
   compare("seeds trained per CPU second, best step", rate, 1300, true);
   say_load();
@@ -251,8 +257,10 @@ int main(int argc, char** argv) {
   app.add_option("--steps", options.steps, "that are measured")->check(CLI::Range(1, 100'000));
   app.add_option("--nodes-max", options.nodes_max,
                  "of a pass, beyond which a step is cut; 0: as in the daemon");
-  app.add_flag("--whole-instants", options.whole_instants,
-               "a step's seeds follow one another in time; else drawn from all");
+  app.add_flag(
+      "--scattered", options.scattered,
+      "a step's seeds are drawn one by one; else in runs of one instant, as in the daemon");
+  app.add_flag("--newest", options.newest, "the newest children are read, not drawn ones");
   CLI11_PARSE(app, argc, argv);
   accrete::bench::run(options);
   return 0;

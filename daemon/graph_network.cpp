@@ -244,32 +244,21 @@ void GraphNetwork::step(TimeUs now) {
     for (NetworkExample& example : drawn_)
       example.at = now;
   }
-  // What lies around an instant's examples overlaps, so parts of a step are of whole instants. Only
-  // one that is too large by itself is cut.
   std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
-  instants_.clear();
-  for (std::size_t i = 0; i < drawn_.size(); ++i) {
-    if (i == 0 || drawn_[i].at != drawn_[i - 1].at) instants_.push_back(i);
-  }
-  instants_.push_back(drawn_.size());
   const std::span<const NetworkExample> all(drawn_);
   std::uint64_t part = 0;
-  in_parts(instants_.size() - 1, [&](std::size_t first, std::size_t count) {
-    const auto some = all.subspan(instants_[first], instants_[first + count] - instants_[first]);
-    if (accumulate(some, part)) return true;
-    if (count > 1) return false;
-    in_parts(some.size(),
-             [&](std::size_t i, std::size_t n) { return accumulate(some.subspan(i, n), part); });
-    return true;
-  });
+  in_parts_of_instants(
+      all.size(), [&](std::size_t i) { return all[i].at; },
+      [&](std::size_t first, std::size_t n) { return accumulate(all.subspan(first, n), part); });
   network_->step();
   ++steps_;
   dirty_ = true;
 }
 
-/// Gradients of some of the drawn examples; false if they have too many nodes. `part` counts them.
-bool GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t& part) {
-  if (!sample(examples, nodes_max())) return false;
+/// Gradients of some of the drawn examples: 1. If they have too many nodes: about the share of them
+/// that has not. `part` counts them.
+double GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t& part) {
+  if (!sample(examples, nodes_max())) return std::min(sampler_.share_read(), kRefused);
   targets_.clear();
   for (const NetworkExample& example : examples)
     targets_.push_back(target_of(example));
@@ -277,7 +266,7 @@ bool GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uin
   hide_rows(++part);
   network_->accumulate(batch_, targets_,
                        static_cast<double>(examples.size()) / static_cast<double>(drawn_.size()));
-  return true;
+  return 1;
 }
 
 /// Half of the rows show nothing in a training step, others in every step. Otherwise the network
@@ -376,11 +365,11 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
 
 void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
                          std::span<models::Output> out, NetworkMetrics* metrics) {
-  in_parts(examples.size(), [&](std::size_t first, std::size_t count) {
+  in_parts(examples.size(), [&](std::size_t first, std::size_t count) -> double {
     const auto some = examples.subspan(first, count);
-    if (!sample(some, kAnswerNodes * nodes_max())) return false;
+    if (!sample(some, kAnswerNodes * nodes_max())) return 0;
     score_batch(some, stride, out.subspan(first * stride), metrics);
-    return true;
+    return 1;
   });
 }
 
@@ -408,7 +397,8 @@ Status GraphNetwork::tell(
 
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
-         signals_.memory_bytes() + (network_ == nullptr ? 0 : network_->memory_bytes());
+         signals_.memory_bytes() +
+         (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room());
 }
 
 }  // namespace accrete::daemon

@@ -54,9 +54,10 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// learnt is what they do not know. Weights of the head begin at zero: at first the network agrees.
 ///
 /// Seeds are handled in parts of which a pass takes a bounded room, whatever the fan-out: an array
-/// of it activation_bytes_max, all of them some tens of times that. An answer keeps few arrays, so
-/// its parts are kAnswerNodes times as large: as a rule all that a tick asks for is one batch, and
-/// what neighbourhoods share is sampled and computed once.
+/// of it activation_bytes_max, all of them about ten times that, which is kept for the next pass
+/// and counted in memory_bytes(). An answer keeps few arrays, so its parts are kAnswerNodes times
+/// as large: as a rule all that a tick asks for is one batch, and what neighbourhoods share is
+/// sampled and computed once.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {
@@ -65,7 +66,7 @@ class GraphNetwork final : private LabelRows {
   static constexpr std::size_t kStepsMax = 256;        ///< of one call
   static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
-  static constexpr std::size_t kAnswerNodes = 8;       ///< times as many as of a training pass
+  static constexpr std::size_t kAnswerNodes = 4;       ///< times as many as of a training pass
   static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
 
@@ -129,7 +130,7 @@ class GraphNetwork final : private LabelRows {
   std::size_t nodes_max() const;
   void step(TimeUs now);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
-  bool accumulate(std::span<const NetworkExample> examples, std::uint64_t& part);
+  double accumulate(std::span<const NetworkExample> examples, std::uint64_t& part);
   void hide_rows(std::uint64_t part);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
              std::span<models::Output> out, NetworkMetrics* metrics);
@@ -189,7 +190,6 @@ class GraphNetwork final : private LabelRows {
 
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;
-  std::vector<std::size_t> instants_;  // of drawn_: where each begins
   std::vector<KnownLabel> outcomes_;
   std::vector<Seed> seeds_;
   std::vector<models::Target> targets_;

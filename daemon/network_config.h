@@ -39,8 +39,8 @@ struct NetworkConfig {
   std::size_t experts_max = 16;  ///< of a layer; then two are merged, or the newest goes on
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
-  std::size_t activation_bytes_max = 8u << 20;  ///< of one array of a pass; not in the file
-  std::size_t memory = 65'536;                  ///< examples kept, the same number of each block
+  std::size_t activation_bytes_max = 16u << 20;  ///< of one array of a pass; not in the file
+  std::size_t memory = 65'536;                   ///< examples kept, the same number of each block
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
 

@@ -53,5 +53,39 @@ TEST(SeedParts, ARefusalOnTheWayCutsTheRest) {
   EXPECT_EQ(parts, expected);
 }
 
+TEST(SeedParts, WhatWouldFitIsTakenAtOnce) {
+  std::vector<std::size_t> tried;
+  in_parts(100, [&](std::size_t, std::size_t count) {
+    tried.push_back(count);
+    return count > 12 ? 12.5 / static_cast<double>(count) : 1;
+  });
+  EXPECT_EQ(tried, (std::vector<std::size_t>{100, 12, 11, 11, 11, 11, 11, 11, 11, 11}));
+  tried.clear();
+  in_parts(8, [&](std::size_t, std::size_t count) {
+    tried.push_back(count);
+    return count > 4 ? 0.99 : 1;  // too much hope: half, as if nobody knew
+  });
+  EXPECT_EQ(tried, (std::vector<std::size_t>{8, 4, 4}));
+}
+
+TEST(SeedParts, InstantsStayWholeButForOneThatIsTooLargeByItself) {
+  const std::vector<int> at{1, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4};
+  std::vector<std::pair<std::size_t, std::size_t>> parts;
+  std::vector<std::size_t> refused;
+  in_parts_of_instants(
+      at.size(), [&](std::size_t i) { return at[i]; },
+      [&](std::size_t first, std::size_t count) {
+        if (count > 5) {
+          refused.push_back(count);
+          return false;
+        }
+        parts.emplace_back(first, count);
+        return true;
+      });
+  const std::vector<std::pair<std::size_t, std::size_t>> expected{{0, 5}, {5, 4}, {9, 4}, {13, 1}};
+  EXPECT_EQ(parts, expected);
+  EXPECT_EQ(refused, (std::vector<std::size_t>{14, 9, 8})) << "none is tried twice";
+}
+
 }  // namespace
 }  // namespace accrete::daemon
