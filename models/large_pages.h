@@ -12,7 +12,8 @@ constexpr std::size_t room_size(std::size_t bytes) {
   return bytes < kLargePage ? bytes : (bytes + kLargePage - 1) / kLargePage * kLargePage;
 }
 
-/// Memory that begins a cache line. Checks: bytes = room_size(bytes) > 0. Threads: any.
+/// Memory that begins a cache line, unless it is less than a page of 4 KiB. Checks: bytes =
+/// room_size(bytes) > 0. Threads: any.
 void* allocate_room(std::size_t bytes);
 void free_room(void* room, std::size_t bytes);
 

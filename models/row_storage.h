@@ -19,7 +19,7 @@ namespace accrete::models {
 /// RowMajor, and the mark by which Eigen chooses the storage below.
 inline constexpr int kRowOptions = Eigen::RowMajor | Eigen::DontAlign;
 
-/// Numbers that begin a cache line, so that no vector of them lies across two.
+/// Numbers that begin a cache line unless they are few, so that no vector of them lies across two.
 template <class Real>
 class RoomOf {
  public:

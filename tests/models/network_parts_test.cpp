@@ -89,7 +89,7 @@ TEST(RowProjection, IsWhatItsDefinitionSaysNodeByNode) {
 }
 
 TEST(RowMatrix, KeepsItsRoomWhenItGetsSmaller) {
-  RowMatrix<float> matrix(100, 8);
+  RowMatrix<float> matrix(200, 8);
   matrix.setConstant(3);
   const float* const room = matrix.data();
   matrix.resize(10, 8);
