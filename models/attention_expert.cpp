@@ -3,9 +3,10 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <optional>
+#include <utility>
 
+#include "models/attention_row.h"
 #include "models/expert_start.h"
 #include "models/hidden_alignment.h"
 #include "models/matrix_product.h"
@@ -15,8 +16,6 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint32_t kUnseen = std::numeric_limits<std::uint32_t>::max();
-
 /// How a parameter holds the 2d hidden units, by its name behind the expert's; nothing if it does
 /// not.
 std::optional<HiddenAxis> hidden_axis(std::string_view name) {
@@ -25,6 +24,44 @@ std::optional<HiddenAxis> hidden_axis(std::string_view name) {
     return HiddenAxis::Columns;
   }
   return std::nullopt;
+}
+
+/// Whom a row hears, and by what.
+struct Heard {
+  std::vector<std::uint32_t> nodes;  ///< (E)
+  std::vector<std::uint32_t> slot;   ///< (E) relation, or R for the row itself
+};
+
+/// Calls each(expert, its row, heard) for every output and block expert that it goes to, outputs
+/// ascending: so an expert's rows come in their order.
+template <class Real, class Each>
+void walk(const ExpertCall<Real>& call, Each each) {
+  const Routes<Real>& routes = call.routes;
+  const auto read = call.relations_by_table();
+  std::vector<std::size_t> next(call.experts, 0);
+  Heard heard;
+  const auto hear = [&](std::size_t t, std::size_t v) {
+    heard.nodes.clear();
+    heard.slot.clear();
+    for (const std::size_t r : call.read_by(read, v)) {
+      for (const std::uint32_t u : call.neighbours(r, v)) {
+        if (call.hears(t, u)) heard.nodes.push_back(u);
+      }
+      heard.slot.resize(heard.nodes.size(), static_cast<std::uint32_t>(r));
+    }
+    heard.nodes.push_back(static_cast<std::uint32_t>(call.first + v));
+    heard.slot.push_back(static_cast<std::uint32_t>(call.relations.size()));
+  };
+  for (std::size_t v = 0; v < routes.rows(); ++v) {
+    bool stale = true;
+    for (std::size_t i = v * routes.slots; i < (v + 1) * routes.slots; ++i) {
+      const std::size_t t = routes.column[i];
+      if (t >= call.experts) continue;
+      if (stale) hear(t, v);
+      stale = call.mask_later_blocks;  // else all experts hear the same nodes
+      each(t, next[t]++, std::as_const(heard));
+    }
+  }
 }
 
 }  // namespace
@@ -109,204 +146,140 @@ void AttentionExperts<Real>::visit(std::string_view prefix, const VisitParameter
 
 template <class Real>
 std::size_t AttentionExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes = 0;
+  std::size_t bytes = room_bytes(tape.work, work_, d_first_, d_query_, head_);
   for (const auto& own : tape.experts) {
-    bytes += room_bytes(own.query, own.key, own.value, own.mixed, own.joined, own.hidden) +
+    bytes += room_bytes(own.query, own.asks, own.mean, own.mixed, own.joined, own.hidden) +
              own.norm.room() + own.attention.capacity() * sizeof(Real) +
-             (own.heard.capacity() + own.slot.capacity()) * sizeof(std::uint32_t);
+             own.begin.capacity() * sizeof(std::size_t);
   }
+  for (const Back& back : backs_)
+    bytes += room_bytes(back.row, back.asks);
   return bytes;
 }
 
-/// Edges of the rows of expert t, and the nodes at their ends.
 template <class Real>
-void AttentionExperts<Real>::collect(const ExpertCall<Real>& call, std::size_t t, Tape& tape,
-                                     typename Tape::Expert& own) const {
-  own.nodes.clear();
-  own.begin.assign(1, 0);
-  own.heard.clear();
-  own.slot.clear();
-  const auto hear = [&](std::size_t u, std::size_t slot) {
-    if (tape.index[u] == kUnseen) {
-      tape.index[u] = static_cast<std::uint32_t>(own.nodes.size());
-      own.nodes.push_back(static_cast<std::uint32_t>(u));
+void AttentionExperts<Real>::attend(const ExpertCall<Real>& call, Tape& tape) const {
+  walk(call, [&](std::size_t t, std::size_t i, const Heard& heard) {
+    typename Tape::Expert& own = tape.experts[t];
+    const std::size_t E = heard.nodes.size();
+    own.begin[i + 1] = own.begin[i] + E * heads_;
+    if (own.attention.size() < own.begin[i + 1]) own.attention.resize(2 * own.begin[i + 1]);
+    Real* const share = own.attention.data() + own.begin[i];
+    const RowMatrix<Real>& bias = experts_[t].bias.value;
+    for (std::size_t e = 0; e < E; ++e) {
+      const Real told = call.heard != nullptr ? row_of(*call.heard, heard.nodes[e])[t] : Real(0);
+      for (std::size_t head = 0; head < heads_; ++head)
+        share[head * E + e] = told + row_of(bias, heard.slot[e])[head];
     }
-    own.heard.push_back(tape.index[u]);
-    own.slot.push_back(static_cast<std::uint32_t>(slot));
-  };
-  for (const std::uint32_t v : call.routes.rows_of(t)) {
-    for (std::size_t r = 0; r < relations_; ++r) {
-      for (const std::uint32_t u : call.neighbours(r, v)) {
-        if (call.hears(t, u)) hear(u, r);
-      }
-    }
-    hear(call.first + v, relations_);
-    own.begin.push_back(static_cast<std::uint32_t>(own.heard.size()));
-  }
-  for (const std::uint32_t u : own.nodes)
-    tape.index[u] = kUnseen;
-}
-
-template <class Real>
-void AttentionExperts<Real>::attend(const ExpertCall<Real>& call, std::size_t t,
-                                    typename Tape::Expert& own) const {
-  const std::size_t part = width_ / heads_;
-  const Real scale = Real(1) / std::sqrt(static_cast<Real>(part));
-  const RowMatrix<Real>& bias = experts_[t].bias.value;
-  own.attention.resize(own.heard.size() * heads_);
-  own.mixed.setZero(own.query.rows(), own.query.cols());
-  for (std::size_t i = 0; i + 1 < own.begin.size(); ++i) {
-    for (std::size_t head = 0; head < heads_; ++head) {
-      const Real* const query = row_of(own.query, i) + head * part;
-      Real* const mixed = row_of(own.mixed, i) + head * part;
-      Real top = -std::numeric_limits<Real>::infinity();
-      for (std::size_t e = own.begin[i]; e < own.begin[i + 1]; ++e) {
-        const std::size_t u = own.heard[e];
-        Real score = scale * fixed_dot(query, row_of(own.key, u) + head * part, part);
-        score += row_of(bias, own.slot[e])[head];
-        if (call.heard != nullptr) score += row_of(*call.heard, own.nodes[u])[t];
-        own.attention[e * heads_ + head] = score;
-        top = std::max(top, score);
-      }
-      Real total = 0;
-      for (std::size_t e = own.begin[i]; e < own.begin[i + 1]; ++e) {
-        Real& a = own.attention[e * heads_ + head];
-        a = std::exp(a - top);
-        total += a;
-      }
-      for (std::size_t e = own.begin[i]; e < own.begin[i + 1]; ++e) {
-        Real& a = own.attention[e * heads_ + head];
-        a /= total;
-        add_scaled(a, row_of(own.value, own.heard[e]) + head * part, part, mixed);
-      }
-    }
-  }
+    attend_row<Real>({call.input.data(), width_, heads_, heard.nodes, row_of(own.asks, i), share,
+                      row_of(own.mean, i)});
+  });
 }
 
 template <class Real>
 SleepCount AttentionExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
                                            std::vector<RowMatrix<Real>>& values) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
-  // collect() leaves it as it was.
-  tape.index.resize(static_cast<std::size_t>(call.input.rows()), kUnseen);
   values.resize(std::max(values.size(), call.experts));
-  SleepCount count;
-  RowMatrix<Real> work;
+  const Real scale = Real(1) / std::sqrt(static_cast<Real>(width_ / heads_));
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
-    typename Tape::Expert& own = tape.experts[call.keep ? t : 0];
-    collect(call, t, tape, own);
-    gather_rows<Real>(call.input, own.nodes, work);
-    multiply(work, expert.key.value, own.key);
-    multiply(work, expert.value.value, own.value);
+    typename Tape::Expert& own = tape.experts[t];
     gather_rows(call.head, call.routes.rows_of(t), own.joined);
     multiply(own.joined, expert.query.value, own.query);
-    attend(call, t, own);
+    own.query *= scale;
+    expand_heads(own.query, expert.key.value, heads_, own.asks);
+    own.mean.resize(own.asks.rows(), own.asks.cols());
+    own.begin.assign(static_cast<std::size_t>(own.asks.rows()) + 1, 0);
+  }
+  attend(call, tape);
+  SleepCount count;
+  for (std::size_t t = 0; t < call.experts; ++t) {
+    const Expert& expert = experts_[t];
+    typename Tape::Expert& own = tape.experts[t];
+    reduce_heads(own.mean, expert.value.value, heads_, own.mixed);
     multiply(own.mixed, expert.output.value, own.joined, true);
-    multiply(own.joined, expert.first.value, work);
-    work.rowwise() += expert.first_bias.value.row(0);
-    expert.norm.forward(work, own.norm, own.hidden, count);
+    multiply(own.joined, expert.first.value, tape.work);
+    expert.norm.forward(tape.work, own.norm, own.hidden, count, &expert.first_bias.value);
     multiply(own.hidden, expert.second.value, values[t]);
     values[t].rowwise() += expert.second_bias.value.row(0);
   }
   return count;
 }
 
-/// Of one row and head: d_score (E of the row) is set; query, key and value of `back` +=.
 template <class Real>
-void AttentionExperts<Real>::head_backward(const typename Tape::Expert& own, std::size_t i,
-                                           std::size_t head, Back& back,
-                                           std::vector<Real>& d_score) const {
-  const std::size_t part = width_ / heads_;
-  const Real scale = Real(1) / std::sqrt(static_cast<Real>(part));
-  const std::size_t from = own.begin[i];
-  const std::size_t edges = own.begin[i + 1] - from;
-  const Real* const d_mixed = row_of(back.mixed, i) + head * part;
-  d_score.resize(edges);
-  Real mean = 0;
-  for (std::size_t e = 0; e < edges; ++e) {
-    const Real a = own.attention[(from + e) * heads_ + head];
-    const std::size_t u = own.heard[from + e];
-    d_score[e] = fixed_dot(d_mixed, row_of(own.value, u) + head * part, part);
-    mean += a * d_score[e];
-    add_scaled(a, d_mixed, part, row_of(back.value, u) + head * part);
-  }
-  const Real* const query = row_of(own.query, i) + head * part;
-  Real* const d_query = row_of(back.query, i) + head * part;
-  for (std::size_t e = 0; e < edges; ++e) {
-    const std::size_t u = own.heard[from + e];
-    d_score[e] = own.attention[(from + e) * heads_ + head] * (d_score[e] - mean);
-    add_scaled(scale * d_score[e], row_of(own.key, u) + head * part, part, d_query);
-    add_scaled(scale * d_score[e], query, part, row_of(back.key, u) + head * part);
-  }
-}
-
-template <class Real>
-void AttentionExperts<Real>::attend_backward(const ExpertCall<Real>& call, std::size_t t,
-                                             const typename Tape::Expert& own, Back& back,
-                                             RowMatrix<Real>& d_heard) {
-  Parameter<Real>& bias = experts_[t].bias;
-  Real* const d_bias = bias.rate == 0 ? nullptr : bias.grad().data();
-  back.query.setZero(own.query.rows(), own.query.cols());
-  back.key.setZero(own.key.rows(), own.key.cols());
-  back.value.setZero(own.value.rows(), own.value.cols());
-  std::vector<Real> d_score;
-  for (std::size_t i = 0; i + 1 < own.begin.size(); ++i) {
-    for (std::size_t head = 0; head < heads_; ++head) {
-      head_backward(own, i, head, back, d_score);
-      for (std::size_t e = 0; e < d_score.size(); ++e) {
-        const std::size_t edge = own.begin[i] + e;
-        if (d_bias != nullptr) d_bias[own.slot[edge] * heads_ + head] += d_score[e];
-        if (call.heard != nullptr) row_of(d_heard, own.nodes[own.heard[edge]])[t] += d_score[e];
-      }
-    }
-  }
-}
-
-template <class Real>
-void AttentionExperts<Real>::backward_expert(const ExpertCall<Real>& call, std::size_t t,
-                                             const typename Tape::Expert& own,
-                                             const RowMatrix<Real>& d_value,
-                                             RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+void AttentionExperts<Real>::backward_value(const typename Tape::Expert& own,
+                                            const RowMatrix<Real>& d_value, std::size_t t) {
   Expert& expert = experts_[t];
+  Back& back = backs_[t];
+  multiply_transposed(d_value, expert.second.value, work_);
+  expert.norm.backward(own.norm, work_, d_first_);
+  multiply_transposed(d_first_, expert.first.value, back.row);
+  multiply_transposed(back.row, expert.output.value, work_);
+  expand_heads(work_, expert.value.value, heads_, back.asks);
+  if (expert.query.rate == 0) return;
+  add_outer(own.hidden, d_value, expert.second.grad());
+  add_column_sums(d_value, expert.second_bias.grad());
+  add_outer(own.joined, d_first_, expert.first.grad());
+  add_column_sums(d_first_, expert.first_bias.grad());
+  add_outer(own.mixed, back.row, expert.output.grad());
+  add_head_outer(own.mean, work_, heads_, expert.value.grad());
+}
+
+template <class Real>
+void AttentionExperts<Real>::attend_backward(const ExpertCall<Real>& call, const Tape& tape,
+                                             RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+  std::vector<Real> d_score;
+  walk(call, [&](std::size_t t, std::size_t i, const Heard& heard) {
+    const typename Tape::Expert& own = tape.experts[t];
+    const std::size_t E = heard.nodes.size();
+    Real* const d_asks = row_of(backs_[t].asks, i);
+    d_score.resize(E * heads_);
+    attend_row_gradient<Real>({call.input.data(), width_, heads_, heard.nodes, row_of(own.asks, i),
+                               own.attention.data() + own.begin[i], d_asks, d_score.data(), d_asks,
+                               d_input.data()});
+    Parameter<Real>& bias = experts_[t].bias;
+    const bool frozen = bias.rate == 0;
+    for (std::size_t e = 0; e < E; ++e) {
+      Real sum = 0;
+      for (std::size_t head = 0; head < heads_; ++head) {
+        const Real d = d_score[head * E + e];
+        sum += d;
+        if (!frozen) row_of(bias.grad(), heard.slot[e])[head] += d;
+      }
+      if (call.heard != nullptr) row_of(d_heard, heard.nodes[e])[t] += sum;
+    }
+  });
+}
+
+template <class Real>
+void AttentionExperts<Real>::backward_query(const ExpertCall<Real>& call,
+                                            const typename Tape::Expert& own, std::size_t t,
+                                            RowMatrix<Real>& d_input) {
+  Expert& expert = experts_[t];
+  Back& back = backs_[t];
   const auto rows = call.routes.rows_of(t);
-  const bool frozen = expert.query.rate == 0;
-  RowMatrix<Real> work;
-  RowMatrix<Real> d_first;
-  RowMatrix<Real> d_row;
-  Back back;
-  multiply_transposed(d_value, expert.second.value, work);
-  expert.norm.backward(own.norm, work, d_first);
-  multiply_transposed(d_first, expert.first.value, d_row);
-  multiply_transposed(d_row, expert.output.value, back.mixed);
-  if (!frozen) {
-    add_outer(own.hidden, d_value, expert.second.grad());
-    add_column_sums(d_value, expert.second_bias.grad());
-    add_outer(own.joined, d_first, expert.first.grad());
-    add_column_sums(d_first, expert.first_bias.grad());
-    add_outer(own.mixed, d_row, expert.output.grad());
-  }
-  attend_backward(call, t, own, back, d_heard);
-  multiply_transposed(back.query, expert.query.value, d_row, true);
-  add_rows(d_row, rows, d_input);
-  if (!frozen) {
-    gather_rows(call.head, rows, work);
-    add_outer(work, back.query, expert.query.grad());
-    gather_rows<Real>(call.input, own.nodes, work);
-    add_outer(work, back.key, expert.key.grad());
-    add_outer(work, back.value, expert.value.grad());
-  }
-  multiply_transposed(back.key, expert.key.value, work);
-  multiply_transposed(back.value, expert.value.value, work, true);
-  add_rows<Real>(work, own.nodes, d_input);
+  const Real scale = Real(1) / std::sqrt(static_cast<Real>(width_ / heads_));
+  reduce_heads(back.asks, expert.key.value, heads_, d_query_);
+  d_query_ *= scale;
+  multiply_transposed(d_query_, expert.query.value, back.row, true);
+  add_rows(back.row, rows, d_input);
+  if (expert.query.rate == 0) return;
+  gather_rows(call.head, rows, head_);
+  add_outer(head_, d_query_, expert.query.grad());
+  add_head_outer(back.asks, own.query, heads_, expert.key.grad());
 }
 
 template <class Real>
 void AttentionExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
                                       const std::vector<RowMatrix<Real>>& d_values,
                                       RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+  backs_.resize(std::max(backs_.size(), call.experts));
   for (std::size_t t = 0; t < call.experts; ++t)
-    backward_expert(call, t, tape.experts[t], d_values[t], d_input, d_heard);
+    backward_value(tape.experts[t], d_values[t], t);
+  attend_backward(call, tape, d_input, d_heard);
+  for (std::size_t t = 0; t < call.experts; ++t)
+    backward_query(call, tape.experts[t], t, d_input);
 }
 
 template class AttentionExperts<float>;

@@ -31,10 +31,9 @@ struct DymoeLayer<Real>::Tape {
 
 namespace {
 
-// Outputs of one go where nothing is kept. What sage experts hold of so many stays in the second
-// cache. Attention computes what a node says once a go and expert: long ones share it.
+// Outputs of one go where nothing is kept: what sage experts hold of so many stays in the second
+// cache.
 constexpr std::size_t kServedRows = 2048;
-constexpr std::size_t kServedRowsAttention = 32'768;
 
 /// What happened to further outputs.
 void add_stats(const RoutingStats& more, RoutingStats& stats) {
@@ -77,7 +76,7 @@ struct DymoeLayer<Real>::Parts {
   }
 
   ExpertCall<Real> call(const GraphBatch& batch, const RowMatrix<Real>& input, std::size_t first,
-                        bool keep, const Tape& tape) const {
+                        const Tape& tape) const {
     return {batch,
             shape.relations,
             input,
@@ -86,8 +85,7 @@ struct DymoeLayer<Real>::Parts {
             tape.routes,
             gate.experts(),
             tape.routing.topology_gate ? &tape.heard : nullptr,
-            tape.routing.mask_later_blocks,
-            keep};
+            tape.routing.mask_later_blocks};
   }
   SleepCount work(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output,
                   RoutingStats& stats) const;
@@ -157,16 +155,19 @@ void DymoeLayer<Real>::Parts::mix_backward(const Tape& tape, const RowMatrix<Rea
   for (std::size_t c = 0; c < gate.columns(); ++c) {
     const auto rows = routes.rows_of(c);
     const auto places = routes.places_of(c);
-    if (c < T) d_values[c].setZero(static_cast<Eigen::Index>(rows.size()), d_output.cols());
+    if (c < T) d_values[c].resize(static_cast<Eigen::Index>(rows.size()), d_output.cols());
     if (c == T + static_cast<std::size_t>(Extra::Zero)) continue;
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Real* const from = row_of(d_output, rows[i]);
       const Real* value = constant.value.data();
       Real* to = nullptr;
       if (c < T) {
-        value = row_of(tape.values[c], i);
-        to = row_of(d_values[c], i);
-      } else if (c == T + static_cast<std::size_t>(Extra::Copy)) {
+        d_values[c].row(static_cast<Eigen::Index>(i)) =
+            routes.weight[places[i]] * d_output.row(static_cast<Eigen::Index>(rows[i]));
+        d_weight[places[i]] = fixed_dot(from, row_of(tape.values[c], i), shape.width);
+        continue;
+      }
+      if (c == T + static_cast<std::size_t>(Extra::Copy)) {
         value = row_of(tape.head, rows[i]);
         to = row_of(d_input, rows[i]);
       } else {
@@ -259,19 +260,15 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   }
   output.setZero(static_cast<Eigen::Index>(outputs), input.cols());
   // Who bounds the experts of a batch, or goes back, needs all of it at once.
-  const bool keep = own == nullptr;
   std::size_t most = outputs;
-  if (!keep && routing.experts_max == 0) {
-    const bool attention = parts.shape.kind == ExpertKind::Attention;
-    most = std::min(most, attention ? kServedRowsAttention : kServedRows);
-  }
+  if (own != nullptr && routing.experts_max == 0) most = std::min(most, kServedRows);
   SleepCount total;
   std::size_t first = 0;
   do {
     const std::size_t count = std::min(most, outputs - first);
     tape->head =
         input.middleRows(static_cast<Eigen::Index>(first), static_cast<Eigen::Index>(count));
-    const ExpertCall<Real> call = parts.call(batch, input, first, keep, *tape);
+    const ExpertCall<Real> call = parts.call(batch, input, first, *tape);
     const SleepCount asleep = parts.work(call, *tape, output, stats);
     total.asleep += asleep.asleep;
     total.numbers += asleep.numbers;
@@ -295,7 +292,7 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   d_input.setZero(input.rows(), input.cols());
   if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
   parts.mix_backward(tape, d_output, d_input);
-  const ExpertCall<Real> call = parts.call(batch, input, 0, true, tape);
+  const ExpertCall<Real> call = parts.call(batch, input, 0, tape);
   std::visit(
       [&](auto& all) {
         all.backward(call, tape_of(all, tape), parts.d_values, d_input, parts.d_heard);
@@ -309,7 +306,8 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
   d_input.topRows(d_output.rows()) += parts.d_head;
   if (!routing.topology_gate) return;
-  hearing_gradient(tape.topology.score, parts.shape.kind == ExpertKind::Attention, parts.d_heard);
+  hearing_gradient(tape.topology.score, tape.heard, parts.shape.kind == ExpertKind::Attention,
+                   parts.d_heard);
   if (losses.graph_block > 0) {
     graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
                            &parts.d_heard);

@@ -115,9 +115,9 @@ class DymoeLayer {
 
   /// output (outputs, d) from input (I, d). Rows that go to the same expert are one product.
   /// `tape` null: nothing is kept, and outputs are worked on some thousands at a time, so that
-  /// beside input and output there are 2 I T numbers and what those thousands take (an attention
-  /// expert: 2 I d). Checks: outputs <= nodes that have neighbours told, all of them within
-  /// the input; an expert. Threads: const.
+  /// beside input and output there are 2 I T numbers and what those thousands take. Checks:
+  /// outputs <= nodes that have neighbours told, all of them within the input; an expert. Threads:
+  /// const.
   void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
                RoutingStats& stats, Tape* tape) const;

@@ -23,7 +23,6 @@ struct ExpertCall {
   std::size_t experts;           ///< T
   const RowMatrix<Real>* heard;  ///< (I, T) b or log b; null: everybody is heard alike
   bool mask_later_blocks;
-  bool keep;  ///< backward() follows
 
   /// Neighbours of output i by relation r. Checks: it is of the relation's target table if it has
   /// any.

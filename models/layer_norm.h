@@ -123,12 +123,13 @@ class NormSilu {
     shift_.value.setZero(1, static_cast<Eigen::Index>(width));
   }
 
-  /// out (N, w) from x (N, w); they may be the same matrix. Adds to `count`.
-  void forward(const RowMatrix<Real>& x, Tape& tape, RowMatrix<Real>& out,
-               SleepCount& count) const {
+  /// out (N, w) from x (N, w), to whose rows `bias` (1, w) is added before all else, if there is
+  /// one; they may be the same matrix. Adds to `count`.
+  void forward(const RowMatrix<Real>& x, Tape& tape, RowMatrix<Real>& out, SleepCount& count,
+               const RowMatrix<Real>* bias = nullptr) const {
     begin(static_cast<std::size_t>(x.rows()), tape);
     out.resize(x.rows(), x.cols());
-    forward_part(x, 0, tape, out, count);
+    forward_part(x, 0, tape, out, count, bias);
   }
   /// The same in parts: room for all rows, then those from `first` on. Checks: x fits the room and
   /// `out` has its size.
@@ -138,12 +139,13 @@ class NormSilu {
     tape.scale.resize(rows);
   }
   void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
-                    SleepCount& count) const {
+                    SleepCount& count, const RowMatrix<Real>* bias = nullptr) const {
     NormSiluRows<Real> rows = rows_of(x, out);
     rows.normal = row_of(tape.normal, first);
     rows.gate = row_of(tape.gate, first);
     rows.kept = rows.width;
     rows.scale = tape.scale.data() + first;
+    if (bias != nullptr) rows.bias = bias->data();
     count.asleep += norm_silu(rows);
     count.numbers += static_cast<std::uint64_t>(x.size());
   }

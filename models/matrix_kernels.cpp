@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #define ACCRETE_TARGET
@@ -47,6 +48,10 @@ Real* scratch(std::size_t numbers) {
   return lines.front().numbers;
 }
 
+std::size_t listed(const std::uint32_t* rows, std::size_t i) {
+  return rows != nullptr ? rows[i] : i;
+}
+
 /// Inner steps [first, first + count) of a product, its B in panels of `width` columns. A panel
 /// lies at `width × count` numbers times its index and is padded with zeros to whole vectors.
 template <class Real>
@@ -58,7 +63,8 @@ class InnerPanel {
         first_(first),
         count_(std::min(kInnerPanel, product.inner - first)),
         width_(kernels.lanes * kernels.vectors),
-        in_place_(product.b_column == 1 && product.rows < kRowsWorthPacking) {
+        in_place_(product.b_column == 1 && product.b_rows == nullptr &&
+                  product.rows < kRowsWorthPacking) {
     const std::size_t panels = (product.columns + width_ - 1) / width_;
     packed_ = scratch<Real>(panels * width_ * count_);
     for (std::size_t column = 0; column < product.columns; column += width_)
@@ -90,11 +96,15 @@ class InnerPanel {
 
   void pack(std::size_t column) {
     Real* to = packed_ + column * count_;
-    const Real* const from = product_.b + first_ * product_.b_inner + column * product_.b_column;
+    const Real* const from = product_.b + column * product_.b_column;
     const std::size_t columns = columns_of(column);
     const std::size_t stride = vectors_of(column) * kernels_.lanes;
+    if (product_.b_inner == 1 && product_.b_rows == nullptr) {
+      turn(from + first_, columns, stride, to);
+      return;
+    }
     for (std::size_t k = 0; k < count_; ++k, to += stride) {
-      const Real* const row = from + k * product_.b_inner;
+      const Real* const row = from + listed(product_.b_rows, first_ + k) * product_.b_inner;
       if (product_.b_column == 1) {
         std::copy_n(row, columns, to);
       } else {
@@ -105,12 +115,35 @@ class InnerPanel {
     }
   }
 
+  /// A panel whose columns lie together in B: some at a time, or each line would be read as often
+  /// as it holds numbers.
+  void turn(const Real* from, std::size_t columns, std::size_t stride, Real* to) const {
+    constexpr std::size_t kColumns = 8;
+    std::size_t c = 0;
+    for (; c + kColumns <= columns; c += kColumns) {
+      const Real* const column = from + c * product_.b_column;
+      for (std::size_t k = 0; k < count_; ++k) {
+        ACCRETE_UNROLL
+        for (std::size_t i = 0; i < kColumns; ++i)
+          to[k * stride + c + i] = column[i * product_.b_column + k];
+      }
+    }
+    for (std::size_t k = 0; k < count_; ++k) {
+      for (std::size_t rest = c; rest < columns; ++rest)
+        to[k * stride + rest] = from[rest * product_.b_column + k];
+      std::fill_n(to + k * stride + columns, stride - columns, Real{0});
+    }
+  }
+
   void multiply_tile(std::size_t row, std::size_t rows, std::size_t column) const {
     const std::size_t vectors = vectors_of(column);
     const auto run = kernels_.tile[rows - 1][vectors - 1];
     Tile<Real> tile{};
-    tile.a = product_.a + row * product_.a_row + first_ * product_.a_inner;
-    tile.a_row = product_.a_row;
+    for (std::size_t r = 0; r < rows; ++r) {
+      tile.a[r] = product_.a + listed(product_.a_rows, row + r) * product_.a_row +
+                  first_ * product_.a_inner;
+      tile.out[r] = product_.out + listed(product_.out_rows, row + r) * product_.out_row + column;
+    }
     tile.a_inner = product_.a_inner;
     tile.b = packed_ + column * count_;
     tile.b_inner = vectors * kernels_.lanes;
@@ -118,8 +151,6 @@ class InnerPanel {
       tile.b = product_.b + first_ * product_.b_inner + column;
       tile.b_inner = product_.b_inner;
     }
-    tile.out = product_.out + row * product_.columns + column;
-    tile.out_row = product_.columns;
     tile.inner = count_;
     tile.fresh = !product_.add && first_ == 0;
     if (whole(column)) {
@@ -133,16 +164,14 @@ class InnerPanel {
   void run_in_copy(Tile<Real> tile, void (*run)(const Tile<Real>&), std::size_t rows,
                    std::size_t columns) const {
     Line<Real> copy[kTileRowsMax * kTileVectorsMax] = {};
-    Real* const at = copy[0].numbers;
-    Real* const out = tile.out;
-    const std::size_t out_row = tile.out_row;
-    tile.out = at;
-    tile.out_row = tile.b_inner;
-    for (std::size_t r = 0; !tile.fresh && r < rows; ++r)
-      std::copy_n(out + r * out_row, columns, at + r * tile.out_row);
+    Real* out[kTileRowsMax] = {};
+    for (std::size_t r = 0; r < rows; ++r) {
+      out[r] = std::exchange(tile.out[r], copy[0].numbers + r * tile.b_inner);
+      if (!tile.fresh) std::copy_n(out[r], columns, tile.out[r]);
+    }
     run(tile);
     for (std::size_t r = 0; r < rows; ++r)
-      std::copy_n(at + r * tile.out_row, columns, out + r * out_row);
+      std::copy_n(tile.out[r], columns, out[r]);
   }
 
   const Kernels<Real>& kernels_;
@@ -183,8 +212,9 @@ const Kernels<Real>& fastest_kernels() {
 
 template <class Real>
 void run_product(const Kernels<Real>& kernels, const Product<Real>& product) {
-  if (product.inner == 0 && !product.add)
-    std::fill_n(product.out, product.rows * product.columns, Real{0});
+  for (std::size_t row = 0; product.inner == 0 && !product.add && row < product.rows; ++row)
+    std::fill_n(product.out + listed(product.out_rows, row) * product.out_row, product.columns,
+                Real{0});
   for (std::size_t first = 0; first < product.inner; first += kInnerPanel)
     InnerPanel<Real>(kernels, product, first).multiply();
 }

@@ -9,26 +9,26 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace accrete::models {
 
-/// out[r, c] = fma chain over k of a[r * a_row + k * a_inner] * b[k * b_inner + c], for a whole
-/// tile of columns. `fresh`: the chain begins at 0, else at what is in `out`.
+inline constexpr std::size_t kTileRowsMax = 6;
+inline constexpr std::size_t kTileVectorsMax = 4;
+
+/// out[r][c] = fma chain over k of a[r][k * a_inner] * b[k * b_inner + c], for a whole tile of
+/// columns. `fresh`: the chain begins at 0, else at what is in `out`.
 template <class Real>
 struct Tile {
-  const Real* a;
-  std::size_t a_row, a_inner;
+  const Real* a[kTileRowsMax];
+  std::size_t a_inner;
   const Real* b;
   std::size_t b_inner;
-  Real* out;
-  std::size_t out_row;
+  Real* out[kTileRowsMax];
   std::size_t inner;
   bool fresh;
 };
-
-inline constexpr std::size_t kTileRowsMax = 6;
-inline constexpr std::size_t kTileVectorsMax = 4;
 
 template <class Real>
 struct Kernels {
@@ -62,8 +62,9 @@ std::vector<const Kernels<Real>*> runnable_kernels();
 template <class Real>
 const Kernels<Real>& fastest_kernels();
 
-/// out (N, M; rows together) = or, if `add`, += A B with A[n, k] = a[n * a_row + k * a_inner] and
-/// B[k, m] = b[k * b_inner + m * b_column].
+/// out (N, M) = or, if `add`, += A B with A[n, k] = a[n * a_row + k * a_inner] and
+/// B[k, m] = b[k * b_inner + m * b_column]. Lists, where there are any, say which row of what is
+/// pointed to is row n of A, row k of B and row n of out.
 template <class Real>
 struct Product {
   const Real* a;
@@ -73,6 +74,10 @@ struct Product {
   Real* out;
   std::size_t rows, inner, columns;  // N, K, M
   bool add;
+  std::size_t out_row = columns;  ///< numbers from one row of out to the next
+  const std::uint32_t* a_rows = nullptr;
+  const std::uint32_t* b_rows = nullptr;
+  const std::uint32_t* out_rows = nullptr;  ///< no row twice
 };
 
 /// Cost: 2 N K M flop, and a copy of B; memory of at most 128 × M numbers that the thread keeps.

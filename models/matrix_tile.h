@@ -10,13 +10,7 @@
 #include <utility>
 
 #include "models/matrix_kernels.h"
-
-// Loops of a constant count become straight code, so that arrays of vectors become registers.
-#if defined(__clang__)
-#define ACCRETE_UNROLL _Pragma("unroll")
-#else
-#define ACCRETE_UNROLL _Pragma("GCC unroll 16")
-#endif
+#include "models/unroll.h"
 
 namespace accrete::models {
 namespace {
@@ -29,12 +23,15 @@ ACCRETE_TARGET void run_tile(const Tile<typename Isa::Real>& tile) {
   for (std::size_t r = 0; r < Rows; ++r) {
     ACCRETE_UNROLL
     for (std::size_t v = 0; v < Vectors; ++v) {
-      sum[r][v] =
-          tile.fresh ? Isa::broadcast(0) : Isa::load(tile.out + r * tile.out_row + v * Isa::kLanes);
+      sum[r][v] = tile.fresh ? Isa::broadcast(0) : Isa::load(tile.out[r] + v * Isa::kLanes);
     }
   }
-  const auto* a = tile.a;
+  const typename Isa::Real* a[Rows];
+  ACCRETE_UNROLL
+  for (std::size_t r = 0; r < Rows; ++r)
+    a[r] = tile.a[r];
   const auto* b = tile.b;
+  std::size_t at = 0;
   for (std::size_t k = 0; k < tile.inner; ++k) {
     Vector right[Vectors];
     ACCRETE_UNROLL
@@ -42,19 +39,19 @@ ACCRETE_TARGET void run_tile(const Tile<typename Isa::Real>& tile) {
       right[v] = Isa::load(b + v * Isa::kLanes);
     ACCRETE_UNROLL
     for (std::size_t r = 0; r < Rows; ++r) {
-      const Vector left = Isa::broadcast(a[r * tile.a_row]);
+      const Vector left = Isa::broadcast(a[r][at]);
       ACCRETE_UNROLL
       for (std::size_t v = 0; v < Vectors; ++v)
         sum[r][v] = Isa::fma(left, right[v], sum[r][v]);
     }
-    a += tile.a_inner;
+    at += tile.a_inner;
     b += tile.b_inner;
   }
   ACCRETE_UNROLL
   for (std::size_t r = 0; r < Rows; ++r) {
     ACCRETE_UNROLL
     for (std::size_t v = 0; v < Vectors; ++v)
-      Isa::store(tile.out + r * tile.out_row + v * Isa::kLanes, sum[r][v]);
+      Isa::store(tile.out[r] + v * Isa::kLanes, sum[r][v]);
   }
 }
 

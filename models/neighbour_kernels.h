@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include "models/neighbour_sum.h"
+#include "models/unroll.h"
 #include "models/vector_lanes.h"
 
 namespace accrete::models {
@@ -29,21 +30,33 @@ namespace {
 
 /// Columns of one walk: for two listeners they fill half of the widest registers.
 inline constexpr std::size_t kVectorsAWalk = 4;
+/// Neighbours lie anywhere in the input, and no processor guesses where: so many ahead are fetched.
+inline constexpr std::size_t kAhead = 4;
 
 template <class Real, std::size_t J, std::size_t Vectors>
 ACCRETE_TARGET void sum_columns(const NeighbourSum<Real>& sum, std::size_t column) {
   Vector<Real> parts[J][Vectors] = {};
+  const Real* const weights = sum.weights.data();
   for (std::size_t i = 0; i < sum.neighbours.size(); ++i) {
     const Real* const from = sum.input + sum.neighbours[i] * sum.width + column;
+    if (column == 0) {
+      const std::size_t ahead = sum.neighbours[std::min(i + kAhead, sum.neighbours.size() - 1)];
+      for (std::size_t c = 0; c < sum.width; c += kVectorLanes<Real>)
+        __builtin_prefetch(sum.input + ahead * sum.width + c);
+    }
+    ACCRETE_UNROLL
     for (std::size_t p = 0; p < Vectors; ++p) {
-      const auto& row = *reinterpret_cast<const Vector<Real>*>(from + p * kVectorLanes<Real>);
+      const Vector<Real> row = vector_at(from + p * kVectorLanes<Real>);
+      ACCRETE_UNROLL
       for (std::size_t j = 0; j < J; ++j)
-        parts[j][p] += sum.weights[i * J + j] * row;
+        parts[j][p] += weights[i * J + j] * row;
     }
   }
+  ACCRETE_UNROLL
   for (std::size_t j = 0; j < J; ++j) {
+    ACCRETE_UNROLL
     for (std::size_t p = 0; p < Vectors; ++p)
-      *reinterpret_cast<Vector<Real>*>(sum.to[j] + column + p * kVectorLanes<Real>) = parts[j][p];
+      vector_at(sum.to[j] + column + p * kVectorLanes<Real>) = parts[j][p];
   }
 }
 
@@ -70,33 +83,34 @@ ACCRETE_TARGET void sum_rows(const NeighbourSum<Real>& sum) {
 template <class Real, std::size_t J, bool Weights>
 ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
+  const Real* const weights = back.weights.data();
   for (std::size_t i = 0; i < back.neighbours.size(); ++i) {
     const Real* const row = back.input + back.neighbours[i] * back.width;
     Real* const d_row = back.d_input + back.neighbours[i] * back.width;
-    // Rows lie anywhere in the input: no processor guesses the next but one.
-    const std::size_t ahead = std::min(i + 2, back.neighbours.size() - 1);
+    const std::size_t ahead = std::min(i + kAhead, back.neighbours.size() - 1);
     const std::size_t next = back.neighbours[ahead] * back.width;
     Vector<Real> sums[J] = {};
     std::size_t c = 0;
     for (; c + kLanes <= back.width; c += kLanes) {
       __builtin_prefetch(back.d_input + next + c, 1);
       if (Weights) __builtin_prefetch(back.input + next + c);
-      auto& place = *reinterpret_cast<Vector<Real>*>(d_row + c);
-      Vector<Real> added = place;
+      Vector<Real> added = vector_at(d_row + c);
+      ACCRETE_UNROLL
       for (std::size_t j = 0; j < J; ++j) {
-        const auto& d_sum = *reinterpret_cast<const Vector<Real>*>(back.d_sum[j] + c);
-        added += back.weights[i * J + j] * d_sum;
-        if (Weights) sums[j] += *reinterpret_cast<const Vector<Real>*>(row + c) * d_sum;
+        const Vector<Real> d_sum = vector_at(back.d_sum[j] + c);
+        added += weights[i * J + j] * d_sum;
+        if (Weights) sums[j] += vector_at(row + c) * d_sum;
       }
-      place = added;
+      vector_at(d_row + c) = added;
     }
+    ACCRETE_UNROLL
     for (std::size_t j = 0; j < J; ++j) {
       Real total = 0;
       if (Weights) {
         total = fold_lanes<Real>(sums[j]);
       }
       for (std::size_t k = c; k < back.width; ++k) {
-        d_row[k] += back.weights[i * J + j] * back.d_sum[j][k];
+        d_row[k] += weights[i * J + j] * back.d_sum[j][k];
         if (Weights) total += row[k] * back.d_sum[j][k];
       }
       if (Weights) back.d_weights[i * J + j] = total;

@@ -24,6 +24,7 @@ struct NormSiluRows {
                      ///< of one row that is used again
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
   Real* out;         ///< (rows, width), set; may be x
+  const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null
 };
 
 /// Returns how many y lie below −4. Cost: about 40 flops a number.
@@ -52,5 +53,9 @@ void norm_silu_gradient(const NormSiluGradient<Real>& back);
 /// least 1e-38. A NaN stays one.
 template <class Real>
 void sigmoids(const Real* in, std::size_t count, Real* out);
+
+/// Their logarithms, which stay finite. Floats: within 2e-7 of them, absolutely or relatively.
+template <class Real>
+void log_sigmoids(const Real* in, std::size_t count, Real* out);
 
 }  // namespace accrete::models

@@ -8,7 +8,8 @@ namespace accrete::models {
 
 template <class Real>
 NormSiluKernels<Real> avx512_norm_silu_kernels() {
-  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, sigmoid_loop<Real>};
+  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, sigmoid_loop<Real, false>,
+          sigmoid_loop<Real, true>};
 }
 
 template NormSiluKernels<float> avx512_norm_silu_kernels();

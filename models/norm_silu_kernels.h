@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "models/exponential_lanes.h"
 #include "models/norm_silu.h"
 #include "models/vector_lanes.h"
 
@@ -17,6 +18,7 @@ struct NormSiluKernels {
   std::uint64_t (*forward)(const NormSiluRows<Real>&);
   void (*back)(const NormSiluGradient<Real>&);
   void (*sigmoids)(const Real* in, std::size_t count, Real* out);
+  void (*log_sigmoids)(const Real* in, std::size_t count, Real* out);
 };
 
 /// The wide ones need a processor that has them.
@@ -30,29 +32,11 @@ NormSiluKernels<Real> avx512_norm_silu_kernels();
 #if defined(ACCRETE_TARGET)
 namespace {
 
-/// exp(−x) = 2^n exp(r), r within half a log 2; the polynomial is that of the Cephes library
-/// (Moshier 1992). n is read off the lowest bits of −x / log 2 + 1.5 · 2^23, where it is rounded.
 [[gnu::always_inline]] ACCRETE_TARGET inline void sigmoid_lanes(const Vector<float>& x,
                                                                 Vector<float>& out) {
-  using Bits [[gnu::vector_size(64)]] = std::uint32_t;
-  constexpr float kMost = 87;  // 2^±126: neither infinite nor subnormal
-  constexpr float kRounds = 12'582'912;
-  constexpr std::uint32_t kRoundsBits = 0x4B40'0000;
-  const Vector<float> most = Vector<float>{} + kMost;
-  Vector<float> a = -x;
-  a = a > most ? most : a;
-  a = a < -most ? -most : a;
-  const Vector<float> rounded = a * 1.44269504F + kRounds;
-  const Vector<float> n = rounded - kRounds;
-  const Vector<float> r = (a - n * 0.693359375F) + n * 2.12194440e-4F;
-  Vector<float> p = r * 1.9875691500e-4F + 1.3981999507e-3F;
-  p = p * r + 8.3334519073e-3F;
-  p = p * r + 4.1665795894e-2F;
-  p = p * r + 1.6666665459e-1F;
-  p = p * r + 5.0000001201e-1F;
-  p = p * (r * r) + r + 1.0F;
-  const Bits power = (__builtin_bit_cast(Bits, rounded) - kRoundsBits + 127U) << 23U;
-  out = 1.0F / (1.0F + p * __builtin_bit_cast(Vector<float>, power));
+  Vector<float> power = {};
+  exponential_lanes(-x, power);
+  out = 1.0F / (1.0F + power);
 }
 
 /// Doubles are for checks: the library's exponential, one after another.
@@ -62,46 +46,88 @@ namespace {
     out[i] = 1 / (1 + std::exp(-x[i]));
 }
 
-template <class Real>
+/// log sigmoid(x) = min(x, 0) − log(1 + exp(−|x|)); the logarithm of 1 … 2 is that of Cephes too.
+[[gnu::always_inline]] ACCRETE_TARGET inline void log_sigmoid_lanes(const Vector<float>& x,
+                                                                    Vector<float>& out) {
+  const Vector<float> low = x > 0.0F ? Vector<float>{} : x;
+  Vector<float> power = {};
+  exponential_lanes(low + low - x, power);
+  const Vector<float> one_more = power + 1.0F;
+  const auto upper = one_more > 1.41421356F;
+  const Vector<float> r = (upper ? one_more * 0.5F : one_more) - 1.0F;
+  const Vector<float> n = upper ? Vector<float>{} + 1.0F : Vector<float>{};
+  Vector<float> p = r * 7.0376836292e-2F - 1.1514610310e-1F;
+  p = p * r + 1.1676998740e-1F;
+  p = p * r - 1.2420140846e-1F;
+  p = p * r + 1.4249322787e-1F;
+  p = p * r - 1.6668057665e-1F;
+  p = p * r + 2.0000714765e-1F;
+  p = p * r - 2.4999993993e-1F;
+  p = p * r + 3.3333331174e-1F;
+  const Vector<float> square = r * r;
+  const Vector<float> small = p * r * square - n * 2.12194440e-4F - 0.5F * square;
+  out = low - (small + r + n * 0.693359375F);
+}
+
+[[gnu::always_inline]] ACCRETE_TARGET inline void log_sigmoid_lanes(const Vector<double>& x,
+                                                                    Vector<double>& out) {
+  for (std::size_t i = 0; i < kVectorLanes<double>; ++i)
+    out[i] = (x[i] > 0 ? 0 : x[i]) - std::log1p(std::exp(-std::abs(x[i])));
+}
+
+template <class Real, bool Logarithm>
 ACCRETE_TARGET void sigmoid_loop(const Real* in, std::size_t count, Real* out) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
+  const auto tell = [](const Vector<Real>& x, Vector<Real>& told) ACCRETE_TARGET {
+    if constexpr (Logarithm) {
+      log_sigmoid_lanes(x, told);
+    } else {
+      sigmoid_lanes(x, told);
+    }
+  };
   std::size_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     Vector<Real> told = {};
-    sigmoid_lanes(vector_at(in + i), told);
+    tell(vector_at(in + i), told);
     vector_at(out + i) = told;
   }
   if (i == count) return;
   Vector<Real> rest = {};
   for (std::size_t c = 0; i + c < count; ++c)
     rest[c] = in[i + c];
-  sigmoid_lanes(rest, rest);
+  tell(rest, rest);
   for (std::size_t c = 0; i + c < count; ++c)
     out[i + c] = rest[c];
 }
 
-/// Distances from the mean; returns what makes them n.
-template <class Real>
-ACCRETE_TARGET Real centre_row(const Real* x, std::size_t width, Real* off) {
+/// Distances from the mean of x and a bias; returns what makes them n.
+template <class Real, bool Biased>
+ACCRETE_TARGET Real centre_row(const Real* x, const Real* bias, std::size_t width, Real* off) {
   constexpr double kEpsilon = 1e-5;  // as everybody's: far below the variance of a live row
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   Vector<Real> sums = {};
   std::size_t c = 0;
-  for (; c + kLanes <= width; c += kLanes)
-    sums += vector_at(x + c);
+  for (; c + kLanes <= width; c += kLanes) {
+    Vector<Real> number = vector_at(x + c);
+    if constexpr (Biased) number += vector_at(bias + c);
+    vector_at(off + c) = number;
+    sums += number;
+  }
   Real total = fold_lanes<Real>(sums);
-  for (; c < width; ++c)
-    total += x[c];
+  for (; c < width; ++c) {
+    off[c] = Biased ? x[c] + bias[c] : x[c];
+    total += off[c];
+  }
   const Real mean = total / static_cast<Real>(width);
   Vector<Real> squares = {};
   for (c = 0; c + kLanes <= width; c += kLanes) {
-    const Vector<Real> away = vector_at(x + c) - mean;
+    const Vector<Real> away = vector_at(off + c) - mean;
     vector_at(off + c) = away;
     squares += away * away;
   }
   total = fold_lanes<Real>(squares);
   for (; c < width; ++c) {
-    off[c] = x[c] - mean;
+    off[c] -= mean;
     total += off[c] * off[c];
   }
   return Real(1) / std::sqrt(total / static_cast<Real>(width) + Real(kEpsilon));
@@ -149,7 +175,10 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   std::uint64_t asleep = 0;
   for (std::size_t i = 0; i < rows.rows; ++i) {
     Real* const normal = rows.normal + i * rows.kept;
-    const Real scale = centre_row(rows.x + i * rows.width, rows.width, normal);
+    const Real* const x = rows.x + i * rows.width;
+    const Real scale = rows.bias != nullptr
+                           ? centre_row<Real, true>(x, rows.bias, rows.width, normal)
+                           : centre_row<Real, false>(x, nullptr, rows.width, normal);
     if (rows.scale != nullptr) rows.scale[i] = scale;
     asleep +=
         activate_row(rows, scale, normal, rows.gate + i * rows.kept, rows.out + i * rows.width);

@@ -150,9 +150,9 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 
 template <class Real>
 std::size_t SageExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes = room_bytes(tape.x, tape.sum, tape.part, d_sum_, work_);
+  std::size_t bytes = room_bytes(tape.sum, d_sum_);
   for (const auto& own : tape.experts)
-    bytes += room_bytes(own.message) + own.norm.room();
+    bytes += room_bytes(own.row) + room_bytes(own.message) + own.norm.room();
   for (const std::vector<RowMatrix<Real>>& messages : d_messages_)
     bytes += room_bytes(messages);
   return bytes;
@@ -206,19 +206,16 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
   gather_messages(call, tape);
   values.resize(std::max(values.size(), call.experts));
   SleepCount count;
-  auto& [experts, x, sum, part] = tape;
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
-    typename Tape::Expert& own = experts[t];
-    gather_rows(call.head, call.routes.rows_of(t), x);
-    multiply(x, expert.own.value, sum);
+    typename Tape::Expert& own = tape.experts[t];
+    gather_rows(call.head, call.routes.rows_of(t), own.row);
+    multiply(own.row, expert.own.value, tape.sum);
     for (std::size_t r = 0; r < relations_; ++r) {
       if (own.who[r].empty()) continue;
-      multiply(own.message[r], expert.relations[r].value, part);
-      add_rows<Real>(part, own.who[r], sum);
+      multiply_into<Real>(own.message[r], expert.relations[r].value, own.who[r], tape.sum);
     }
-    sum.rowwise() += expert.bias.value.row(0);
-    expert.norm.forward(sum, own.norm, values[t], count);
+    expert.norm.forward(tape.sum, own.norm, values[t], count, &expert.bias.value);
   }
   return count;
 }
@@ -233,18 +230,15 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
   const bool frozen = expert.own.rate == 0;
   expert.norm.backward(own.norm, d_value, d_sum_);
   if (!frozen) {
-    gather_rows(call.head, rows, work_);
-    add_outer(work_, d_sum_, expert.own.grad());
+    add_outer(own.row, d_sum_, expert.own.grad());
     add_column_sums(d_sum_, expert.bias.grad());
   }
-  multiply_transposed(d_sum_, expert.own.value, work_);
-  add_rows(work_, rows, d_input);
+  multiply_transposed_into(d_sum_, expert.own.value, rows, d_input);
   for (std::size_t r = 0; r < relations_; ++r) {
-    RowMatrix<Real>& d_message = d_messages_[t][r];
-    gather_rows<Real>(d_sum_, own.who[r], work_);
-    if (!frozen && !own.who[r].empty())
-      add_outer(own.message[r], work_, expert.relations[r].grad());
-    multiply_transposed(work_, expert.relations[r].value, d_message);
+    const std::vector<std::uint32_t>& who = own.who[r];
+    if (!frozen && !who.empty())
+      add_outer_rows<Real>(own.message[r], d_sum_, who, expert.relations[r].grad());
+    multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, d_messages_[t][r]);
   }
 }
 
@@ -266,6 +260,10 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, RowMatrix
       std::array<const Real*, kListenersMax> from{};
       for (std::size_t i = 0; i < some.size(); ++i)
         from[i] = row_of(d_messages_[some[i].expert][r], some[i].row);
+      for (std::size_t i = 0; call.heard != nullptr && i < neighbours.size(); ++i) {
+        for (const Listener& listener : some)
+          __builtin_prefetch(row_of(d_heard, neighbours[i]) + listener.expert, 1);
+      }
       listen(call, neighbours, some, hearing);
       d_weight.resize(call.heard != nullptr ? hearing.weight.size() : 0);
       add_neighbour_gradients<Real>({call.input.data(), width_, neighbours, hearing.weight,

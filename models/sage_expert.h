@@ -28,15 +28,12 @@ class SageExperts {
   struct Tape {
     struct Expert {
       std::vector<std::vector<std::uint32_t>> who;  ///< by relation: which of the n rows
+      RowMatrix<Real> row;                          ///< h_v (n, d)
       std::vector<RowMatrix<Real>> message;         ///< by relation: (n_r, d)
       typename NormSilu<Real>::Tape norm;
     };
     std::vector<Expert> experts;
-
-    // Kept for their room.
-    RowMatrix<Real> x;
-    RowMatrix<Real> sum;
-    RowMatrix<Real> part;
+    RowMatrix<Real> sum;  ///< kept for its room
   };
 
   explicit SageExperts(const LayerShape& shape);
@@ -85,7 +82,6 @@ class SageExperts {
   // Of the pass under way; their room is kept.
   Messages d_messages_;
   RowMatrix<Real> d_sum_;
-  RowMatrix<Real> work_;
 };
 
 extern template class SageExperts<float>;

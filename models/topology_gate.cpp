@@ -75,22 +75,25 @@ void TopologyGate<Real>::visit(std::string_view prefix, const VisitParameter<Rea
 template <class Real>
 void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out) {
   out.resize(score.rows(), score.cols());
-  if (!logarithm) {
-    sigmoids(score.data(), static_cast<std::size_t>(score.size()), out.data());
-    return;
-  }
-  for (Eigen::Index i = 0; i < score.size(); ++i)
-    out.data()[i] = -softplus(-score.data()[i]);
+  const auto tell = logarithm ? log_sigmoids<Real> : sigmoids<Real>;
+  tell(score.data(), static_cast<std::size_t>(score.size()), out.data());
 }
 
 template <class Real>
-void hearing_gradient(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& d_score) {
-  ACCRETE_CHECK(d_score.size() == score.size());
-  RowMatrix<Real> hears(score.rows(), score.cols());
-  sigmoids(score.data(), static_cast<std::size_t>(score.size()), hears.data());
-  for (Eigen::Index i = 0; i < score.size(); ++i) {
-    const Real b = hears.data()[i];
-    d_score.data()[i] *= logarithm ? Real(1) - b : b * (Real(1) - b);
+void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard, bool logarithm,
+                      RowMatrix<Real>& d_score) {
+  ACCRETE_CHECK(d_score.size() == score.size() && heard.size() == score.size());
+  if (!logarithm) {
+    d_score.array() *= heard.array() * (Real(1) - heard.array());
+    return;
+  }
+  constexpr Eigen::Index kAtOnce = 1024;
+  Real hears[kAtOnce];
+  for (Eigen::Index from = 0; from < score.size(); from += kAtOnce) {
+    const Eigen::Index count = std::min(kAtOnce, score.size() - from);
+    sigmoids(score.data() + from, static_cast<std::size_t>(count), hears);
+    for (Eigen::Index i = 0; i < count; ++i)
+      d_score.data()[from + i] *= Real(1) - hears[i];
   }
 }
 
@@ -119,7 +122,8 @@ double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint3
 #define ACCRETE_INSTANTIATE(Real)                                                                  \
   template class TopologyGate<Real>;                                                               \
   template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                           \
-  template void hearing_gradient(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                  \
+  template void hearing_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,             \
+                                 RowMatrix<Real>&);                                                \
   template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>, double, \
                                    RowMatrix<Real>*);
 ACCRETE_INSTANTIATE(float)

@@ -53,9 +53,11 @@ class TopologyGate {
 template <class Real>
 void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out);
 
-/// `d_score` in place: gradients by b, or by log b, become gradients by the score.
+/// `d_score` in place: gradients by b, or by log b, become gradients by the score. `heard`: b, or
+/// log b, of the score.
 template <class Real>
-void hearing_gradient(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& d_score);
+void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard, bool logarithm,
+                      RowMatrix<Real>& d_score);
 
 /// Mean over nodes and experts of the binary cross entropy of b_ut and [t >= block of u].
 /// `d_score` += scale × its gradient, unless null.

@@ -151,5 +151,82 @@ TYPED_TEST(MatrixProduct, TheSeamKnowsItsOperandsAndSizes) {
   expect_same(sum, expected);
 }
 
+TYPED_TEST(MatrixProduct, ListsStandForTheRowsTheyName) {
+  using Matrix = RowMatrix<TypeParam>;
+  Rng rng(5, 0, Purpose::Test);
+  constexpr Index kAll = 40;
+  for (const std::size_t count : {std::size_t{0}, std::size_t{1}, std::size_t{31}}) {
+    std::vector<std::uint32_t> rows;
+    for (std::size_t i = 0; i < count; ++i)
+      rows.push_back(static_cast<std::uint32_t>((7 * i + 3) % 37));
+    const auto n = static_cast<Index>(count);
+    const auto picked = [&](const Matrix& from) {
+      Matrix out(n, from.cols());
+      for (Index i = 0; i < n; ++i)
+        out.row(i) = from.row(rows[static_cast<std::size_t>(i)]);
+      return out;
+    };
+    const Matrix a = random_matrix<TypeParam>(n, 20, Numbers::Tame, rng);
+    const Matrix b = random_matrix<TypeParam>(20, 45, Numbers::Tame, rng);
+    const Matrix b_turned = b.transpose();
+    const Matrix wide = random_matrix<TypeParam>(kAll, 45, Numbers::Tame, rng);
+    const Matrix narrow = random_matrix<TypeParam>(kAll, 20, Numbers::Tame, rng);
+    Matrix some = picked(wide);
+    naive_add(a, b, some);
+    Matrix expected = wide;
+    for (Index i = 0; i < n; ++i)
+      expected.row(rows[static_cast<std::size_t>(i)]) = some.row(i);
+    Matrix out = wide;
+    multiply_into<TypeParam>(a, b, rows, out);
+    expect_same(out, expected);
+    out = wide;
+    multiply_transposed_into<TypeParam>(a, b_turned, rows, out);
+    expect_same(out, expected);
+    expected = Matrix::Zero(n, 45);
+    naive_add(picked(narrow), b, expected);
+    multiply_rows_transposed<TypeParam>(narrow, rows, b_turned, out);
+    expect_same(out, expected);
+    expected = b;
+    naive_add(Matrix(a.transpose()), picked(wide), expected);
+    out = b;
+    add_outer_rows<TypeParam>(a, wide, rows, out);
+    expect_same(out, expected);
+  }
+}
+
+TYPED_TEST(MatrixProduct, HeadByHeadIsThatOfTheirBlocks) {
+  using Matrix = RowMatrix<TypeParam>;
+  Rng rng(4, 0, Purpose::Test);
+  for (const Index heads : {1, 3, 4}) {
+    constexpr Index kWidth = 24;
+    const Index part = kWidth / heads;
+    const Matrix x = random_matrix<TypeParam>(31, kWidth, Numbers::Tame, rng);
+    const Matrix y = random_matrix<TypeParam>(31, heads * kWidth, Numbers::Tame, rng);
+    const Matrix w = random_matrix<TypeParam>(kWidth, kWidth, Numbers::Tame, rng);
+    const Matrix before = random_matrix<TypeParam>(kWidth, kWidth, Numbers::Tame, rng);
+    Matrix expanded;
+    Matrix reduced;
+    Matrix outer = before;
+    expand_heads(x, w, static_cast<std::size_t>(heads), expanded);
+    reduce_heads(y, w, static_cast<std::size_t>(heads), reduced);
+    add_head_outer(y, x, static_cast<std::size_t>(heads), outer);
+    for (Index h = 0; h < heads; ++h) {
+      const Matrix w_h = w.middleCols(h * part, part);
+      const Matrix x_h = x.middleCols(h * part, part);
+      const Matrix y_h = y.middleCols(h * kWidth, kWidth);
+      Matrix expected = Matrix::Zero(31, kWidth);
+      naive_add(x_h, Matrix(w_h.transpose()), expected);
+      expect_same(Matrix(expanded.middleCols(h * kWidth, kWidth)), expected);
+      expected = Matrix::Zero(31, part);
+      naive_add(y_h, w_h, expected);
+      expect_same(Matrix(reduced.middleCols(h * part, part)), expected);
+      expected = Matrix::Zero(kWidth, part);
+      naive_add(Matrix(y_h.transpose()), x_h, expected);
+      expected += before.middleCols(h * part, part);
+      expect_same(Matrix(outer.middleCols(h * part, part)), expected);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace accrete::models

@@ -2,6 +2,7 @@
 // definition and by differences.
 #include "models/norm_silu.h"
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -156,13 +157,18 @@ TEST(NormSilu, KeepsNothingAndWorksInPlace) {
   EXPECT_TRUE(d_x == told.d_x);
 }
 
-TEST(Sigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
+std::vector<float> numbers_of_all_sizes() {
   std::vector<float> in;
   for (int i = -40'000; i <= 40'000; ++i)
     in.push_back(static_cast<float>(i) * 0.0025F);  // ±100
   for (const float far : {1e-30F, 1e30F, -1e30F, std::numeric_limits<float>::infinity()})
     in.push_back(far);
   in.push_back(-in.back());
+  return in;
+}
+
+TEST(Sigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
+  const std::vector<float> in = numbers_of_all_sizes();
   std::vector<float> plain(in.size());
   plain_norm_silu_kernels<float>().sigmoids(in.data(), in.size(), plain.data());
   for (std::size_t i = 0; i < in.size(); ++i) {
@@ -181,6 +187,29 @@ TEST(Sigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
   sigmoids(doubles.data(), doubles.size(), doubles.data());
   for (std::size_t i = 0; i < in.size(); ++i)
     EXPECT_EQ(doubles[i], 1 / (1 + std::exp(-static_cast<double>(in[i]))));
+}
+
+TEST(LogSigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
+  std::vector<float> in = numbers_of_all_sizes();
+  in.resize(in.size() - 2);  // of −∞ it is −∞
+  std::vector<float> plain(in.size());
+  plain_norm_silu_kernels<float>().log_sigmoids(in.data(), in.size(), plain.data());
+  std::vector<double> doubles(in.begin(), in.end());
+  log_sigmoids(doubles.data(), doubles.size(), doubles.data());
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const double x = in[i];
+    const double expected = std::min(x, 0.0) - std::log1p(std::exp(-std::abs(x)));
+    EXPECT_NEAR(plain[i], expected, 2e-7 + 2e-7 * std::abs(expected)) << in[i];
+    EXPECT_NEAR(doubles[i], expected, 1e-14 * std::abs(expected));
+  }
+  for (const NormSiluKernels<float>& kernels : runnable<float>()) {
+    std::vector<float> told(in.size());
+    kernels.log_sigmoids(in.data(), in.size(), told.data());
+    EXPECT_TRUE(told == plain);
+    float not_a_number = std::numeric_limits<float>::quiet_NaN();
+    kernels.log_sigmoids(&not_a_number, 1, &not_a_number);
+    EXPECT_TRUE(std::isnan(not_a_number));
+  }
 }
 
 }  // namespace
