@@ -102,10 +102,14 @@ Result<std::string> expert_news_line(std::string_view payload) {
   std::string what;
   for (const std::uint32_t parent : news.parents)
     what += (what.empty() ? ", by layer of expert " : ", ") + std::to_string(parent);
-  if (news.kind != ExpertNewsKind::Birth) {
+  if (news.parents.empty()) {
     what = ", experts " + std::to_string(news.first) + " and " + std::to_string(news.first + 1) +
            ", loss " + short_number(news.loss_before) + " -> " + short_number(news.loss_after) +
            " on block " + std::to_string(news.worst_block);
+  }
+  if (news.sharper) {
+    what += ", sharper: rise " + short_number(news.rise_before) + " -> " +
+            short_number(news.rise_after);
   }
   return format_time(news.as_of) + "  " + news.task + "  " + std::to_string(news.count) + ": " +
          std::string(news_name(news.kind)) + " for block " + std::to_string(news.block) + what;

@@ -9,14 +9,16 @@
 namespace accrete::daemon {
 
 /// An expert was born in every layer, for the rows of a block; or two neighbours were merged to
-/// make room for it, or were not, since some block's examples lost too much by it.
+/// make room for it. Or they were not (Rollback), since some block's examples lost too much by it;
+/// or neither was, since the network would have been clearly sharper.
 struct ExpertEvent {
   enum class Kind : std::uint8_t { Birth, Merge, Rollback };
 
   Kind kind = Kind::Birth;
-  TimeUs at;                           ///< when the block had given enough examples
-  std::uint32_t block = 0;             ///< that was to have an expert
-  std::vector<std::uint32_t> parents;  ///< Birth, by layer: the expert it began as a copy of
+  TimeUs at;                ///< when the block had given enough examples
+  std::uint32_t block = 0;  ///< that was to have an expert
+  /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
+  std::vector<std::uint32_t> parents;
 
   // Merge and Rollback.
   std::uint32_t first = 0;  ///< the pair is this and the next, as numbered until then
@@ -25,6 +27,14 @@ struct ExpertEvent {
   std::uint32_t worst_block = 0;
   double loss_before = 0;
   double loss_after = 0;
+
+  /// The largest rise of the loss under small pushes of the weights, before and after; 0 where it
+  /// was not asked (a merge that loses too much).
+  double rise_before = 0;
+  double rise_after = 0;
+  bool sharper = false;  ///< Rollback: for that reason
+
+  bool is_merge() const { return parents.empty(); }  ///< or a merge rolled back
 };
 
 }  // namespace accrete::daemon

@@ -20,6 +20,9 @@ ExpertNews news_of(const ExpertEvent& event) {
   news.worst_block = event.worst_block;
   news.loss_before = event.loss_before;
   news.loss_after = event.loss_after;
+  news.rise_before = event.rise_before;
+  news.rise_after = event.rise_after;
+  news.sharper = event.sharper;
   return news;
 }
 

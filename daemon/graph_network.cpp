@@ -1,5 +1,5 @@
-// Learning and answering; graph_network_merge.cpp makes room for experts, graph_network_state.cpp
-// keeps it.
+// Learning and answering; graph_network_replay.cpp remembers old blocks without their rows,
+// graph_network_merge.cpp makes room for experts, graph_network_state.cpp keeps it.
 #include "daemon/graph_network.h"
 
 #include <algorithm>
@@ -42,6 +42,7 @@ NetworkMemoryOptions memory_options(const NetworkConfig& config, TaskKind kind,
   NetworkMemoryOptions options;
   options.examples_max = config.memory;
   options.per_class = config.memory_per_class;
+  options.told_over = config.replay != NetworkConfig::Replay::Rows;
   options.classes = kind == TaskKind::Multiclass;
   options.seed = seed;
   return options;
@@ -67,7 +68,8 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
-      signals_(kind_, {kSignalPairs}) {
+      signals_(kind_, {kSignalPairs}),
+      mixtures_(world_.config().fan_out.size(), seed_) {
   const NetworkConfig& config = world_.config();
   sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
   sampling_.choice = config.uniform ? Choice::Uniform : Choice::Newest;
@@ -120,6 +122,7 @@ models::NetworkOptions GraphNetwork::options() const {
   if (!config.block_loss) options.losses.block = 0;
   if (!config.graph_block_loss) options.losses.graph_block = 0;
   options.old_expert_rate = old_expert_rate(config.old_experts);
+  options.freeze_shared = config.replay != NetworkConfig::Replay::Rows;
   options.seed = seed_;
   return options;
 }
@@ -133,7 +136,8 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
     const double label = labels[i];
     if (std::isnan(label)) continue;
     ++known;
-    memory_.add({rows[i], label, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
+    const std::uint32_t block = block_of(rows[i], at);
+    if (!is_left(block)) memory_.add({rows[i], label, at, block, on_heads_ ? starts[i] : 0});
     ++labels_;
     const double off = label - mean_;
     mean_ += off / static_cast<double>(labels_);
@@ -250,6 +254,7 @@ void GraphNetwork::step(TimeUs now) {
   in_parts_of_instants(
       all.size(), [&](std::size_t i) { return all[i].at; },
       [&](std::size_t first, std::size_t n) { return accumulate(all.subspan(first, n), part); });
+  if (mixtures_.blocks() > 0) add_pseudo_rows();
   network_->step();
   ++steps_;
   dirty_ = true;
@@ -264,8 +269,9 @@ double GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::u
     targets_.push_back(target_of(example));
   grow_inputs();
   hide_rows(++part);
-  network_->accumulate(batch_, targets_,
-                       static_cast<double>(examples.size()) / static_cast<double>(drawn_.size()));
+  const double part_of_step =
+      static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
+  network_->accumulate(batch_, targets_, part_of_step * real_share());
   return 1;
 }
 
@@ -297,6 +303,8 @@ void GraphNetwork::give_birth_if_due(TimeUs now) {
   }
 }
 
+/// It grows on a copy, which takes the network's place unless it is clearly sharper: what the new
+/// expert adds to a row's experts may do that. Then the block stays with the newest expert.
 void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   metrics_.add(score_blocks(now));
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
@@ -305,12 +313,24 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   first_blocks_.push_back(block);  // its rows are the new expert's from here on
   sample(drawn_, std::numeric_limits<std::size_t>::max());
   grow_inputs();
+  models::ExpertNetwork<float> grown = network_->copy();
   ExpertEvent event;
   event.at = now;
   event.block = block;
-  for (const std::size_t parent : network_->grow(batch_))
+  for (const std::size_t parent : grown.grow(batch_))
     event.parents.push_back(static_cast<std::uint32_t>(parent));
+  const bool kept = is_flat(grown, event);
+  event.kind = kept ? ExpertEvent::Kind::Birth : ExpertEvent::Kind::Rollback;
   events_.push_back(std::move(event));
+  if (!kept) {
+    first_blocks_.pop_back();
+    without_room_ = block;
+    return;
+  }
+  const std::uint32_t closed = static_cast<std::uint32_t>(first_blocks_.size()) - 2;
+  if (world_.config().draws_rows()) fit_mixtures(closed, now);
+  *network_ = std::move(grown);
+  leave_rows(block);
 }
 
 void GraphNetwork::answer(std::span<const float> scores, double start, models::Output& out) const {
@@ -379,8 +399,12 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   grow_inputs();
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;
-  network_->predict(batch_, scores, nullptr, &stats, world_.config().batch_experts);
+  const bool by_mixtures = metrics != nullptr && mixtures_.blocks() > 0;
+  std::vector<models::RowMatrix<float>> inputs;
+  network_->predict(batch_, scores, nullptr, &stats, world_.config().batch_experts,
+                    by_mixtures ? &inputs : nullptr);
   if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
+  if (by_mixtures) count_by_mixtures(examples.size(), inputs);
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
     answer(std::span(scores.data() + i * width, width), examples[i].start, out[i * stride]);
@@ -397,7 +421,7 @@ Status GraphNetwork::tell(
 
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
-         signals_.memory_bytes() +
+         signals_.memory_bytes() + mixtures_.memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room());
 }
 

@@ -16,6 +16,7 @@
 #include "daemon/label_pairs.h"
 #include "daemon/network_memory.h"
 #include "daemon/network_metrics.h"
+#include "daemon/network_mixtures.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
@@ -47,6 +48,16 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// bound, all is as before, the block stays with the newest expert, and the pair is not tried again
 /// until another birth.
 ///
+/// A network that is about to take another's place, by a merge or a birth, is compared with it: on
+/// the same examples of memory, how far its loss rises under small pushes of its weights. One that
+/// is clearly sharper (NetworkConfig::flatness_rise) does not: all is as before, as above.
+///
+/// Replay: where mixtures stand for old blocks (NetworkConfig::replay), they are fitted to what the
+/// gates and the head read of the newest expert's blocks just before the next expert is born; then
+/// the blocks' examples go, or all but memory_per_class of them. Old experts, and what all share
+/// before the gates, are frozen. From then on rows drawn from the mixtures join each step: for the
+/// gates of all tasks, and for the head where labels are classes.
+///
 /// Before the first step it answers with the mean of the labels so far (one half for binary tasks,
 /// nothing for classes), or what the other candidates say.
 ///
@@ -67,6 +78,8 @@ class GraphNetwork final : private LabelRows {
   static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
   static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
   static constexpr std::size_t kAnswerNodes = 4;       ///< times as many as of a training pass
+  static constexpr std::size_t kMixtureExamples =
+      1024;                                       ///< of a block, that a mixture is fitted to
   static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
 
@@ -138,6 +151,12 @@ class GraphNetwork final : private LabelRows {
                    std::span<models::Output> out, NetworkMetrics* metrics);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
+  void fit_mixtures(std::uint32_t expert, TimeUs now);
+  void leave_rows(std::uint32_t block);
+  bool is_left(std::uint32_t block) const;
+  double real_share() const;
+  void add_pseudo_rows();
+  void count_by_mixtures(std::size_t seeds, std::span<const models::RowMatrix<float>> inputs);
   using Examples = std::span<const NetworkExample>;
   bool make_room(std::uint32_t block, TimeUs now);
   void draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
@@ -148,6 +167,8 @@ class GraphNetwork final : private LabelRows {
   void distil(models::ExpertNetwork<float>& merged, std::uint32_t first);
   bool judge(const models::ExpertNetwork<float>& merged, std::span<const ExpertSample> samples,
              ExpertEvent& event);
+  double rise_of(models::ExpertNetwork<float>& network, Examples examples);
+  bool is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent& event);
   std::uint32_t expert_of(std::uint32_t block) const;
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, double start, models::Output& out) const;
@@ -184,7 +205,8 @@ class GraphNetwork final : private LabelRows {
   std::uint32_t without_room_ = 0;           // newest block that has no expert for want of room
   std::vector<ExpertEvent> events_;
   NetworkMetrics metrics_;
-  std::size_t told_ = 0;                                 // of events_
+  NetworkMixtures mixtures_;  // of blocks by the block that their expert was born for
+  std::size_t told_ = 0;      // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
 

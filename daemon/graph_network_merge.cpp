@@ -7,6 +7,7 @@
 
 #include "daemon/graph_network.h"
 #include "daemon/seed_parts.h"
+#include "models/flatness.h"
 
 namespace accrete::daemon {
 
@@ -32,6 +33,11 @@ constexpr std::size_t kDistilSteps = 16;
 constexpr double kDistilRate = 0.2;
 // What a loss may rise by in any case: a share of next to nothing is nothing.
 constexpr double kRiseSlack = 1e-3;
+// Of memory, on which two networks' flatness is compared.
+constexpr std::size_t kFlatExamples = 256;
+// A rise of less than this share of the loss counts as that: of two networks that are both flat
+// neither is clearly sharper.
+constexpr double kFlatShare = 0.02;
 constexpr double kFarBeyond = std::numeric_limits<double>::infinity();
 
 /// Blocks as they are numbered when experts `first` and first + 1 are one.
@@ -168,6 +174,35 @@ bool GraphNetwork::judge(const models::ExpertNetwork<float>& merged,
   return worst && *worst <= 0;
 }
 
+/// The largest rise of the mean loss of these examples around the network, which keeps its bits.
+double GraphNetwork::rise_of(models::ExpertNetwork<float>& network, Examples examples) {
+  const auto visit = [&](const models::VisitParameter<float>& each) { network.visit(each); };
+  const auto loss = [&] {
+    double sum = 0;
+    in_pieces(examples, [&](Examples piece) { sum += loss_sum(network, piece); });
+    return sum / static_cast<double>(examples.size());
+  };
+  return models::flatness_rise<float>(visit, loss, {}, Rng(seed_ ^ 11, steps_, Purpose::Measure));
+}
+
+/// Whether a network that may take this one's place is not clearly sharper. Cost: 19 answers to
+/// kFlatExamples.
+bool GraphNetwork::is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent& event) {
+  const std::optional<double> bound = world_.config().flatness_rise;
+  if (!bound) return true;
+  std::vector<NetworkExample> examples;
+  memory_.draw(kFlatExamples, Rng(seed_ ^ 13, steps_, Purpose::Measure), examples);
+  double loss = 0;
+  in_pieces(examples, [&](Examples piece) {
+    loss += loss_sum(*network_, piece) / static_cast<double>(examples.size());
+  });
+  event.rise_before = rise_of(*network_, examples);
+  event.rise_after = rise_of(candidate, examples);
+  const double allowed = (1 + *bound) * std::max(event.rise_before, kFlatShare * loss);
+  event.sharper = !(event.rise_after <= allowed);
+  return !event.sharper;
+}
+
 /// Whether two experts became one, so that `block` may have one of its own. Cost: two passes over
 /// samples of all experts' blocks and kDistilSteps steps of training.
 bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
@@ -184,7 +219,7 @@ bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
   models::ExpertNetwork<float> merged = network_->copy();
   merged.merge(pair->first, pair->use);
   distil(merged, pair->first);
-  const bool kept = judge(merged, samples, event);
+  const bool kept = judge(merged, samples, event) && is_flat(merged, event);
   event.kind = kept ? ExpertEvent::Kind::Merge : ExpertEvent::Kind::Rollback;
   events_.push_back(event);
   if (!kept) {

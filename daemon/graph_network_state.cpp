@@ -21,6 +21,9 @@ void put_event(ByteWriter& writer, const ExpertEvent& event) {
   writer.put(event.worst_block);
   writer.put(event.loss_before);
   writer.put(event.loss_after);
+  writer.put(event.rise_before);
+  writer.put(event.rise_after);
+  writer.put(static_cast<std::uint8_t>(event.sharper));
 }
 
 /// Nothing: no kind of event that there is.
@@ -36,6 +39,9 @@ std::optional<ExpertEvent> get_event(ByteReader& reader) {
   event.worst_block = reader.get<std::uint32_t>();
   event.loss_before = reader.get<double>();
   event.loss_after = reader.get<double>();
+  event.rise_before = reader.get<double>();
+  event.rise_after = reader.get<double>();
+  event.sharper = reader.get<std::uint8_t>() != 0;
   return event;
 }
 
@@ -93,6 +99,7 @@ void GraphNetwork::stage(store::State& state) {
   }
   state.put(Section::Blobs, key("position"), bytes);
   memory_.stage(key(""), state);
+  mixtures_.stage(key("mixtures"), state);
   dirty_ = false;
 }
 
@@ -144,6 +151,7 @@ Status GraphNetwork::load(store::State& state) {
   if (!reader.done() || first_blocks_.size() != experts()) {
     return Error{Errc::Corruption, "task \"" + name_ + "\": stored network does not decode"};
   }
+  ACCRETE_DO(mixtures_.load(key("mixtures"), state));
   return memory_.load(key(""), state);
 }
 

@@ -14,6 +14,7 @@ namespace {
 
 using Experts = NetworkConfig::Experts;
 using OldExperts = NetworkConfig::OldExperts;
+using Replay = NetworkConfig::Replay;
 using models::BlockRule;
 
 template <class Value>
@@ -28,6 +29,14 @@ const Names<Experts>& experts_names() {
 const Names<OldExperts>& old_experts_names() {
   static const Names<OldExperts> kNames = {
       {"freeze", OldExperts::Freeze}, {"slow", OldExperts::Slow}, {"all", OldExperts::All}};
+  return kNames;
+}
+
+const Names<Replay>& replay_names() {
+  static const Names<Replay> kNames = {{"rows", Replay::Rows},
+                                       {"both", Replay::Both},
+                                       {"mixtures", Replay::Mixtures},
+                                       {"none", Replay::None}};
   return kNames;
 }
 
@@ -116,6 +125,12 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_count(section, "passes", network.passes, {1, 1000});
     read_count(section, "memory", network.memory, {1024, 1u << 20});
     read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
+    if (read_name(section, "replay", replay_names(), network.replay) &&
+        network.replay != Replay::Rows && network.old_experts != OldExperts::Freeze) {
+      section.complain("replay",
+                       "replay = " + toml_quoted(name_of(replay_names(), network.replay)) +
+                           " needs old_experts = \"freeze\"");
+    }
     section.finish();
   }
   const toml::table* table = root.read_table("blocks");
@@ -159,6 +174,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "passes", std::to_string(network.passes));
   line(out, "memory", std::to_string(network.memory));
   line(out, "memory_per_class", std::to_string(network.memory_per_class));
+  line(out, "replay", toml_quoted(name_of(replay_names(), network.replay)));
   out += "\n[blocks]\n";
   line(out, "by", toml_quoted(name_of(rule_names(), blocks.by)));
   if (blocks.by == BlockRule::Rows) line(out, "every", std::to_string(blocks.every_rows));

@@ -17,6 +17,9 @@ namespace accrete::daemon {
 struct NetworkConfig {
   enum class Experts : std::uint8_t { Off, Sage, Attention };
   enum class OldExperts : std::uint8_t { Freeze, Slow, All };
+  /// What of blocks with an older expert is learnt again beside what comes: kept examples, rows
+  /// drawn from mixtures that stand for them, both, or nothing (to see what it is worth).
+  enum class Replay : std::uint8_t { Rows, Both, Mixtures, None };
 
   Experts experts = Experts::Off;
   OldExperts old_experts = OldExperts::Slow;  ///< how they learn once a newer one is born
@@ -43,10 +46,18 @@ struct NetworkConfig {
   std::size_t memory = 65'536;                   ///< examples kept, the same number of each block
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
+  Replay replay = Replay::Rows;  ///< others need old experts that are frozen
+
+  bool keeps_rows() const { return replay == Replay::Rows || replay == Replay::Both; }
+  bool draws_rows() const { return replay == Replay::Mixtures || replay == Replay::Both; }
 
   /// Share by which a merge may raise the loss of any expert's blocks: one that does more is worse
   /// than to have no new expert. None: nothing is merged. Not in the file.
   std::optional<double> merge_rise_max = 0.05;
+  /// Share by which a network that takes another's place (two experts merged, one more born) may be
+  /// sharper: the largest rise of its loss under small pushes of its weights (models/flatness.h)
+  /// against the other's, on the same examples. None: it is not asked. Not in the file.
+  std::optional<double> flatness_rise = 0.5;
 };
 
 /// [blocks]: when a data block closes. None is smaller than 1,000 rows (or `every_rows`, if that is

@@ -47,10 +47,7 @@ std::size_t NetworkMemory::size(std::uint32_t block) const {
 void NetworkMemory::add(const NetworkExample& example) {
   const std::uint32_t block = example.block;
   if (block >= blocks_.size()) {
-    if (options_.per_class > 0) {
-      for (auto& old : blocks_)
-        close(old);
-    }
+    if (!options_.told_over) close_before(block);
     blocks_.resize(block + std::size_t{1});
   }
   auto& examples = blocks_[block];
@@ -60,6 +57,21 @@ void NetworkMemory::add(const NetworkExample& example) {
   dirty_ = true;
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
   if (size_ > options_.examples_max + options_.examples_max / 10) shrink();
+}
+
+void NetworkMemory::close_before(std::uint32_t block) {
+  if (options_.per_class == 0) return;
+  for (std::size_t b = 0; b < std::min<std::size_t>(block, blocks_.size()); ++b)
+    close(blocks_[b]);
+  dirty_ = true;
+}
+
+void NetworkMemory::forget_before(std::uint32_t block) {
+  for (std::size_t b = 0; b < std::min<std::size_t>(block, blocks_.size()); ++b) {
+    size_ -= blocks_[b].size();
+    blocks_[b] = {};
+  }
+  dirty_ = true;
 }
 
 /// Leave at most examples_max, taken from the largest blocks: none has more than the quota, and

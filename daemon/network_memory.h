@@ -34,9 +34,10 @@ struct NetworkExample {
 
 struct NetworkMemoryOptions {
   std::size_t examples_max = 65'536;
-  /// Of each label of a block that is not the newest (`classes`; otherwise of all of it together);
-  /// 0: no such bound.
+  /// Of each label of a block that is over (`classes`; otherwise of all of it together); 0: no such
+  /// bound. A block is over when a newer one begins, or by close_before() alone (`told_over`).
   std::size_t per_class = 0;
+  bool told_over = false;
   bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
   std::uint64_t seed = 1;
 };
@@ -52,6 +53,9 @@ class NetworkMemory {
 
   /// An example. Cost: logarithmic in the order of instants, else linear in the block.
   void add(const NetworkExample& example);
+  /// Blocks before this one are over; or all of their examples are forgotten.
+  void close_before(std::uint32_t block);
+  void forget_before(std::uint32_t block);
   /// The entity's label became known at `known`: from then on it is a row around the entity.
   void know(std::uint32_t row, double label, TimeUs known);
 

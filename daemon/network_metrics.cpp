@@ -141,8 +141,16 @@ void NetworkMetrics::add(TimeUs at, std::size_t answers, std::span<const std::ui
     layer.dead = kept * layer.dead + nodes * stats.dead_ratio;
     layer.own_block = kept * layer.own_block + static_cast<double>(stats.own_block);
     layer.block_loss = kept * layer.block_loss + nodes * stats.block_loss;
+    layer.mixture_rows *= kept;
+    layer.by_mixtures *= kept;
   }
   dirty_ = true;
+}
+
+void NetworkMetrics::add_by_mixtures(std::size_t layer, std::size_t rows, std::size_t own) {
+  ACCRETE_CHECK(layer < layers_.size());
+  layers_[layer].mixture_rows += static_cast<double>(rows);
+  layers_[layer].by_mixtures += static_cast<double>(own);
 }
 
 void NetworkMetrics::add(BlockScores row) {
@@ -172,8 +180,8 @@ void NetworkMetrics::save(std::string& out) const {
   writer.put(static_cast<std::uint64_t>(layers_.size()));
   for (const LayerRouting& layer : layers_) {
     put(writer, layer.load);
-    for (const double sum :
-         {layer.nodes, layer.entropy, layer.dead, layer.own_block, layer.block_loss})
+    for (const double sum : {layer.nodes, layer.entropy, layer.dead, layer.own_block,
+                             layer.block_loss, layer.mixture_rows, layer.by_mixtures})
       writer.put(sum);
   }
   writer.put(points_.stride());
@@ -202,8 +210,8 @@ bool NetworkMetrics::load_bytes(std::string_view bytes) {
   layers_.resize(layers);
   for (LayerRouting& layer : layers_) {
     layer.load = get_load(reader);
-    for (double* sum :
-         {&layer.nodes, &layer.entropy, &layer.dead, &layer.own_block, &layer.block_loss})
+    for (double* sum : {&layer.nodes, &layer.entropy, &layer.dead, &layer.own_block,
+                        &layer.block_loss, &layer.mixture_rows, &layer.by_mixtures})
       *sum = reader.get<double>();
   }
   const auto stride = reader.get<std::uint64_t>();

@@ -29,10 +29,12 @@ struct LayerLoad {
 struct LayerRouting {
   LayerLoad load;
   double nodes = 0;
-  double entropy = 0;     ///< of the weights of a node's experts, in nats
-  double dead = 0;        ///< shares of the experts' hidden numbers that are asleep
-  double own_block = 0;   ///< nodes whose largest block logit is their block's
-  double block_loss = 0;  ///< cross entropy of the gate's choice and the node's block
+  double entropy = 0;       ///< of the weights of a node's experts, in nats
+  double dead = 0;          ///< shares of the experts' hidden numbers that are asleep
+  double own_block = 0;     ///< nodes whose largest block logit is their block's
+  double block_loss = 0;    ///< cross entropy of the gate's choice and the node's block
+  double mixture_rows = 0;  ///< answered rows of blocks that a mixture stands for
+  double by_mixtures = 0;   ///< of them, those whose likeliest mixture is their block's
 };
 
 /// Answers of some neighbouring instants.
@@ -77,6 +79,9 @@ class NetworkMetrics {
   /// expert the block it was born for, ascending. Checks: loads of at least so many experts.
   void add(TimeUs at, std::size_t answers, std::span<const std::uint32_t> experts,
            std::span<const models::RoutingStats> layers);
+  /// The same answers: of `rows` seeds of blocks with a mixture, the likeliest was `own` seeds'
+  /// block's. Checks: the layer was told of.
+  void add_by_mixtures(std::size_t layer, std::size_t rows, std::size_t own);
   /// Scores just before an expert is born.
   void add(BlockScores row);
 

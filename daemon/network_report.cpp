@@ -52,6 +52,8 @@ Json layers_json(const NetworkMetrics& metrics) {
                       {"own_block", per_node(layer.own_block)},
                       {"dead", per_node(layer.dead)},
                       {"block_loss", per_node(layer.block_loss)}});
+    if (layer.mixture_rows > 0)
+      layers.back()["by_mixtures"] = rounded(layer.by_mixtures / layer.mixture_rows);
   }
   return layers;
 }

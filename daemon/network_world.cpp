@@ -68,6 +68,9 @@ void NetworkWorld::watch_novelty(TableId table) {
 void NetworkWorld::end_instant() {
   const bool young = seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows;
   if (!begun_ && !young) return;
+  if (config_.replay != NetworkConfig::Replay::Rows && block() > 0 && !(begun_ && block() == 1)) {
+    return;  // what stands for old blocks was seen in the scale of the first
+  }
   rows_.freeze();
   frozen_ = seen_;
   begun_ = false;

@@ -102,7 +102,7 @@ bool Propagation::fit_if_due(TimeUs at) {
   if (fresh_.empty()) return false;
   const std::uint64_t enough = std::max(kFitRowsMin, labelled_at_fit_ / 10);
   if (fresh_.size() < enough && class_rows_.size() <= classes_at_fit_) return false;
-  fit_softmax(at);
+  if (options_.from_rows) fit_softmax(at);
   add_to_ridge(at);
   ridge_.solve(encoder_.keys().size(), ridge_weights_);
   fresh_.clear();
@@ -155,9 +155,9 @@ void Propagation::add_to_ridge(TimeUs at) {
   const std::size_t rows_max =
       std::clamp<std::size_t>(options_.bytes_max / 4 / ridge_.row_bytes(), 64, kRidgeRows);
   while (!rest.empty()) {
-    // What these rows show has its columns since the softmax was fitted to them.
-    const std::size_t taken =
-        reader_.read(rest.first(std::min(rest.size(), rows_max)), at, limits, false, around);
+    // Where a softmax was fitted, what these rows show has its columns since then.
+    const std::size_t taken = reader_.read(rest.first(std::min(rest.size(), rows_max)), at, limits,
+                                           !options_.from_rows, around);
     std::vector<std::uint32_t> labels;
     for (const std::uint32_t row : rest.first(taken))
       labels.push_back(pages_[row / kPageRows].labels[row % kPageRows]);
@@ -187,6 +187,7 @@ void Propagation::answer_one(std::span<const float> scores, std::size_t classes,
 void Propagation::answer(const models::Neighbourhood& rows, std::span<Answers> out) const {
   models::RowMatrix<float> scores;
   for (const bool logits : {true, false}) {
+    if (logits && !options_.from_rows) continue;
     const models::HopWeights<float>& weights = logits ? softmax_ : ridge_weights_;
     models::scores(rows, weights, scores);
     const auto stride = static_cast<std::size_t>(scores.cols());

@@ -29,6 +29,8 @@ namespace accrete::daemon {
 struct PropagationOptions {
   std::size_t bytes_max = 128u << 20;
   std::uint64_t seed = 1;
+  /// Old rows are read again to be learnt from. False: the ridge is the only candidate.
+  bool from_rows = true;
 };
 
 /// Candidates "propagation" (softmax) and "propagation-ridge" (from sums; each row is read once,
@@ -51,7 +53,12 @@ class Propagation {
   static std::unique_ptr<Propagation> make(const TaskPlan& plan, const TaskWorld& world,
                                            const PropagationOptions& options);
 
-  static std::vector<std::string> names() { return {"propagation", "propagation-ridge"}; }
+  /// How many candidates there are: the last ones of Answers.
+  std::size_t size() const { return options_.from_rows ? kCandidates : 1; }
+  std::vector<std::string> names() const {
+    if (size() == 1) return {"propagation-ridge"};
+    return {"propagation", "propagation-ridge"};
+  }
 
   /// The label of a row (0/1 or a class index) became known.
   void learn(std::uint32_t row, double label);

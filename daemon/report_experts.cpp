@@ -49,7 +49,7 @@ Status read_events(const Place& place, Experts& experts) {
     ACCRETE_TRY(const Place kind, item.member("kind"));
     ACCRETE_TRY(mark.kind, kind.text());
     mark.text = mark.kind;
-    for (const char* name : {"expert", "with", "layer", "block"}) {
+    for (const char* name : {"expert", "with", "layer", "block", "reason"}) {
       ACCRETE_TRY(const std::string part, event_part(item, name));
       mark.text += part;
     }

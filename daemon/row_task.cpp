@@ -20,6 +20,18 @@ TimeUs told(TimeUs at) {
   return at == kTimeMin ? kBeginning : at;
 }
 
+/// Whether rows of blocks that are over may be read again to be learnt from.
+bool learns_from_old_rows(const TaskWorld& world) {
+  return world.network == nullptr || world.network->config().keeps_rows();
+}
+
+/// Appends what the candidates that there are say of a row.
+void add_answers(const Propagation& from, const Propagation::Answers& answers,
+                 std::vector<models::Output>& out) {
+  const auto told = std::span(answers).last(from.size());
+  out.insert(out.end(), told.begin(), told.end());
+}
+
 }  // namespace
 
 RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits)
@@ -29,7 +41,8 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
       features_(plan_, *world.schema, *world.rows),
       learners_(make_row_learners(plan_.kind, RowView::Everything)),
       own_learners_(make_row_learners(plan_.kind, RowView::Own)),
-      propagation_(Propagation::make(plan_, world, {limits.learners_bytes_max, limits.seed})),
+      propagation_(Propagation::make(
+          plan_, world, {limits.learners_bytes_max, limits.seed, learns_from_old_rows(world)})),
       network_(GraphNetwork::make(plan_, world, limits.seed)),
       waiting_(plan_.name + "/waiting/") {
   for (const auto* group : {learners_.get(), own_learners_.get()}) {
@@ -37,7 +50,7 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
       names_.emplace_back(group->name(k));
   }
   if (propagation_) {
-    for (std::string& name : Propagation::names())
+    for (std::string& name : propagation_->names())
       names_.push_back(std::move(name));
   }
   if (network_) names_.emplace_back(GraphNetwork::kName);
@@ -110,7 +123,7 @@ void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigge
     std::vector<Propagation::Answers> answers;
     propagation_->predict(rows, at, answers);
     for (std::size_t i = 0; i < rows.size(); ++i)
-      out[i].outputs.assign(answers[i].begin(), answers[i].end());
+      add_answers(*propagation_, answers[i], out[i].outputs);
   }
   if (!network_) return;
   std::vector<models::Output> answers(rows.size());
@@ -124,7 +137,7 @@ void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
   if (propagation_) {
     Propagation::Answers answers;
     propagation_->predict_arrival(row, at, answers);
-    out.outputs.assign(answers.begin(), answers.end());
+    add_answers(*propagation_, answers, out.outputs);
   }
   if (!network_) return;
   models::Output& answer = out.outputs.emplace_back();

@@ -55,28 +55,41 @@ Json experts_json(const AnyTask& task) {
   Json events = Json::array();
   std::uint32_t expert = 0;
   for (const ExpertEvent& event : task.expert_events()) {
-    if (event.kind != ExpertEvent::Kind::Birth) {
-      const bool kept = event.kind == ExpertEvent::Kind::Merge;
-      if (kept) --expert;
-      events.push_back({{"at", format_time(event.at)},
-                        {"kind", kept ? "merge" : "rollback"},
+    const bool rolled_back = event.kind == ExpertEvent::Kind::Rollback;
+    const Json at = format_time(event.at);
+    const Json rise = {{"before", event.rise_before}, {"after", event.rise_after}};
+    if (event.is_merge()) {
+      if (!rolled_back) --expert;
+      events.push_back({{"at", at},
+                        {"kind", rolled_back ? "rollback" : "merge"},
                         {"expert", event.first},
                         {"with", event.first + 1},
                         {"block", event.block},
                         {"loss",
                          {{"block", event.worst_block},
                           {"before", event.loss_before},
-                          {"after", event.loss_after}}}});
+                          {"after", event.loss_after}}},
+                        {"rise", rise}});
+      if (rolled_back) events.back()["reason"] = event.sharper ? "sharper" : "loss";
+      continue;
+    }
+    if (rolled_back) {
+      events.push_back({{"at", at},
+                        {"kind", "rollback"},
+                        {"block", event.block},
+                        {"rise", rise},
+                        {"reason", "sharper"}});
       continue;
     }
     ++expert;
     for (std::size_t layer = 0; layer < event.parents.size(); ++layer) {
-      events.push_back({{"at", format_time(event.at)},
+      events.push_back({{"at", at},
                         {"kind", "birth"},
                         {"layer", layer},
                         {"expert", expert},
                         {"parent", event.parents[layer]},
-                        {"block", event.block}});
+                        {"block", event.block},
+                        {"rise", rise}});
     }
   }
   return {{"events", std::move(events)}};

@@ -10,9 +10,16 @@ constexpr double kBeta1 = 0.9;
 constexpr double kBeta2 = 0.999;
 constexpr double kEpsilon = 1e-8;
 
+/// The first number that is not of a frozen row.
+template <class Real>
+Eigen::Index first_moving(const Parameter<Real>& parameter) {
+  return static_cast<Eigen::Index>(parameter.frozen_rows) * parameter.value.cols();
+}
+
 template <class Real>
 bool moves(const Parameter<Real>& parameter) {
-  return parameter.rate > 0 && parameter.gradient.size() > 0;
+  return parameter.rate > 0 && parameter.gradient.size() > 0 &&
+         first_moving(parameter) < parameter.value.size();
 }
 
 template <class Real>
@@ -38,7 +45,7 @@ void move(Parameter<Real>& parameter, const AdamOptions& options, Real scale) {
   Real* const m = parameter.first.data();
   Real* const v = parameter.second.data();
   const Real* const told = parameter.gradient.data();
-  for (Eigen::Index i = 0; i < value.size(); ++i) {
+  for (Eigen::Index i = first_moving(parameter); i < value.size(); ++i) {
     const Real g = told[i] * scale;
     m[i] = beta1 * m[i] + rest1 * g;
     v[i] = beta2 * v[i] + rest2 * g * g;
@@ -54,7 +61,7 @@ double gradient_norm(std::span<Parameter<Real>* const> parameters) {
   for (const Parameter<Real>* parameter : parameters) {
     if (!moves(*parameter)) continue;
     const Real* const g = parameter->gradient.data();
-    for (Eigen::Index i = 0; i < parameter->gradient.size(); ++i)
+    for (Eigen::Index i = first_moving(*parameter); i < parameter->gradient.size(); ++i)
       squares += static_cast<double>(g[i]) * static_cast<double>(g[i]);
   }
   return std::sqrt(squares);

@@ -23,10 +23,11 @@ template <class Real>
 double gradient_norm(std::span<Parameter<Real>* const> parameters);
 
 /// Moments .9 and .999, ε 1e-8, corrected by each parameter's own count of steps; its rate is a
-/// factor. Parameters of rate 0 or without a gradient keep their bits, moments, count and version.
-/// Gradients are gone afterwards. A gradient that is not finite moves nothing. Returns
-/// gradient_norm() before the step.
-/// Source: Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019, arXiv:1711.05101.
+/// factor. Parameters of rate 0 or without a gradient keep their bits, moments, count and version,
+/// and frozen rows their bits and moments: they count for nothing in the length either. Gradients
+/// are gone afterwards. A gradient that is not finite moves nothing. Returns gradient_norm() before
+/// the step. Source: Kingma and Ba 2015, arXiv:1412.6980; Loshchilov and Hutter 2019,
+/// arXiv:1711.05101.
 template <class Real>
 double adam_step(std::span<Parameter<Real>* const> parameters, const AdamOptions& options);
 

@@ -330,6 +330,18 @@ std::size_t DymoeLayer<Real>::room(const Tape& tape) const {
 }
 
 template <class Real>
+double DymoeLayer<Real>::teach_gate(const RowMatrix<Real>& rows,
+                                    std::span<const std::uint32_t> blocks, double scale) {
+  ACCRETE_CHECK(blocks.size() == static_cast<std::size_t>(rows.rows()));
+  RowMatrix<Real> logits;
+  parts_->gate.logits(rows, logits);
+  RowMatrix<Real> d_logits = RowMatrix<Real>::Zero(logits.rows(), logits.cols());
+  const double loss = block_loss<Real>(logits, experts(), blocks, scale, &d_logits);
+  parts_->gate.backward(rows, d_logits, parts_->d_head);
+  return loss;
+}
+
+template <class Real>
 void DymoeLayer<Real>::visit(std::string_view prefix, const VisitParameter<Real>& visit) {
   const std::string name(prefix);
   parts_->gate.visit(name + ".gate", visit);

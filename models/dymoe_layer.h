@@ -23,6 +23,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string_view>
 #include <vector>
 
@@ -128,6 +129,11 @@ class DymoeLayer {
 
   /// Gate logits of rows (N, d) over all experts, block experts first.
   void gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const;
+
+  /// Adds to the gate's gradients those of the block loss times `scale` over rows (N, d) that are
+  /// no nodes of a batch. Nothing else learns from them. Returns the loss. Checks: a block a row.
+  double teach_gate(const RowMatrix<Real>& rows, std::span<const std::uint32_t> blocks,
+                    double scale);
 
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
   /// Bytes of what is kept between passes with this tape, the tape's among them.

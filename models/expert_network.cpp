@@ -102,6 +102,25 @@ void ExpertNetwork<Real>::Parts::visit(const VisitParameter<Real>& visit) {
 }
 
 template <class Real>
+void ExpertNetwork<Real>::Parts::freeze_items() {
+  rows.visit([&](std::string_view name, Parameter<Real>& parameter) {
+    if (name.ends_with(".items"))
+      parameter.frozen_rows = static_cast<std::uint64_t>(parameter.value.rows());
+  });
+}
+
+template <class Real>
+void ExpertNetwork<Real>::Parts::freeze_shared() {
+  const std::string newest = ".listener" + std::to_string(experts() - 1);
+  visit([&](std::string_view name, Parameter<Real>& parameter) {
+    const bool row = name.starts_with("rows.") && !name.ends_with(".items");
+    const bool listens = name.find(".topology.") != name.npos && !name.ends_with(newest);
+    if (row || listens || name.ends_with(".constant")) parameter.rate = 0;
+    if (name.ends_with(newest)) parameter.rate = 1;
+  });
+}
+
+template <class Real>
 ExpertNetwork<Real>::ExpertNetwork(TaskKind kind, NetworkOptions options)
     : parts_(std::make_unique<Parts>(kind, std::move(options))) {
   parts_->add_experts(1);
@@ -164,6 +183,10 @@ std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   }
   parts_->serials.push_back(parts_->births++);
   ++parts_->growths;
+  if (parts_->options.freeze_shared) {
+    parts_->freeze_items();
+    parts_->freeze_shared();
+  }
   return parents;
 }
 
@@ -175,7 +198,8 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
 template <class Real>
 void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scores,
                                   RowMatrix<Real>* embedding, std::vector<RoutingStats>* stats,
-                                  std::size_t experts_max) const {
+                                  std::size_t experts_max,
+                                  std::vector<RowMatrix<Real>>* inputs) const {
   Routing routing = parts_->serving();
   routing.experts_max = experts_max;
   typename Parts::Pass pass;
@@ -183,6 +207,12 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
   scores = std::move(pass.scores);
   if (embedding != nullptr) *embedding = std::move(pass.embedding);
   if (stats != nullptr) *stats = std::move(pass.stats);
+  if (inputs == nullptr) return;
+  *inputs = std::move(pass.hidden);
+  for (std::size_t l = 0; l + 1 < inputs->size(); ++l) {
+    const auto outputs = static_cast<Eigen::Index>(batch.reach[inputs->size() - l - 2]);
+    (*inputs)[l].conservativeResize(outputs, Eigen::NoChange);
+  }
 }
 
 template <class Real>
@@ -204,6 +234,30 @@ typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
   parts_->backward(batch, d_scores);
   report.layers = pass.stats;
   return report;
+}
+
+template <class Real>
+void ExpertNetwork<Real>::accumulate_pseudo(std::span<const PseudoRows> gates,
+                                            const PseudoRows& head, double share) {
+  ACCRETE_CHECK(gates.size() == parts_->layers.size());
+  const double weight = parts_->losses(share).block;
+  for (std::size_t l = 0; l < gates.size() && weight > 0; ++l) {
+    if (gates[l].blocks.empty()) continue;
+    const RowMatrix<Real> rows = gates[l].rows.template cast<Real>();
+    parts_->layers[l].teach_gate(rows, gates[l].blocks, weight);
+  }
+  if (head.blocks.empty()) return;
+  ACCRETE_CHECK(parts_->kind == TaskKind::Multiclass);
+  std::vector<Target> targets;
+  for (const std::uint32_t label : head.blocks)
+    targets.push_back({static_cast<double>(label), 1, 0});
+  typename Parts::Pass pass;
+  RowMatrix<Real> d_scores;
+  RowMatrix<Real> d_hidden;
+  parts_->head.forward(head.rows.template cast<Real>(), pass.embedding, pass.scores, &pass.head);
+  task_loss<Real>(parts_->kind, pass.scores, targets, &d_scores);
+  d_scores *= static_cast<Real>(share);
+  parts_->head.backward(pass.head, pass.embedding, d_scores, d_hidden);
 }
 
 template <class Real>

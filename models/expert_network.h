@@ -18,6 +18,7 @@
 #include "models/candidate.h"
 #include "models/dymoe_layer.h"
 #include "models/expert_merge.h"
+#include "models/gaussian_mixture.h"
 #include "models/graph_batch.h"
 #include "models/network_head.h"
 #include "proto/prediction.h"
@@ -38,6 +39,11 @@ struct NetworkOptions {
   double rate = 5e-3;          ///< of Adam
   double decay = 0;            ///< decoupled weight decay
   double old_expert_rate = 0;  ///< of experts that are not the newest: 0 freeze, .1 slow, 1 all
+  /// Once there is a second expert, what all experts share before the gates is at rest too: rows'
+  /// projection but for items that came since the last growth, W_P, the old experts' p, the
+  /// constant. So what a gate reads of an old row stays where it was, as far as old experts do and
+  /// the row still goes to them.
+  bool freeze_shared = false;
   std::uint64_t seed = 1;
 };
 
@@ -75,7 +81,7 @@ class ExpertNetwork {
   /// accordingly. Checks: first + 1 < experts(); `use` is of this network.
   void merge(std::size_t first, const ExpertUse& use);
   /// Steps move that expert and what all share behind the rows' projection: gates, constants, the
-  /// head.
+  /// head; under freeze_shared gates and head alone.
   void learn_only(std::size_t expert);
   /// Steps move what growth lets them: all, but experts before the newest by old_expert_rate.
   void learn_all();
@@ -88,11 +94,13 @@ class ExpertNetwork {
   /// Scores of the seeds (seeds, outputs): logits, or the number. A seed's bits do not depend on
   /// the other seeds. Threads: const.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores) const;
-  /// The same with last-layer vectors (seeds, d), those the head is linear in, and what routing
-  /// did, by layer. With `experts_max` above 0 the batch's experts are chosen together
+  /// The same with last-layer vectors (seeds, d), those the head is linear in, what routing did, by
+  /// layer, and `inputs`: what each layer's gate read (outputs of the layer, d), last what the head
+  /// read (seeds, d). With `experts_max` above 0 the batch's experts are chosen together
   /// (Routing::experts_max), so that a seed's bits depend on the others.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores, RowMatrix<Real>* embedding,
-               std::vector<RoutingStats>* stats, std::size_t experts_max = 0) const;
+               std::vector<RoutingStats>* stats, std::size_t experts_max = 0,
+               std::vector<RowMatrix<Real>>* inputs = nullptr) const;
   /// Mean of the task's loss over the seeds as they are predicted. Checks: a target a seed.
   double loss(const GraphBatch& batch, std::span<const Target> targets) const;
 
@@ -104,6 +112,11 @@ class ExpertNetwork {
   /// `share`: of the step's seeds, where they come in several batches; the gradients are that part
   /// of the batch's own.
   StepReport accumulate(const GraphBatch& batch, std::span<const Target> targets, double share = 1);
+  /// Adds the gradients of rows that stand for nodes of the past, times `share`: to each layer's
+  /// gate those of its block loss on gates[layer] (blocks number experts), to the head those of
+  /// the task's loss on `head` (blocks are classes). Rows are as predict() tells `inputs`. Nothing
+  /// else learns from them. Checks: a PseudoRows a layer; a multiclass task, if `head` has rows.
+  void accumulate_pseudo(std::span<const PseudoRows> gates, const PseudoRows& head, double share);
   /// One step of Adam with the gradients, which become zero; see adam.h for the bound on their
   /// length (1). `rate` is a factor on options.rate. Returns their length before the bound.
   double step(double rate = 1);

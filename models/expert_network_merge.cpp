@@ -15,6 +15,9 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy() const {
   ExpertNetwork out(parts_->kind, std::move(options));
   out.parts_->add_experts(experts());
   if (parts_->kind == TaskKind::Multiclass) out.grow_classes(classes());
+  for (std::size_t t = 0; t < parts_->rows.tables(); ++t) {
+    if (parts_->rows.items(t) > 0) out.grow_items(t, parts_->rows.items(t));
+  }
   std::vector<const Parameter<Real>*> all;
   parts_->visit([&](std::string_view, Parameter<Real>& parameter) { all.push_back(&parameter); });
   std::size_t next = 0;
@@ -70,6 +73,7 @@ void ExpertNetwork<Real>::learn_only(std::size_t expert) {
                                                   : parts_->expert_at(place) == expert;
     parameter.rate = moves ? 1 : 0;
   });
+  if (parts_->options.freeze_shared) parts_->freeze_shared();
 }
 
 template <class Real>
@@ -78,6 +82,7 @@ void ExpertNetwork<Real>::learn_all() {
     const bool old = place != Parts::rest_place && parts_->expert_at(place) + 1 < experts();
     parameter.rate = old ? parts_->options.old_expert_rate : 1;
   });
+  if (parts_->options.freeze_shared && experts() > 1) parts_->freeze_shared();
 }
 
 template <class Real>

@@ -48,6 +48,8 @@ struct ExpertNetwork<Real>::Parts {
     return routing;
   }
   Rng rng(std::size_t layer, std::uint64_t serial) const;
+  void freeze_items();   ///< those there are
+  void freeze_shared();  ///< rates of what NetworkOptions::freeze_shared says
 
   GateLosses losses(double share) const {
     return {options.losses.block * share, options.losses.graph_block * share};

@@ -20,7 +20,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t kFormat = 2;
+constexpr std::uint8_t kFormat = 3;
 constexpr std::string_view kWhat = "a graph expert network";
 
 /// Hash what `out` has from `begin` on.

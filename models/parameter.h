@@ -16,9 +16,10 @@ struct Parameter {
   RowMatrix<Real> gradient;
   RowMatrix<Real> first;  ///< moments; empty before the first step
   RowMatrix<Real> second;
-  std::uint64_t steps = 0;    ///< taken with this parameter, for Adam's bias correction
-  double rate = 1;            ///< factor on the learning rate; 0 = frozen
-  std::uint64_t version = 0;  ///< grows with each change of `value`
+  std::uint64_t steps = 0;        ///< taken with this parameter, for Adam's bias correction
+  double rate = 1;                ///< factor on the learning rate; 0 = frozen
+  std::uint64_t frozen_rows = 0;  ///< so many first rows of `value` are at rest
+  std::uint64_t version = 0;      ///< grows with each change of `value`
 
   /// Room for a gradient to be added to. Cost: none when there is one.
   RowMatrix<Real>& grad() {

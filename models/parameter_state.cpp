@@ -38,6 +38,7 @@ void save_parameter(StateWriter& writer, const Parameter<Real>& parameter) {
   writer.u64(static_cast<std::uint64_t>(parameter.value.cols()));
   writer.u64(parameter.steps);
   writer.u64(parameter.version);
+  writer.u64(parameter.frozen_rows);
   const bool moments = parameter.first.size() > 0;
   writer.u8(moments ? 1 : 0);
   writer.raw(parameter.value.data(), byte_size(parameter.value));
@@ -53,6 +54,8 @@ void load_parameter(StateReader& reader, Parameter<Real>& parameter) {
   reader.require(reader.u64() == static_cast<std::uint64_t>(value.cols()));
   parameter.steps = reader.u64();
   parameter.version = reader.u64();
+  parameter.frozen_rows = reader.u64();
+  reader.require(parameter.frozen_rows <= static_cast<std::uint64_t>(value.rows()));
   const std::uint8_t moments = reader.u8();
   reader.require(moments <= 1);
   if (reader.failed()) return;

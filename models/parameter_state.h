@@ -15,7 +15,7 @@ namespace accrete::models {
 template <class Real>
 void grow_parameter(Parameter<Real>& parameter, std::size_t rows, std::size_t cols);
 
-/// Value, moments, step count and version; neither gradient nor rate.
+/// Value, moments, step count, frozen rows and version; neither gradient nor rate.
 template <class Real>
 void save_parameter(StateWriter& writer, const Parameter<Real>& parameter);
 

@@ -35,6 +35,9 @@ void encode_expert_news(const ExpertNews& news, std::string& out) {
   message.set_worst_block(news.worst_block);
   message.set_loss_before(news.loss_before);
   message.set_loss_after(news.loss_after);
+  message.set_rise_before(news.rise_before);
+  message.set_rise_after(news.rise_after);
+  message.set_sharper(news.sharper);
   // A message without maps and unknown fields is written in the order of its fields.
   ACCRETE_CHECK(message.AppendToString(&out));
 }
@@ -59,6 +62,9 @@ Result<ExpertNews> decode_expert_news(std::string_view payload) {
   news.worst_block = message.worst_block();
   news.loss_before = message.loss_before();
   news.loss_after = message.loss_after();
+  news.rise_before = message.rise_before();
+  news.rise_after = message.rise_after();
+  news.sharper = message.sharper();
   news.model = message.model();
   news.ordinal = Ordinal{message.ordinal()};
   news.seq = PredictionSeq{message.seq()};
@@ -74,7 +80,7 @@ Result<std::string> expert_news_json(std::string_view payload) {
   out += ",\"as_of\":";
   json_text::append_string(out, format_time(news.as_of));
   out += ",\"block\":" + std::to_string(news.block);
-  if (news.kind == ExpertNewsKind::Birth) {
+  if (!news.parents.empty() || news.kind == ExpertNewsKind::Birth) {
     out += ",\"parents\":[";
     for (std::size_t layer = 0; layer < news.parents.size(); ++layer)
       out += (layer > 0 ? "," : "") + std::to_string(news.parents[layer]);
@@ -88,6 +94,13 @@ Result<std::string> expert_news_json(std::string_view payload) {
     json_text::append_real(out, news.loss_after);
     out += '}';
   }
+  out += ",\"rise\":{\"before\":";
+  json_text::append_real(out, news.rise_before);
+  out += ",\"after\":";
+  json_text::append_real(out, news.rise_after);
+  out += '}';
+  if (news.kind == ExpertNewsKind::Rollback)
+    out += std::string(",\"reason\":\"") + (news.sharper ? "sharper" : "loss") + '"';
   out += ",\"model\":" + std::to_string(news.model) + ",\"seq\":" + std::to_string(news.seq.value) +
          '}';
   return out;

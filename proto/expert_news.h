@@ -13,8 +13,8 @@
 
 namespace accrete {
 
-/// An expert was born; two became one to make room for it; or did not, since somebody's examples
-/// would have lost too much.
+/// An expert was born; two became one to make room for it; or neither was, since somebody's
+/// examples would have lost too much or the network would have been clearly sharper.
 enum class ExpertNewsKind : std::uint8_t { Birth = 0, Merge = 1, Rollback = 2 };
 
 /// "birth", "merge" or "rollback".
@@ -26,16 +26,23 @@ struct ExpertNews {
   std::string task;
   std::uint64_t count = 0;  ///< 1, 2, 3, … of this task within an epoch
   ExpertNewsKind kind = ExpertNewsKind::Birth;
-  TimeUs as_of;                        ///< event time at which it happened
-  std::uint32_t block = 0;             ///< the data block that an expert is born for
-  std::vector<std::uint32_t> parents;  ///< Birth, by layer: the expert it began as a copy of
+  TimeUs as_of;             ///< event time at which it happened
+  std::uint32_t block = 0;  ///< the data block that an expert is born for
+  /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
+  std::vector<std::uint32_t> parents;
 
-  // Merge and Rollback: the pair is expert `first` and the next; the first block of the expert
+  // Of merges: the pair is expert `first` and the next; the first block of the expert
   // whose examples lost most, and their mean loss with two experts and with one.
   std::uint32_t first = 0;
   std::uint32_t worst_block = 0;
   double loss_before = 0;
   double loss_after = 0;
+
+  // Largest rise of the loss under small pushes of the weights, before and after; both 0 where it
+  // was not asked. `sharper`: that is why it was rolled back.
+  double rise_before = 0;
+  double rise_after = 0;
+  bool sharper = false;
 
   std::uint64_t model = 0;  ///< labels learnt by then
   Ordinal ordinal;          ///< last log record folded before it
@@ -49,8 +56,9 @@ void encode_expert_news(const ExpertNews& news, std::string& out);
 /// Errors: Malformed (no serialized news, an unknown kind).
 Result<ExpertNews> decode_expert_news(std::string_view payload);
 
-/// One line of JSON: {"task","count","kind","as_of","block","parents","model","seq"}. `payload` is
-/// a serialized wire.ExpertNews. Errors: Malformed.
+/// One line of JSON: {"task","count","kind","as_of","block","parents","rise","model","seq"}; of a
+/// merge "expert","with","loss" instead of "parents", "reason" of a rollback. `payload` is a
+/// serialized wire.ExpertNews. Errors: Malformed.
 Result<std::string> expert_news_json(std::string_view payload);
 
 /// Header frame of the news: flags progress and experts, as an alarm's (proto/drift_alarm.h).

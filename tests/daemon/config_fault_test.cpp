@@ -192,6 +192,8 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"ExpertsUnknown", "[network]\nexperts = \"sagé\"\n",
               "5:11: [network]: experts = \"sagé\" is none of off, sage, attention; did you mean "
               "\"sage\"?"},
+        Fault{"ReplayUnfrozen", "[network]\nreplay = \"mixtures\"\n",
+              "5:10: [network]: replay = \"mixtures\" needs old_experts = \"freeze\""},
         Fault{"ExpertsOfFlag", "[network]\nexperts = true\n",
               "5:11: key \"experts\" in [network] must be a text, found true or false"},
         Fault{"ExpertsFarFromAll", "[network]\nexperts = \"transformers\"\n",

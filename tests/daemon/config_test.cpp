@@ -212,9 +212,27 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.passes, 5U);
   EXPECT_EQ(network.memory, 4096U);
   EXPECT_EQ(network.memory_per_class, 12U);
+  EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
   EXPECT_FALSE(network.block_loss || network.graph_block_loss || network.topology_gate);
   EXPECT_EQ(read.value().blocks.by, models::BlockRule::Rows);
   EXPECT_EQ(read.value().blocks.every_rows, 5000U);
+}
+
+TEST(Config, WhatStandsForOldRowsReadsBackFromItsPrint) {
+  for (const auto& [name, replay] :
+       {std::pair<std::string, NetworkConfig::Replay>{"rows", NetworkConfig::Replay::Rows},
+        {"both", NetworkConfig::Replay::Both},
+        {"mixtures", NetworkConfig::Replay::Mixtures},
+        {"none", NetworkConfig::Replay::None}}) {
+    const Result<Config> read = parse_config(
+        "[network]\nold_experts = \"freeze\"\nreplay = \"" + name + "\"\n[[table]]\nname = \"t\"\n",
+        "a.toml");
+    ASSERT_TRUE(read) << read.error().detail;
+    EXPECT_EQ(read.value().network.replay, replay);
+    const Result<Config> again = parse_config(print_config(read.value()), "b.toml");
+    ASSERT_TRUE(again) << again.error().detail;
+    EXPECT_EQ(again.value().network.replay, replay);
+  }
 }
 
 TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
@@ -235,6 +253,7 @@ TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
     EXPECT_EQ(network.passes, 8U);
     EXPECT_EQ(network.memory, 65'536U);
     EXPECT_EQ(network.memory_per_class, 0U);
+    EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
     EXPECT_TRUE(network.block_loss && network.graph_block_loss && network.topology_gate);
     EXPECT_EQ(read.value().blocks.by, models::BlockRule::Drift);
   }
@@ -306,6 +325,9 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"passes = 5", "passes = 6"},
       {"memory = 4096", "memory = 4097"},
       {"memory_per_class = 12", "memory_per_class = 13"},
+      {"_class = 12", "_class = 12\nreplay = \"both\""},
+      {"_class = 12", "_class = 12\nreplay = \"mixtures\""},
+      {"_class = 12", "_class = 12\nreplay = \"none\""},
       {"\nblock_loss = false", "\nblock_loss = true"},
       {"graph_block_loss = false", "graph_block_loss = true"},
       {"topology_gate = false", "topology_gate = true"},

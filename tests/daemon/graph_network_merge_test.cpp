@@ -200,5 +200,44 @@ TEST(MergingExperts, TwoExpertsAreTooFew) {
   EXPECT_EQ(network.events().size(), 1u);
 }
 
+TEST(FlatnessGuard, ANetworkThatIsClearlySharperTakesNobodysPlace) {
+  const Config config = shop_config();
+  const auto stream = shop(11, kOrders);
+  FoldOptions options = many_blocks(kAnyRise);
+  options.network.flatness_rise = std::nullopt;
+  World unasked(config, options);
+  unasked.feed(stream);
+  for (const ExpertEvent& event : network_of(unasked, "active").events()) {
+    EXPECT_EQ(event.rise_before, 0);
+    EXPECT_FALSE(event.sharper);
+  }
+  options.network.flatness_rise = kAnyRise;
+  World any(config, options);
+  any.feed(stream);
+  EXPECT_EQ(any.sink->payloads, unasked.sink->payloads) << "asking changes no bit";
+  for (const ExpertEvent& event : network_of(any, "active").events()) {
+    EXPECT_NE(event.kind, ExpertEvent::Kind::Rollback);
+    EXPECT_GT(event.rise_before, 0);
+    EXPECT_GT(event.rise_after, 0);
+  }
+  options.network.flatness_rise = kNoRise;  // a rise would have to be below zero
+  World none(config, options);
+  none.feed(stream);
+  const GraphNetwork& network = network_of(none, "active");
+  EXPECT_EQ(network.experts(), 1u);
+  ASSERT_GE(network.events().size(), 2u);
+  std::set<std::uint32_t> blocks;
+  for (const ExpertEvent& event : network.events()) {
+    EXPECT_EQ(event.kind, ExpertEvent::Kind::Rollback);
+    EXPECT_TRUE(event.sharper);
+    EXPECT_TRUE(blocks.insert(event.block).second) << "a block is tried once";
+  }
+  const auto events = experts_json(*none.fold().find_task("active"))["events"];
+  EXPECT_EQ(events[0]["kind"], "rollback");
+  EXPECT_EQ(events[0]["reason"], "sharper");
+  EXPECT_EQ(events[0]["rise"]["before"], network.events()[0].rise_before);
+  EXPECT_FALSE(events[0].contains("expert")) << "none was born";
+}
+
 }  // namespace
 }  // namespace accrete::daemon

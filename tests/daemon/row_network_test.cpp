@@ -140,5 +140,57 @@ TEST(RowNetwork, BlocksWithFewKeptExamplesAreInTheMatrix) {
   EXPECT_EQ(now.scores[1].block, 1U);
 }
 
+/// Blocks of two classes; no row of a block is kept once the next has an expert.
+FoldOptions without_old_rows(NetworkConfig::Replay replay) {
+  FoldOptions options = network_options();
+  options.network.old_experts = NetworkConfig::OldExperts::Freeze;
+  options.network.replay = replay;
+  options.network.width = 32;
+  options.network.passes = 12;
+  options.network.fan_out = {12, 12};
+  options.blocks.by = models::BlockRule::Classes;
+  options.blocks.every_classes = 2;
+  return options;
+}
+
+TEST(RowNetwork, MixturesStandForRowsThatAreGone) {
+  const People stream = people(4, 6, 400);
+  std::map<NetworkConfig::Replay, double> right;
+  for (const auto replay : {NetworkConfig::Replay::None, NetworkConfig::Replay::Mixtures}) {
+    World world(people_config(), without_old_rows(replay));
+    world.feed(stream.transactions);
+    GraphNetwork& network = network_of(world, "field");
+    ASSERT_EQ(network.experts(), 3U);
+    const BlockScores now = network.score_blocks(world.fold().now());
+    ASSERT_EQ(now.scores.size(), 1U) << "no example of the older blocks is kept";
+    EXPECT_EQ(now.scores[0].block, 2U);
+    right[replay] = accuracies(world, stream)["network"];
+    const auto layers = network.metrics().layers();
+    ASSERT_EQ(layers.size(), 2U);
+    EXPECT_EQ(layers[0].mixture_rows > 0, replay == NetworkConfig::Replay::Mixtures);
+    EXPECT_LE(layers[0].by_mixtures, layers[0].mixture_rows);
+  }
+  EXPECT_GT(right[NetworkConfig::Replay::Mixtures], right[NetworkConfig::Replay::None] + 0.1);
+}
+
+TEST(RowNetwork, CrashesChangeNothingWhereMixturesStandForRows) {
+  const Config config = people_config();
+  const auto stream = people(2, 4, 304).transactions;
+  for (const auto replay : {NetworkConfig::Replay::Mixtures, NetworkConfig::Replay::Both}) {
+    FoldOptions options = without_old_rows(replay);
+    options.network.passes = 2;
+    options.network.memory_per_class = 10;
+    options.checkpoint_records_min = 97;
+    World whole(config, options);
+    whole.feed(stream);
+    ASSERT_GE(network_of(whole, "field").events().size(), 1U);
+    const std::string expected = digest_of(config, stream, options);
+    EXPECT_EQ(digest_after_crashes(config, stream, options, 1, 9), expected);
+    models::set_threads(2);
+    EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+    models::set_threads(1);
+  }
+}
+
 }  // namespace
 }  // namespace accrete::daemon

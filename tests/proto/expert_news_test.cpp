@@ -43,15 +43,19 @@ TEST(ExpertNews, ComesBackFromItsBytes) {
   news.worst_block = 4;
   news.loss_before = 0.25;
   news.loss_after = 0.5;
+  news.rise_before = 0.125;
+  news.rise_after = 0.75;
+  news.sharper = true;
   EXPECT_EQ(decode_expert_news(encoded(news)).value(), news);
 }
 
 TEST(ExpertNews, IsOneLineOfJson) {
   EXPECT_EQ(expert_news_json(encoded(example())).value(),
             R"({"task":"churn \"EU\"","count":3,"kind":"birth","as_of":"2020-09-13T12:26:40Z",)"
-            R"("block":7,"parents":[0,2],"model":9000,"seq":77})");
+            R"("block":7,"parents":[0,2],"rise":{"before":0,"after":0},"model":9000,"seq":77})");
   ExpertNews merge = example();
   merge.kind = ExpertNewsKind::Merge;
+  merge.parents.clear();
   merge.first = 1;
   merge.worst_block = 4;
   merge.loss_before = 0.25;
@@ -59,10 +63,20 @@ TEST(ExpertNews, IsOneLineOfJson) {
   EXPECT_EQ(expert_news_json(encoded(merge)).value(),
             R"({"task":"churn \"EU\"","count":3,"kind":"merge","as_of":"2020-09-13T12:26:40Z",)"
             R"("block":7,"expert":1,"with":2,"loss":{"block":4,"before":0.25,"after":null},)"
-            R"("model":9000,"seq":77})");
+            R"("rise":{"before":0,"after":0},"model":9000,"seq":77})");
   merge.kind = ExpertNewsKind::Rollback;
-  EXPECT_NE(expert_news_json(encoded(merge)).value().find(R"("kind":"rollback")"),
-            std::string::npos);
+  const std::string lost = expert_news_json(encoded(merge)).value();
+  EXPECT_NE(lost.find(R"("kind":"rollback")"), std::string::npos);
+  EXPECT_NE(lost.find(R"("reason":"loss")"), std::string::npos);
+  ExpertNews sharper = example();
+  sharper.kind = ExpertNewsKind::Rollback;
+  sharper.rise_before = 0.125;
+  sharper.rise_after = 0.75;
+  sharper.sharper = true;
+  EXPECT_EQ(expert_news_json(encoded(sharper)).value(),
+            R"({"task":"churn \"EU\"","count":3,"kind":"rollback",)"
+            R"("as_of":"2020-09-13T12:26:40Z","block":7,"parents":[0,2],)"
+            R"("rise":{"before":0.125,"after":0.75},"reason":"sharper","model":9000,"seq":77})");
 }
 
 TEST(ExpertNews, RefusesOtherBytes) {

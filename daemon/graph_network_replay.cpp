@@ -1,0 +1,128 @@
+// Old blocks without their rows: mixtures in their stead, and rows drawn from these.
+#include <algorithm>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "daemon/graph_network.h"
+#include "daemon/seed_parts.h"
+
+namespace accrete::daemon {
+namespace {
+
+// Of a block and layer, that a mixture is fitted to: neighbours come on top of the examples.
+constexpr std::size_t kMixtureRows = 4096;
+
+/// Some rows of all that come, the first `most` of them.
+struct Gathered {
+  std::vector<float> numbers;
+  std::size_t rows = 0;
+
+  void add(const models::RowMatrix<float>& from, std::size_t row) {
+    if (rows == kMixtureRows) return;
+    const auto width = static_cast<std::size_t>(from.cols());
+    const float* const begin = from.data() + row * width;
+    numbers.insert(numbers.end(), begin, begin + width);
+    ++rows;
+  }
+  models::RowMatrix<float> matrix(std::size_t width) const {
+    models::RowMatrix<float> out(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(width));
+    std::ranges::copy(numbers, out.data());
+    return out;
+  }
+};
+
+}  // namespace
+
+/// Of an expert's blocks, as the network stands: what each gate reads of their rows, what the head
+/// reads of those with a class. Rows of which a column is asked are shown in both ways.
+void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
+  Rng rng(seed_ ^ 7, steps_, Purpose::Training);
+  std::vector<NetworkExample> examples;
+  draw_of(expert, kMixtureExamples, rng, examples);
+  if (examples.empty()) return;
+  for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2)
+    examples[i].at = now;
+  std::ranges::stable_sort(examples, {}, &NetworkExample::at);
+  grow_inputs();
+  std::vector<Gathered> gates(mixtures_.layers());
+  Gathered head;
+  std::vector<std::uint32_t> classes;
+  in_pieces(examples, [&](Examples piece) {
+    models::RowMatrix<float> scores;
+    std::vector<models::RowMatrix<float>> inputs;
+    network_->predict(batch_, scores, nullptr, nullptr, 0, &inputs);
+    for (std::size_t l = 0; l < gates.size(); ++l) {
+      for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
+        if (batch_.block[v] == expert) gates[l].add(inputs[l], v);
+      }
+    }
+    if (kind_ != TaskKind::Multiclass) return;
+    for (std::size_t i = 0; i < piece.size(); ++i) {
+      head.add(inputs.back(), i);
+      classes.push_back(static_cast<std::uint32_t>(piece[i].label));
+    }
+  });
+  const std::size_t width = world_.config().width;
+  std::vector<models::RowMatrix<float>> rows;
+  for (const Gathered& gate : gates)
+    rows.push_back(gate.matrix(width));
+  mixtures_.add(first_blocks_[expert], rows, head.matrix(width), classes);
+}
+
+/// An expert was born for `block`: what is kept of the rows of those before it.
+void GraphNetwork::leave_rows(std::uint32_t block) {
+  if (!world_.config().keeps_rows()) {
+    memory_.forget_before(block);
+  } else if (world_.config().draws_rows()) {
+    memory_.close_before(block);
+  }
+}
+
+/// A block of which no row is kept: a value that comes late is not learnt.
+bool GraphNetwork::is_left(std::uint32_t block) const {
+  return !world_.config().keeps_rows() && !first_blocks_.empty() && block < first_blocks_.back() &&
+         experts() > 1;
+}
+
+/// Of the losses of a step: as much as a block's own share where no old row is kept, else a half.
+double GraphNetwork::real_share() const {
+  if (mixtures_.blocks() == 0) return 1;
+  if (world_.config().keeps_rows()) return 0.5;
+  return 1 / (1 + static_cast<double>(mixtures_.blocks()));
+}
+
+void GraphNetwork::add_pseudo_rows() {
+  NetworkMixtures::Drawn drawn =
+      mixtures_.draw(world_.config().batch, Rng(seed_ ^ 9, steps_, Purpose::Training));
+  for (models::PseudoRows& gate : drawn.gates) {
+    for (std::uint32_t& block : gate.blocks)
+      block = expert_of(block);
+  }
+  network_->accumulate_pseudo(drawn.gates, drawn.head, 1 - real_share());
+}
+
+/// Of the seeds of batch_ that are of a block with a mixture: whether it is the likeliest.
+void GraphNetwork::count_by_mixtures(std::size_t seeds,
+                                     std::span<const models::RowMatrix<float>> inputs) {
+  const auto newest = static_cast<std::uint32_t>(first_blocks_.size()) - 1;
+  for (std::size_t l = 0; l < mixtures_.layers(); ++l) {
+    std::vector<Eigen::Index> old;
+    for (std::size_t i = 0; i < seeds; ++i) {
+      if (batch_.block[i] < newest) old.push_back(static_cast<Eigen::Index>(i));
+    }
+    if (old.empty()) return;
+    models::RowMatrix<float> rows(static_cast<Eigen::Index>(old.size()), inputs[l].cols());
+    for (std::size_t i = 0; i < old.size(); ++i)
+      rows.row(static_cast<Eigen::Index>(i)) = inputs[l].row(old[i]);
+    const std::vector<std::uint32_t> likeliest = mixtures_.likeliest(l, rows);
+    std::uint64_t own = 0;
+    for (std::size_t i = 0; i < old.size(); ++i) {
+      const std::uint32_t block = batch_.block[static_cast<std::size_t>(old[i])];
+      if (expert_of(likeliest[i]) == block) ++own;
+    }
+    metrics_.add_by_mixtures(l, old.size(), own);
+  }
+}
+
+}  // namespace accrete::daemon

@@ -1,0 +1,69 @@
+// What stands for the rows of blocks that a graph network has left behind: Gaussian mixtures of
+// what its gates and its head read of them, and rows drawn from these.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "models/gaussian_mixture.h"
+#include "proto/result.h"
+#include "proto/rng.h"
+#include "store/state.h"
+
+namespace accrete::daemon {
+
+/// Of each block one mixture for each layer's gate and, where labels are classes, one for each
+/// class it taught. Bounded: of more than kBlocksMax blocks, or kClassesMax classes, the oldest go.
+/// Threads: the fold's. Deterministic: same calls, same bits.
+class NetworkMixtures {
+ public:
+  static constexpr std::size_t kBlocksMax = 256;
+  static constexpr std::size_t kClassesMax = 1024;  ///< a class counts once a block
+
+  /// `seed` keys the start of each mixture.
+  NetworkMixtures(std::size_t layers, std::uint64_t seed);
+
+  /// What the gates read of a block (a matrix a layer, each with rows), and the head of rows with
+  /// these classes (none: `head` may be empty). Checks: all rows are equally wide, now and later;
+  /// blocks come in their order. Cost: EM for each mixture (models/gaussian_mixture.h).
+  void add(std::uint32_t block, std::span<const models::RowMatrix<float>> gates,
+           const models::RowMatrix<float>& head, std::span<const std::uint32_t> classes);
+
+  std::size_t blocks() const { return gates_.front().size(); }
+  std::size_t layers() const { return gates_.size(); }
+
+  struct Drawn {
+    std::vector<models::PseudoRows> gates;  ///< by layer; `blocks` as they were told
+    models::PseudoRows head;                ///< `blocks` are classes
+  };
+  /// About `count` rows a layer, and as many for the head: the same number of each block and class,
+  /// at least one. Checks: a block is known.
+  Drawn draw(std::size_t count, Rng rng) const;
+
+  /// The block whose mixture makes a row of what a layer's gate reads the most likely.
+  /// Checks: a block is known. Cost: 3 N B K d.
+  std::vector<std::uint32_t> likeliest(std::size_t layer,
+                                       const models::RowMatrix<float>& rows) const;
+
+  std::size_t memory_bytes() const;
+  /// Under this key, if something changed.
+  void stage(const std::string& key, store::State& state);
+  /// Errors: Corruption, Unavailable. Without a stored state there are none.
+  Status load(const std::string& key, const store::State& state);
+
+ private:
+  Status load_bytes(std::string_view bytes);
+
+  std::vector<models::BlockMixtures> gates_;  // by layer
+  models::BlockMixtures head_;                // numbered as they came
+  std::vector<std::uint32_t> classes_;        // of head_'s, in their order
+  std::uint32_t next_ = 0;                    // number in head_
+  bool dirty_ = false;
+};
+
+}  // namespace accrete::daemon

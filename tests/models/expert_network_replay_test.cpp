@@ -1,0 +1,190 @@
+// Old blocks without their rows: what all experts share stands still, and rows that stand for
+// others teach gates and head alone.
+#include <map>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "models/expert_network.h"
+#include "tests/models/graph_world.h"
+
+namespace accrete::models {
+namespace {
+
+template <class Real>
+using Values = std::map<std::string, RowMatrix<Real>>;
+
+template <class Real>
+Values<Real> values_of(ExpertNetwork<Real>& network) {
+  Values<Real> out;
+  network.visit([&](std::string_view name, Parameter<Real>& parameter) {
+    out[std::string(name)] = parameter.value;
+  });
+  return out;
+}
+
+template <class Real>
+void train(ExpertNetwork<Real>& network, const GraphBatch& batch,
+           const std::vector<Target>& targets, int steps) {
+  for (int step = 0; step < steps; ++step) {
+    network.accumulate(batch, targets);
+    network.step();
+  }
+}
+
+std::vector<Seed> all_entities(const GraphWorld& world) {
+  std::vector<Seed> seeds;
+  for (std::uint32_t i = 0; i < world.tables[0].block.size(); ++i)
+    seeds.push_back({i});
+  return seeds;
+}
+
+struct Case {
+  GraphWorld world = make_graph_world(11, {24, 80, 4, 2});
+  GraphBatch batch = make_batch(world, all_entities(world));
+  std::vector<Target> targets = random_targets(TaskKind::Binary, 24, 0, 11);
+};
+
+/// Items that the nodes of the first table show: the first half of them `item`, all others none.
+GraphBatch with_items(GraphBatch batch, std::uint32_t item) {
+  batch.items.resize(batch.features.size());
+  const auto rows = static_cast<std::size_t>(batch.features[0].rows());
+  for (std::size_t i = 0; i < rows; ++i) {
+    const SparseEntry entry{item, 1};
+    batch.items[0].add_row(i < rows / 2 ? std::span(&entry, 1) : std::span<const SparseEntry>());
+  }
+  return batch;
+}
+
+TEST(SharedAtRest, WhatGatesReadOfOldRowsStaysBitForBit) {
+  const Case given;
+  NetworkOptions options = network_options(given.world, 16);
+  options.freeze_shared = true;
+  ExpertNetwork<float> network(TaskKind::Binary, options);
+  const GraphBatch old = with_items(given.batch, 0);
+  const GraphBatch fresh = with_items(given.batch, 1);
+  network.grow_items(0, 1);
+  train(network, old, given.targets, 5);
+  RowMatrix<float> scores;
+  std::vector<RowMatrix<float>> before;
+  network.predict(old, scores, nullptr, nullptr, 0, &before);
+  ASSERT_EQ(before.size(), 3u);
+  EXPECT_EQ(static_cast<std::size_t>(before[0].rows()), given.batch.reach[1]);
+  EXPECT_EQ(static_cast<std::size_t>(before[2].rows()), given.batch.seeds());
+  auto begun = values_of(network);
+  train(network, old, given.targets, 1);
+  EXPECT_TRUE(begun["rows.table0.items"] != values_of(network)["rows.table0.items"])
+      << "as long as there is one expert all learn";
+  network.predict(old, scores, nullptr, nullptr, 0, &before);
+  network.grow(old);
+  network.grow_items(0, 2);
+  begun = values_of(network);
+  train(network, fresh, given.targets, 20);
+  std::vector<RowMatrix<float>> after;
+  network.predict(old, scores, nullptr, nullptr, 0, &after);
+  EXPECT_TRUE(before[0] == after[0]);
+  auto now = values_of(network);
+  EXPECT_TRUE(begun["rows.table0.items"].row(0) == now["rows.table0.items"].row(0));
+  EXPECT_TRUE(begun["rows.table0.items"].row(1) != now["rows.table0.items"].row(1))
+      << "an item that came since is learnt";
+  for (const char* name : {"layer0.topology.projection", "layer1.topology.listener0"})
+    EXPECT_TRUE(begun[name] == now[name]) << name;
+  for (const char* name : {"layer0.topology.listener1", "layer0.gate.block0"})
+    EXPECT_TRUE(begun[name] != now[name]) << name;
+
+  // A restart between any two steps changes nothing, a copy neither.
+  const auto state_of = [](const ExpertNetwork<float>& of) {
+    std::string bytes;
+    of.save(bytes);
+    for (const auto& part : of.parts())
+      of.save_part(part.id, bytes);
+    return bytes;
+  };
+  std::string saved;
+  network.save(saved);
+  ExpertNetwork<float> loaded(TaskKind::Binary, options);
+  ASSERT_TRUE(loaded.load(saved, [&](std::uint64_t id) -> Result<std::string> {
+    std::string part;
+    network.save_part(id, part);
+    return part;
+  }));
+  ExpertNetwork<float> copied = network.copy();
+  for (ExpertNetwork<float>* other : {&network, &loaded, &copied})
+    train(*other, fresh, given.targets, 3);
+  EXPECT_EQ(state_of(network), state_of(loaded));
+  EXPECT_EQ(state_of(network), state_of(copied));
+}
+
+TEST(PseudoRows, TeachTheGatesAndTheHeadAlone) {
+  const Case given;
+  NetworkOptions options = network_options(given.world, 8);
+  ExpertNetwork<double> network(TaskKind::Multiclass, options);
+  network.grow_classes(3);
+  network.grow(given.batch);
+  network.grow(given.batch);
+  shake(network, 5);
+  Rng rng(3, 0, Purpose::Test);
+  const auto rows_of = [&](std::size_t count, std::uint32_t labels) {
+    PseudoRows rows;
+    rows.rows.resize(static_cast<Eigen::Index>(count), 8);
+    for (Eigen::Index i = 0; i < rows.rows.size(); ++i)
+      rows.rows.data()[i] = static_cast<float>(2 * rng.uniform() - 1);
+    for (std::size_t i = 0; i < count; ++i)
+      rows.blocks.push_back(static_cast<std::uint32_t>(rng.below(labels)));
+    return rows;
+  };
+  const std::vector<PseudoRows> gates = {rows_of(12, 3), rows_of(9, 3)};
+  const PseudoRows head = rows_of(10, 3);
+  auto before = values_of(network);
+  network.accumulate_pseudo(gates, head, 0.5);
+  network.step();
+  std::size_t moved = 0;
+  for (const auto& [name, value] : values_of(network)) {
+    if (value == before[name]) continue;
+    ++moved;
+    EXPECT_TRUE(name.find(".gate.block") != std::string::npos || name.starts_with("head")) << name;
+  }
+  EXPECT_GT(moved, 6u);
+}
+
+TEST(PseudoRows, OfAGateHaveTheGradientOfTheirLoss) {
+  const Case given;
+  const NetworkOptions options = network_options(given.world, 8);
+  Rng rng(4, 0, Purpose::Test);
+  RowMatrix<double> rows(12, 8);
+  for (Eigen::Index i = 0; i < rows.size(); ++i)
+    rows.data()[i] = 2 * rng.uniform() - 1;
+  const std::vector<std::uint32_t> blocks = {0, 1, 1, 0, 1, 1, 0, 0, 1, 0, 1, 1};
+  DymoeLayer<double> layer(options.shape.layer, Rng(1, 1, Purpose::Test));
+  layer.add_expert(0, nullptr, Rng(1, 2, Purpose::Test));
+  layer.add_expert(0, nullptr, Rng(1, 3, Purpose::Test));
+  layer.visit("layer", [&](std::string_view name, Parameter<double>& parameter) {
+    if (!name.starts_with("layer.gate.block")) return;
+    for (Eigen::Index i = 0; i < parameter.value.size(); ++i)
+      parameter.value.data()[i] = rng.uniform() - 0.5;
+  });
+  layer.teach_gate(rows, blocks, 0.7);
+  layer.visit("layer", [&](std::string_view name, Parameter<double>& parameter) {
+    if (!name.starts_with("layer.gate.block")) {
+      EXPECT_TRUE(parameter.gradient.size() == 0 || parameter.gradient.isZero()) << name;
+      return;
+    }
+    const RowMatrix<double> gradient = parameter.gradient;
+    for (Eigen::Index i = 0; i < gradient.size(); ++i) {
+      constexpr double kStep = 1e-5;
+      double& number = parameter.value.data()[i];
+      const double was = number;
+      number = was + kStep;
+      const double up = layer.teach_gate(rows, blocks, 0);
+      number = was - kStep;
+      const double down = layer.teach_gate(rows, blocks, 0);
+      number = was;
+      EXPECT_NEAR(gradient.data()[i], 0.7 * (up - down) / (2 * kStep), 1e-8) << name;
+    }
+  });
+}
+
+}  // namespace
+}  // namespace accrete::models
