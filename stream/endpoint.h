@@ -24,7 +24,11 @@ struct EndpointOptions {
   std::string address;  ///< tcp://127.0.0.1:7701, ipc:///run/accreted/ingest.sock
   CurveKeys curve;
   std::size_t frame_bytes_max = limits::frame_bytes_max;
+  /// Servers on TCP: what a peer may have sent in messages that are not whole or not yet taken; a
+  /// peer beyond it is cut off. 0 = it is not looked at.
+  std::size_t untaken_bytes_max = 0;
   int high_water_mark = 1000;  ///< messages per peer, each way
+  int received_max = 0;        ///< the same, of those that come in; 0 = as many
   int heartbeat_ms = 5000;     ///< ZMTP heartbeats; a silent peer is dropped after three
 };
 

@@ -8,6 +8,7 @@
 
 #include <zmq.h>
 
+#include "stream/flood_guard.h"
 #include "stream/zap.h"
 
 namespace accrete::stream {
@@ -117,7 +118,8 @@ Socket::Socket(Socket&& other) noexcept
       kind_(other.kind_),
       endpoint_(std::move(other.endpoint_)),
       gate_(std::move(other.gate_)),
-      domain_(std::move(other.domain_)) {}
+      domain_(std::move(other.domain_)),
+      flood_guard_(std::move(other.flood_guard_)) {}
 
 Socket& Socket::operator=(Socket&& other) noexcept {
   if (this != &other) {
@@ -128,6 +130,7 @@ Socket& Socket::operator=(Socket&& other) noexcept {
     endpoint_ = std::move(other.endpoint_);
     gate_ = std::move(other.gate_);
     domain_ = std::move(other.domain_);
+    flood_guard_ = std::move(other.flood_guard_);
   }
   return *this;
 }
@@ -138,6 +141,7 @@ Socket::~Socket() {
 
 void Socket::close() {
   if (socket_ != nullptr) zmq_close(std::exchange(socket_, nullptr));
+  flood_guard_.reset();
   if (gate_) gate_->forget(domain_);
   gate_.reset();
 }
@@ -153,7 +157,8 @@ Result<Socket> Socket::create(void* zmq_context, SocketKind kind, const Endpoint
     return zmq_error("cannot limit frames of " + endpoint.address);
   ACCRETE_DO(socket.set_linger(std::chrono::milliseconds(0)));
   ACCRETE_DO(socket.set_option(ZMQ_SNDHWM, endpoint.high_water_mark));
-  ACCRETE_DO(socket.set_option(ZMQ_RCVHWM, endpoint.high_water_mark));
+  ACCRETE_DO(socket.set_option(
+      ZMQ_RCVHWM, endpoint.received_max > 0 ? endpoint.received_max : endpoint.high_water_mark));
   ACCRETE_DO(socket.set_option(ZMQ_RECONNECT_IVL, kReconnectMs));
   ACCRETE_DO(socket.set_option(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
   ACCRETE_DO(socket.set_option(ZMQ_HANDSHAKE_IVL, kHandshakeMs));
@@ -190,6 +195,9 @@ Result<Socket> Socket::connect(void* zmq_context, SocketKind kind,
 Status Socket::bind() {
   if (!endpoint_.curve.public_key.empty()) {
     ACCRETE_DO(secure_server(context_));
+  }
+  if (endpoint_.untaken_bytes_max > 0) {
+    ACCRETE_TRY(flood_guard_, FloodGuard::open(context_, socket_, endpoint_.untaken_bytes_max));
   }
   if (zmq_bind(socket_, endpoint_.address.c_str()) != 0)
     return zmq_error("cannot bind " + endpoint_.address);
@@ -282,6 +290,12 @@ Result<bool> Socket::receive(std::vector<Frame>& frames) {
     if (zmq_msg_more(message) == 0) break;
   }
   frames.resize(count);
+  if (flood_guard_) {
+    std::size_t bytes = 0;
+    for (const Frame& frame : frames)
+      bytes += frame.view().size();
+    flood_guard_->took(zmq_msg_get(message_of(frames.back()), ZMQ_SRCFD), count, bytes);
+  }
   return true;
 }
 

@@ -18,6 +18,7 @@
 
 namespace accrete::stream {
 
+class FloodGuard;
 class ZapGate;
 
 /// A monotonic instant, for time-outs and idle peers; never for anything that decides output.
@@ -119,8 +120,9 @@ class Socket {
   void* context_ = nullptr;
   SocketKind kind_ = SocketKind::Router;
   EndpointOptions endpoint_;
-  std::shared_ptr<ZapGate> gate_;  // answers for our allow-list while we live
-  std::string domain_;             // our name at the gate
+  std::shared_ptr<ZapGate> gate_;            // answers for our allow-list while we live
+  std::string domain_;                       // our name at the gate
+  std::unique_ptr<FloodGuard> flood_guard_;  // of a server that has a bound
 };
 
 /// What to wait for: a socket, or a descriptor (a mailbox). `readable` is set by wait().
