@@ -70,15 +70,15 @@ void read_endpoints(TomlSection& root, EndpointsConfig& out, Complaints& complai
   const toml::table* table = root.read_table("endpoints");
   if (table == nullptr) return;
   TomlSection section(*table, "[endpoints]", complaints);
-  const std::array<std::pair<std::string_view, std::string*>, 4> addresses = {
+  const std::array<std::pair<std::string_view, std::string*>, 5> addresses = {
       {{"ingest", &out.ingest},
+       {"events", &out.events},
        {"predictions", &out.predictions},
        {"replay", &out.replay},
        {"control", &out.control}}};
   for (const auto& [key, address] : addresses) {
-    if (section.read(key, *address)) {
-      check_endpoint(section, key, *address, !out.curve_key_file.empty());
-    }
+    if (!section.read(key, *address) || (address == &out.events && address->empty())) continue;
+    check_endpoint(section, key, *address, !out.curve_key_file.empty());
   }
   for (std::size_t i = 0; i < addresses.size(); ++i) {
     for (std::size_t j = 0; j < i; ++j) {

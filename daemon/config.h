@@ -28,6 +28,7 @@ struct EndpointsConfig {
   std::string predictions = "tcp://127.0.0.1:7702";
   std::string replay = "tcp://127.0.0.1:7703";
   std::string control = "tcp://127.0.0.1:7704";
+  std::string events;              ///< change events as JSON; "" = no such socket
   std::string http;                ///< http://HOST:PORT; "" = no HTTP
   bool http_public = false;        ///< HTTP, which has no keys, may leave this machine
   std::string http_token_file;     ///< whose token POST /ingest asks for; "" = none

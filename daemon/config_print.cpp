@@ -172,6 +172,7 @@ std::string print_config(const Config& config) {
   line(out, "path", toml_quoted(config.store.path));
   out += "\n[endpoints]\n";
   line(out, "ingest", toml_quoted(config.endpoints.ingest));
+  if (!config.endpoints.events.empty()) line(out, "events", toml_quoted(config.endpoints.events));
   line(out, "predictions", toml_quoted(config.endpoints.predictions));
   line(out, "replay", toml_quoted(config.endpoints.replay));
   line(out, "control", toml_quoted(config.endpoints.control));

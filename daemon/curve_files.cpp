@@ -4,6 +4,12 @@
 #include <utility>
 
 namespace accrete::daemon {
+namespace {
+
+// Questions and subscriptions are small. ZeroMQ keeps 64 bytes for a part of none.
+constexpr std::size_t kUntakenBytesMax = 4u << 20;
+
+}  // namespace
 
 Result<stream::CurveKeys> read_curve_files(const EndpointsConfig& config) {
   if (config.curve_key_file.empty()) return stream::CurveKeys{};
@@ -15,7 +21,8 @@ Result<stream::CurveKeys> read_curve_files(const EndpointsConfig& config) {
 
 Status check_addresses(const EndpointsConfig& config, const stream::CurveKeys& keys) {
   for (const std::string& address :
-       {config.ingest, config.predictions, config.replay, config.control}) {
+       {config.ingest, config.events, config.predictions, config.replay, config.control}) {
+    if (address.empty()) continue;  // only `events` may be
     ACCRETE_DO(stream::check_endpoint(endpoint_at(address, keys)));
   }
   return Ok{};
@@ -25,6 +32,7 @@ stream::EndpointOptions endpoint_at(const std::string& address, const stream::Cu
   stream::EndpointOptions options;
   options.address = address;
   options.curve = keys;
+  options.untaken_bytes_max = kUntakenBytesMax;
   return options;
 }
 

@@ -79,18 +79,18 @@ Result<std::vector<std::string_view>> split_array(std::string_view body, std::si
 }
 
 /// What binary CloudEvents say in headers, as the wrapper of structured ones.
-std::string wrapped(const HttpPost& post) {
+std::string wrapped(const EventHeaders& headers, std::string_view body) {
   constexpr std::string_view kPrefix = "ce-";
   std::string out = "{";
-  for (auto at = post.headers.lower_bound(kPrefix);
-       at != post.headers.end() && at->first.starts_with(kPrefix); ++at) {
+  for (auto at = headers.lower_bound(kPrefix);
+       at != headers.end() && at->first.starts_with(kPrefix); ++at) {
     json_text::append_string(out, std::string_view(at->first).substr(kPrefix.size()));
     out += ':';
     json_text::append_string(out, at->second);
     out += ',';
   }
   out += "\"data\":";
-  out += skip_blank(post.body, 0) == post.body.size() ? "null" : post.body;
+  out += skip_blank(body, 0) == body.size() ? "null" : body;
   out += '}';
   return out;
 }
@@ -192,6 +192,20 @@ class BodyReader {
   DecodedBody decoded_;
 };
 
+Result<DecodedBody> read_all(const std::vector<std::string_view>& events, std::string_view key,
+                             EventFormat format, const Schema& schema) {
+  BodyReader reader(format, schema);
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (Status read = reader.read(events[i]); !read) {
+      return Error{read.error().code,
+                   "event " + std::to_string(i + 1) + ": " + read.error().detail};
+    }
+  }
+  DecodedBody decoded = reader.take(key);
+  if (events.empty()) decoded.passed_over = 1;  // a tombstone sent without a body
+  return decoded;
+}
+
 }  // namespace
 
 Result<std::vector<std::string_view>> split_events(std::string_view body) {
@@ -210,25 +224,17 @@ Result<std::vector<std::string_view>> split_events(std::string_view body) {
   return out;
 }
 
-Result<DecodedBody> decode_body(const HttpPost& post, EventFormat format, const Schema& schema) {
-  BodyReader reader(format, schema);
-  std::string whole;
-  std::vector<std::string_view> events;
-  if (!post.header("ce-specversion").empty()) {
-    whole = wrapped(post);
-    events.emplace_back(whole);
-  } else {
-    ACCRETE_TRY(events, split_events(post.body));
-  }
-  for (std::size_t i = 0; i < events.size(); ++i) {
-    if (Status read = reader.read(events[i]); !read) {
-      return Error{read.error().code,
-                   "event " + std::to_string(i + 1) + ": " + read.error().detail};
-    }
-  }
-  DecodedBody decoded = reader.take(post.header("idempotency-key"));
-  if (events.empty()) decoded.passed_over = 1;  // a tombstone sent without a body
-  return decoded;
+Result<DecodedBody> decode_events(std::string_view body, std::string_view key, EventFormat format,
+                                  const Schema& schema) {
+  ACCRETE_TRY(const std::vector<std::string_view> events, split_events(body));
+  return read_all(events, key, format, schema);
+}
+
+Result<DecodedBody> decode_cloud_event(const EventHeaders& headers, std::string_view body,
+                                       std::string_view key, EventFormat format,
+                                       const Schema& schema) {
+  const std::string whole = wrapped(headers, body);
+  return read_all({whole}, key, format, schema);
 }
 
 }  // namespace accrete::daemon

@@ -2,17 +2,20 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "daemon/event_reader.h"
-#include "daemon/http_server.h"
 #include "proto/result.h"
 #include "proto/schema.h"
 #include "stream/offer.h"
 
 namespace accrete::daemon {
+
+using EventHeaders = std::map<std::string, std::string, std::less<>>;
 
 /// What a body held.
 struct DecodedBody {
@@ -24,13 +27,19 @@ struct DecodedBody {
 /// Errors: Malformed: something after an array, or a comma missing or too many in it.
 Result<std::vector<std::string_view>> split_events(std::string_view body);
 
-/// Read all events, each by the rules of `format`. A CloudEvents wrapper is taken off: around the
-/// body (headers ce-…, binary mode) or around each event (structured mode). Two events are one
-/// where their format says where they stand in their source (or CloudEvents gives them an id), and
-/// that and their rows are the same; a header Idempotency-Key makes a whole body of events that
-/// say no such thing known again.
+/// Read all events, each by the rules of `format`; a structured CloudEvents wrapper around an event
+/// is taken off. Two events are one where their format says where they stand in their source (or
+/// CloudEvents gives them an id), and that and their rows are the same; a `key` ("": none) makes
+/// the events of a body that say no such thing known again by the key and their number.
 /// Errors: Malformed with the number of the event, from 1.
-/// Cost:   that of the reader; one reader is made a call.
-Result<DecodedBody> decode_body(const HttpPost& post, EventFormat format, const Schema& schema);
+/// Cost:   that of the reader; one reader is made a call. Threads: any.
+Result<DecodedBody> decode_events(std::string_view body, std::string_view key, EventFormat format,
+                                  const Schema& schema);
+
+/// One event in binary mode of CloudEvents: what its wrapper says stands in headers `ce-…`, by
+/// names in small letters; others are not looked at. Errors: as above.
+Result<DecodedBody> decode_cloud_event(const EventHeaders& headers, std::string_view body,
+                                       std::string_view key, EventFormat format,
+                                       const Schema& schema);
 
 }  // namespace accrete::daemon

@@ -60,6 +60,8 @@ struct Gauges {
   Histogram commit_seconds;  // a group of transactions becomes durable
   // written by the HTTP thread and the ingest thread
   Number posts_taken{0}, posts_refused{0}, posts_delayed{0};
+  // written by the events thread
+  Number events_taken{0}, events_refused{0}, events_delayed{0};
   // written by the publish thread
   Number published{0}, replayed{0}, snapshots{0}, questions{0}, publish_faults{0},
       publish_dropped{0};

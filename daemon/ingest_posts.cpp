@@ -66,6 +66,12 @@ std::string text_of(const HttpPost::Fields& fields, std::string_view name) {
   return found == fields.end() ? std::string() : found->second;
 }
 
+Result<DecodedBody> decode(const HttpPost& post, EventFormat format, const Schema& schema) {
+  const std::string_view key = post.header("idempotency-key");
+  if (post.header("ce-specversion").empty()) return decode_events(post.body, key, format, schema);
+  return decode_cloud_event(post.headers, post.body, key, format, schema);
+}
+
 HttpAnswer outcome_answer(const Status& status, const stream::OfferOutcome& outcome,
                           std::uint64_t passed_over) {
   if (status) {
@@ -162,7 +168,7 @@ std::optional<HttpAnswer> IngestPosts::refuse(const HttpPost& head) {
 
 void IngestPosts::take(HttpPost post, HttpReply reply) {
   const std::string format = text_of(post.query, "format");
-  auto decoded = decode_body(post, *event_format(format), *world_.schema);
+  auto decoded = decode(post, *event_format(format), *world_.schema);
   if (!decoded) {
     ++world_.gauges->posts_refused;
     reply(refusal(400, decoded.error().detail + "; nothing of the request was taken"));

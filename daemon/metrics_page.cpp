@@ -71,6 +71,10 @@ void ingest(Exposition& out, const Gauges& gauges) {
       .sample(as_number(gauges.posts_taken), {{"answer", "taken"}})
       .sample(as_number(gauges.posts_refused), {{"answer", "refused"}})
       .sample(as_number(gauges.posts_delayed), {{"answer", "try again"}});
+  out.family("accrete_event_messages_total", "counter", "messages on the events socket")
+      .sample(as_number(gauges.events_taken), {{"answer", "taken"}})
+      .sample(as_number(gauges.events_refused), {{"answer", "refused"}})
+      .sample(as_number(gauges.events_delayed), {{"answer", "try again"}});
   counter(out, "accrete_ingest_sessions_total", "sessions that producers began",
           as_number(gauges.ingest_sessions));
 }

@@ -15,6 +15,8 @@
 #include "daemon/clock.h"
 #include "daemon/curve_files.h"
 #include "daemon/daemon_pages.h"
+#include "daemon/event_server.h"
+#include "daemon/event_sessions.h"
 #include "daemon/explain_desk.h"
 #include "daemon/fold.h"
 #include "daemon/http_address.h"
@@ -23,6 +25,7 @@
 #include "daemon/live_sink.h"
 #include "daemon/log_sink.h"
 #include "daemon/status_board.h"
+#include "daemon/stream_gauges.h"
 #include "store/database.h"
 #include "store/log.h"
 #include "store/prediction_log.h"
@@ -41,7 +44,8 @@ constexpr std::size_t kQuestions = 64;
 constexpr int kFoldNice = 5;
 const std::size_t kGroupBytes = stream::IngestOptions().group_bytes_max;
 constexpr std::uint32_t kLettersShown = 20;
-constexpr std::size_t kOffers = 64;
+// A place for each message that the events thread and the HTTP thread may have under way.
+constexpr std::size_t kOffers = EventSessions::kUnansweredMax + 64;
 constexpr std::int64_t kPruneIntervalUs = 10'000'000;
 
 /// Never 0, which stands for "not yet".
@@ -63,7 +67,7 @@ struct Server::Parts {
   const Config& config;
   Gauges gauges;
   stream::Mailbox<LogSlice> slices;                    // ingest -> fold
-  stream::Mailbox<stream::Offer> offers;               // http -> ingest
+  stream::Mailbox<stream::Offer> offers;               // http, events -> ingest
   stream::Mailbox<stream::ControlQuestion> questions;  // publish -> fold
   stream::Mailbox<stream::OutgoingBatch> outgoing;     // fold -> publish
   stream::Mailbox<stream::ControlAnswer> answers;      // fold -> publish
@@ -98,7 +102,8 @@ struct Server::Parts {
   bool shows_rows = false;  // http is for this machine only
   std::unique_ptr<DaemonPages> pages;
   std::unique_ptr<IngestPosts> posts;
-  std::unique_ptr<HttpServer> http;  // null where it is not configured; reads all of the above
+  std::unique_ptr<HttpServer> http;     // null where it is not configured; reads all of the above
+  std::unique_ptr<EventServer> events;  // null where it is not configured
 
   void fail(const char* thread, const Error& error) {
     spdlog::error("{}: {}", thread, error.detail);
@@ -117,6 +122,7 @@ struct Server::Parts {
   void tell_board(const Answers& answering);
   Status open_publish(const stream::CurveKeys& keys);
   Status open_ingest(const stream::CurveKeys& keys);
+  Status open_events(const stream::CurveKeys& keys);
   void run_ingest();
   void run_fold();
   void run_publish();
@@ -125,8 +131,6 @@ struct Server::Parts {
   Status turn(Answers& answering);
   Status prune();
   Result<Reloaded> reload();
-  void note_ingest();
-  void note_publish();
   void note_commit();
 };
 
@@ -245,6 +249,9 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
   stream::IngestOptions options;
   options.endpoint = endpoint_at(config.endpoints.ingest, keys);
   options.credit_bytes = config.limits.credit_bytes;
+  // One frame, and what fits into the queues of a producer that does not count its credit.
+  options.endpoint.untaken_bytes_max =
+      options.endpoint.frame_bytes_max + (32u << 20) + 2 * options.credit_bytes;
   options.transaction_bytes_max = config.limits.transaction_bytes_max;
   options.group_rows_max = config.limits.group_rows_max;
   options.producers_max = config.limits.producers_max;
@@ -258,16 +265,18 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
   return Ok{};
 }
 
-void Server::Parts::note_ingest() {
-  const stream::IngestCounters& counters = ingest->counters();
-  gauges.ingest_rows = counters.rows;
-  gauges.ingest_bytes = counters.bytes;
-  gauges.ingest_transactions = counters.transactions;
-  gauges.ingest_duplicates = counters.duplicates;
-  gauges.ingest_rejected = counters.rejected;
-  gauges.ingest_faults = counters.faults;
-  gauges.ingest_commits = counters.commits;
-  gauges.ingest_sessions = counters.sessions;
+Status Server::Parts::open_events(const stream::CurveKeys& keys) {
+  if (config.endpoints.events.empty()) return Ok{};
+  EventServer::World world;
+  world.zmq_context = context.get();
+  world.schema = &config.schema;
+  world.offers = &offers;
+  world.gauges = &gauges;
+  world.failed = [this](const Error& error) { fail("events", error); };
+  ACCRETE_TRY(events,
+              EventServer::open(endpoint_at(config.endpoints.events, keys), std::move(world)));
+  spdlog::info("change events on {}", events->bound_address());
+  return Ok{};
 }
 
 void Server::Parts::run_ingest() {
@@ -278,7 +287,7 @@ void Server::Parts::run_ingest() {
       if (!stop_ingest) fail("ingest", polled.error());
       break;
     }
-    note_ingest();
+    note(gauges, ingest->counters());
     if (log->dead_letter_count() > letters + 1000) {
       letters = log->dead_letter_count();
       if (Status pruned = log->prune_dead_letters(config.limits.dead_letters_max); !pruned) {
@@ -397,22 +406,12 @@ void Server::Parts::note_commit() {
     gauges.committed_ms = steady_ms();
 }
 
-void Server::Parts::note_publish() {
-  const stream::PublishCounters& counters = publish->counters();
-  gauges.published = counters.published;
-  gauges.replayed = counters.replayed;
-  gauges.snapshots = counters.snapshots;
-  gauges.questions = counters.questions;
-  gauges.publish_faults = counters.faults;
-  gauges.publish_dropped = counters.dropped;
-}
-
 void Server::Parts::run_publish() {
   while (true) {
     const auto more = publish->poll(500ms);
     if (!more) fail("publish", more.error());
     if (!more || !more.value()) break;
-    note_publish();
+    note(gauges, publish->counters());
   }
   publish.reset();
   outgoing.close();
@@ -439,6 +438,7 @@ Result<std::unique_ptr<Server>> Server::start(
   std::unique_ptr<Server> server(new Server(std::move(parts)));
   Status ready = raw->catch_up(recovering);
   if (ready) ready = raw->open_ingest(keys);
+  if (ready) ready = raw->open_events(keys);
   if (!ready) {
     raw->outgoing.close();
     raw->publish_thread.join();
@@ -475,6 +475,7 @@ void Server::request_checkpoint() {
 
 Status Server::stop() {
   parts_->http.reset();
+  parts_->events.reset();
   parts_->stop_ingest = true;
   if (parts_->ingest_thread.joinable()) parts_->ingest_thread.join();
   if (parts_->fold_thread.joinable()) parts_->fold_thread.join();

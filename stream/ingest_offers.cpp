@@ -22,9 +22,15 @@ void IngestSessions::on_offer(Offer given) {
   pending.offer = std::move(given);
   if (const Status taken = take_offer(pending); !taken) {
     ++counters_.offers_refused;
-    pending.offer.answer(taken, pending.outcome);
+    answer(pending, taken);
     offers_.pop_back();
   }
+}
+
+void IngestSessions::answer(PendingOffer& pending, const Status& status) {
+  const bool retried = !status && status.error().code != Errc::Malformed;
+  if (retried && pending.offer.order) pending.offer.order->stopped = true;
+  pending.offer.answer(status, pending.outcome);
 }
 
 Result<OfferMemory*> IngestSessions::memory_of(const std::string& source) {
@@ -41,6 +47,8 @@ Result<OfferMemory*> IngestSessions::memory_of(const std::string& source) {
 
 Status IngestSessions::take_offer(PendingOffer& pending) {
   Offer& offer = pending.offer;
+  if (offer.order && offer.order->stopped)
+    return Error{Errc::Gap, "a request before this one was not taken; send that one first"};
   if (offer.source.empty() || offer.source.size() > limits::name_bytes_max) {
     return Error{Errc::Malformed, "a source's name must have 1 to " +
                                       std::to_string(limits::name_bytes_max) + " bytes"};
@@ -106,7 +114,7 @@ void IngestSessions::answer_offers(const Status& committed) {
   if (!committed) memories_.clear();
   for (PendingOffer& pending : offers_) {
     if (!committed) pending.outcome = {};
-    pending.offer.answer(committed, pending.outcome);
+    answer(pending, committed);
   }
   offers_.clear();
 }

@@ -31,7 +31,7 @@ struct IngestServer::Parts {
 
 /// A few offers first, so that busy producers do not keep them out.
 void IngestServer::Parts::take_offers() {
-  constexpr std::size_t kTurn = 64;
+  constexpr std::size_t kTurn = 256;
   for (std::size_t count = 0; count < kTurn && offers != nullptr && !sessions.group_full();
        ++count) {
     auto offer = offers->try_receive();

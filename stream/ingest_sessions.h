@@ -121,6 +121,7 @@ class IngestSessions {
   Status collect_offer(PendingOffer& pending, const OfferMemory& memory,
                        std::vector<std::uint64_t>& fresh);
   void answer_offers(const Status& committed);
+  static void answer(PendingOffer& pending, const Status& status);
 
   void begin_open(OpenTransaction& open);
   void mark_bad(OpenTransaction& open, Error error, std::string_view record);

@@ -31,8 +31,10 @@ class OfferTest : public testing::Test {
 
   /// An offer of one row an event, with its identity (0: none). The answer is there after commit().
   std::shared_ptr<Said> offer(const std::vector<std::pair<std::int64_t, std::uint64_t>>& events,
-                              const std::string& source = "http/a") {
+                              const std::string& source = "http/a",
+                              std::shared_ptr<OfferOrder> order = nullptr) {
     Offer made;
+    made.order = std::move(order);
     made.source = source;
     encode_layout(orders_layout(), made.bytes);
     made.ends.push_back(static_cast<std::uint32_t>(made.bytes.size()));
@@ -122,6 +124,27 @@ TEST_F(OfferTest, AFailedCommitForgets) {
   commit();
   EXPECT_EQ(again->outcome.rows, 1u);
   EXPECT_EQ(rows(), 1u);
+}
+
+TEST_F(OfferTest, InAnOrderNoneIsTakenBehindOneThatWasNot) {
+  auto order = std::make_shared<OfferOrder>();
+  const auto first = offer({{1, 11}}, "http/a", order);
+  sink.refuse(1, Errc::Exhausted);
+  commit();
+  EXPECT_EQ(first->code, Errc::Exhausted);
+  const auto second = offer({{2, 12}}, "http/a", order);
+  EXPECT_EQ(second->times, 1) << "at once";
+  EXPECT_EQ(second->code, Errc::Gap);
+  const auto free = offer({{3, 13}});
+  commit();
+  EXPECT_TRUE(free->good) << "the others stand for themselves";
+  order = std::make_shared<OfferOrder>();
+  const auto bad = offer({{-1, 14}}, "http/a", order);
+  EXPECT_EQ(bad->code, Errc::Malformed);
+  const auto behind = offer({{1, 11}, {2, 12}}, "http/a", order);
+  commit();
+  EXPECT_TRUE(behind->good) << "what is wrong stops nothing";
+  EXPECT_EQ(rows(), 3u);
 }
 
 TEST_F(OfferTest, ManySourcesAreReadAgain) {
