@@ -25,7 +25,7 @@ constexpr std::size_t lines_max = 500;
 
 /// Files that may have more lines, each with its reason.
 const std::map<std::string, std::size_t, std::less<>> longer = {
-    {"stream/clients/python/accrete.py", 1300},  // users copy it: it must be one file
+    {"stream/clients/python/accrete.py", 1500},  // users copy it: it must be one file
 };
 
 /// Folder -> folders its files may include: proto <- {store, models, stream} <- daemon <- the rest.
@@ -326,7 +326,7 @@ TEST(Tidy, EachRuleCanFail) {
       {"daemon/a.py", "\"\"\"What.\"\"\"\n", ""},
       {"daemon/a.py", "# What.\n" + std::string(500, '\n'), "500 lines at most"},
       {"stream/clients/python/accrete.py", "# What.\n" + std::string(500, '\n'), ""},
-      {"stream/clients/python/accrete.py", "# What.\n" + std::string(1300, '\n'), "1300 lines"},
+      {"stream/clients/python/accrete.py", "# What.\n" + std::string(1500, '\n'), "1500 lines"},
       {"daemon/a.sh", "# What.\n", "#!/usr/bin/env"},
       {"tests/a/b.cpp", head + "#include \"fixture.h\"\n", ""},
       {"daemon/a.py", "#!/usr/bin/env python3\nimport sys\n", "comment or docstring"},

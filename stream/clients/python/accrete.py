@@ -5,6 +5,8 @@
         print(p.seq, p.entity, p.score)
     with accrete.feed("tcp://127.0.0.1:7701", source="orders-db") as feed:
         feed.transaction([{"table": "orders", "row": {"id": 7, "customer": 3}}])
+    with accrete.feed(source="shop", format="debezium") as feed:
+        feed.send(event)
 
 Needs pyzmq and protobuf (Debian: python3-zmq, python3-protobuf). Command line: `accrete.py --help`.
 Longer than a file here should be, so that one file can be copied as it is.
@@ -25,7 +27,7 @@ import struct
 import sys
 import time
 from collections import Counter, deque
-from typing import Iterable, Mapping, Sequence
+from typing import Iterable, Mapping, Sequence, overload
 
 import zmq
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
@@ -33,6 +35,10 @@ from google.protobuf.message import DecodeError
 
 _FRAME_BYTES, _ROW_BYTES = 64 << 20, 16 << 20  # as proto/limits.h
 _BATCH_BYTES = 256 << 10  # about so much goes to the daemon in one message
+_EVENTS_BYTES = 8 << 20   # one message of events
+_EVENTS_WINDOW, _EVENTS_WINDOW_BYTES = 64, 4 << 20  # so much may wait for its answer
+_INGEST, _EVENTS = "tcp://127.0.0.1:7701", "tcp://127.0.0.1:7706"
+_FORMATS = "debezium", "maxwell", "wal2json", "canal", "native"
 _LIVE_MAX = 20_000        # live frames that wait in ZeroMQ while the past is fetched
 _TURN_S = 0.5             # longest single wait
 _ACK_S, _ACK_EVERY = 0.2, 1000  # acknowledgements by themselves: so often, or after so many
@@ -69,8 +75,9 @@ class Gone(AccreteError):
 
 
 class Rejected(AccreteError):
-    """Transactions that the daemon set aside: `faults` is [(position, text)]. All others went on,
-    also the one given in the call that raises this: catch it and continue."""
+    """Transactions that the daemon set aside, or messages of events that it left out: `faults` is
+    [(position or id, text)]. All others went on, also the one given in the call that raises this:
+    catch it and continue."""
     exit_code = 65
 
 
@@ -1051,15 +1058,205 @@ class Feed:
         return parts
 
 
-def feed(address: str = "tcp://127.0.0.1:7701", *, source: str, name: str = "python",
+class EventFeed:
+    """A sender of change events as other tools write them: see feed(format=…).
+
+    How: each message has an id, and the daemon takes them in their order or none. What has no
+    answer is sent again on a new connection; there it is known by the places of its events in
+    their source, or by the id."""
+
+    def __init__(self, address, source, kind, keys, reply_timeout, give_up_after):
+        self.address, self.source, self.format, self._keys = address, source, kind, keys
+        self._reply_s, self._give_up_s = reply_timeout, give_up_after
+        #: messages, rows, duplicates, passed_over (events that change no row), rejected, reconnects
+        self.counters = Counter()
+        self._run, self._names = os.urandom(12).hex(), itertools.count(1)
+        self._waiting, self._bytes, self._sent = deque(), 0, 0  # (id, body); bytes; sent of them
+        self._rejected, self._socket, self._trouble, self._pause = [], None, None, 0.0
+        self._patience = reply_timeout
+        self._connect()
+
+    def send(self, events: bytes | str | Mapping | Iterable, id: str | None = None) -> None:
+        """Send events as one message: all of its rows are one transaction, or none is taken.
+
+        events  JSON text of one event, of an array, or of one event after the other (JSON lines);
+                or one event as a dict; or several, each as a dict or as text
+        id      names the message, the same whenever it is sent again by a later run, and no other
+                message of the source. Only events that do not say where they stand in their source
+                need it; such events without it are taken once a run.
+
+        Returns before they are durable, see flush(); blocks while much is under way, connects anew
+        and sends again where it must. Errors: Malformed (no JSON, above 8 MiB: nothing was taken),
+        Rejected (the daemon left messages out), Unavailable after give_up_after; what was taken,
+        these too, stays and is sent by the next call.
+        """
+        body = _events_body(events)
+        if len(body) > _EVENTS_BYTES:
+            raise Malformed(f"events of {len(body)} bytes; at most {_EVENTS_BYTES} in one message")
+        if id is not None and not 1 <= len(id.encode()) <= 256:
+            raise Malformed(f"an id has 1 to 256 bytes, not {len(id.encode())}")
+        self._check_open()
+        while self._waiting and (len(self._waiting) >= _EVENTS_WINDOW
+                                 or self._bytes + len(body) > _EVENTS_WINDOW_BYTES):
+            self._push()
+            self._await()
+        name = (id or f"{self._run}-{next(self._names)}").encode()
+        self._waiting.append((name, body))
+        self._bytes += len(body)
+        self.counters["messages"] += 1
+        self._push()
+        self._raise_rejected()
+
+    def flush(self) -> None:
+        """Wait until all is durable. Errors: Rejected (all others are), Unavailable."""
+        self._check_open()
+        while self._waiting:
+            self._push()
+            self._await()
+        self._raise_rejected()
+
+    def close(self) -> None:
+        """Flush and disconnect. Errors: as flush()."""
+        try:
+            if self._socket:
+                self.flush()
+        finally:
+            self._end()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.close()
+        else:
+            self._end()  # what is not durable is for the next run
+
+    def _end(self):
+        socket, self._socket = self._socket, None
+        if socket:
+            socket.close(linger=0)
+
+    def _check_open(self):
+        if not self._socket:
+            raise Unavailable(f"the feed of {self.source!r} is closed")
+
+    def _raise_rejected(self):
+        if self._rejected:
+            faults, self._rejected = self._rejected, []
+            raise _error(Rejected, "; ".join(text for _, text in faults), faults=faults)
+
+    def _connect(self):
+        if self._socket:
+            self._socket.close(linger=0)
+        self._socket = _connect(zmq.DEALER, self.address, *self._keys)
+        self._sent, self._heard = 0, _now()
+
+    def _push(self):
+        """Send what this connection has not sent, as far as ZeroMQ takes it."""
+        frames = [self.format.encode(), self.source.encode()]
+        while self._sent < len(self._waiting):
+            if not self._sent:
+                self._heard = _now()  # from here on an answer is due
+            name, body = self._waiting[self._sent]
+            try:
+                self._socket.send_multipart([*frames, body, name], zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            self._sent += 1
+        self._pump(0)
+
+    def _await(self):
+        """Something is under way: take answers; begin anew where none comes or it was refused."""
+        self._pump(max(0.001, self._patience - (_now() - self._heard)))
+        if self._waiting and _now() - self._heard >= self._patience:
+            self._patience *= 2  # the daemon may need longer than we have waited so far
+            self._again(Unavailable(f"no answer for {self._reply_s:g} s; is accreted running with "
+                                    "[endpoints] events, and are address and keys right?"))
+
+    def _pump(self, seconds):
+        while frames := _receive(self._socket, seconds):
+            seconds, self._heard = 0, _now()
+            try:
+                said, name = json.loads(frames[0]), frames[-1]
+                code = said.get("code") if len(frames) == 2 else None
+            except (ValueError, AttributeError):
+                raise Malformed(f"{self.address}: {frames[0][:80]!r} is no answer of the events "
+                                "socket; is this its address?") from None
+            if not self._waiting or name != self._waiting[0][0]:
+                continue
+            if code in ("UNAVAILABLE", "EXHAUSTED", "GAP"):
+                self._again(Unavailable(said["error"]))
+                return
+            self._done(said, code)
+
+    def _done(self, said, code):
+        name, body = self._waiting.popleft()
+        self._bytes -= len(body)
+        self._sent -= 1
+        self._trouble, self._pause, self._patience = None, 0.0, self._reply_s
+        if code:
+            self.counters["rejected"] += 1
+            self._rejected.append((name.decode(), said["error"]))
+            return
+        for what in ("rows", "duplicates", "passed_over"):
+            self.counters[what] += said[what]
+
+    def _again(self, why):
+        """All that waits is for a new connection. Errors: `why`, after give_up_after of it."""
+        self._trouble = self._trouble or _now()
+        since = _now() - self._trouble
+        self.counters["reconnects"] += 1
+        self._connect()
+        if since >= self._give_up_s:
+            self._trouble = None  # the next call tries again as long
+            raise type(why)(f"{self.address}: gave up after {since:.0f} s: {why}")
+        self._pause = min(max(0.05, 2 * self._pause), 5.0)
+        self._socket.poll(int(self._pause * 1000))
+
+
+def _events_body(events) -> bytes:
+    """The third frame. Errors: Malformed."""
+    def text(event):
+        if isinstance(event, (bytes, str)):
+            return event if isinstance(event, bytes) else event.encode()
+        return json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+
+    try:
+        if isinstance(events, (bytes, str, Mapping)):
+            return text(events)
+        return b"\n".join(map(text, events))
+    except (TypeError, ValueError) as error:
+        raise Malformed(f"events are JSON as text, dicts, or several of these: {error}") from None
+
+
+@overload
+def feed(address: str | None = None, *, source: str, format: None = None, name: str = "python",
          columns: Mapping[str, Sequence[str]] | None = None, server_key: str | None = None,
          keys: tuple[str, str] | None = None, reply_timeout: float = 10.0,
-         give_up_after: float = 120.0) -> Feed:
+         give_up_after: float = 120.0) -> Feed: ...
+
+
+@overload
+def feed(address: str | None = None, *, source: str, format: str, server_key: str | None = None,
+         keys: tuple[str, str] | None = None, reply_timeout: float = 10.0,
+         give_up_after: float = 120.0) -> EventFeed: ...
+
+
+def feed(address=None, *, source, format=None, name="python", columns=None, server_key=None,
+         keys=None, reply_timeout=10.0, give_up_after=120.0):
     """A producer of `source`, whose last durable position the daemon keeps: feed.position.
 
     Send everything behind feed.position, in order, each transaction with the position it always
     has; what is sent twice is dropped. Use it in `with`: at its end all is durable.
 
+    With format ("debezium", "maxwell", "wal2json", "canal", "native"), an EventFeed: change events
+    as that tool writes them, by send(). The daemon reads them, and knows again those that say where
+    they stand in their source: begin anew where you last flushed, or anywhere before it within the
+    newest 65,536 events.
+
+    address        of the ingest socket (None: tcp://127.0.0.1:7701); with format, of the events
+                   socket (None: tcp://127.0.0.1:7706)
     columns        {table: column names}, for tables whose first change does not name all of them
     name           for the daemon's log and metrics
     reply_timeout  seconds without an answer after which we connect anew and resend
@@ -1070,7 +1267,14 @@ def feed(address: str = "tcp://127.0.0.1:7701", *, source: str, name: str = "pyt
     for what, text in (("source", source), ("name", name)):
         if not 1 <= len(text.encode()) <= 256:
             raise Malformed(f"a {what} has 1 to 256 bytes, not {len(text.encode())}")
-    return Feed(address, source, name, columns, (server_key, keys), reply_timeout, give_up_after)
+    if format is None:
+        return Feed(address or _INGEST, source, name, columns, (server_key, keys), reply_timeout,
+                    give_up_after)
+    if format not in _FORMATS or columns:
+        raise Malformed(f"format {format!r} is none of {_FORMATS}" if format not in _FORMATS else
+                        "columns are for rows without format; events name their own")
+    return EventFeed(address or _EVENTS, source, format, (server_key, keys), reply_timeout,
+                     give_up_after)
 
 
 # ---- command line -------------------------------------------------------------------------------
@@ -1142,7 +1346,51 @@ def _transactions(lines):
         yield begun, rows
 
 
+def _line_groups(lines):
+    """[(line number, text)] of lines that are not blank, about _BATCH_BYTES at a time."""
+    group, size = [], 0
+    for number, line in enumerate(lines, 1):
+        if line := line.strip():
+            group.append((number, line))
+            size += len(line)
+        if size >= _BATCH_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _run_events(flags) -> int:
+    """Lines of events, about _BATCH_BYTES a message. A bad line ends it, after those before it."""
+    if flags.columns or flags.append:
+        raise Malformed("--columns and --append are for rows without --format")
+    code = 0
+    with feed(flags.events, source=flags.source, format=flags.format, server_key=flags.server_key,
+              keys=_read_keys(flags.curve_key_file)) as to:
+        for group in _line_groups(sys.stdin.buffer):
+            try:
+                to.send([text for _, text in group])
+                to.flush()
+                continue
+            except Rejected as error:
+                _, text = error.faults[0]
+            found = re.match(r"event (\d+): (.*)", text, re.S)
+            number = int(found[1]) - 1 if found else 0
+            _note(f"line {group[number][0]}: {found[2]}" if found else text)
+            code = Rejected.exit_code
+            if number:  # what came before a bad line is whole and stays
+                to.send([text for _, text in group[:number]])
+                to.flush()
+            break
+    said = to.counters
+    print(f"{said['rows']} rows, {said['duplicates']} events were durable before, "
+          f"{said['passed_over']} change no row")
+    return code
+
+
 def _run_feed(flags) -> int:
+    if flags.format:
+        return _run_events(flags)
     columns = {}
     for text in flags.columns:
         table, _, names = text.partition("=")
@@ -1208,12 +1456,16 @@ def _parser() -> argparse.ArgumentParser:
     two = add("feed", 'send JSON lines of standard input, each exactly once: {"table": …, "op": '
               '"insert", "row": {…}}; lines that follow each other with the same "tx" are one '
               "transaction. Sent again under the same --source, what is durable is skipped.",
-              "Example:\n  accrete.py feed --source orders-db < rows.jsonl")
+              "Examples:\n  accrete.py feed --source orders-db < rows.jsonl\n"
+              "  accrete.py feed --source shop --format debezium < events.jsonl")
     two.add_argument("--source", required=True, help="name whose position the daemon keeps")
     two.add_argument("--append", action="store_true", help="the input is new: add it all")
     two.add_argument("--columns", action="append", default=[], metavar="TABLE=A,B",
                      help="columns of a table whose first line does not name all of them")
-    two.add_argument("--ingest", default="tcp://127.0.0.1:7701", help="address")
+    two.add_argument("--ingest", default=_INGEST, help="address")
+    two.add_argument("--format", choices=_FORMATS,
+                     help="lines are change events as that tool writes them, for the events socket")
+    two.add_argument("--events", default=_EVENTS, help="its address")
     return parser
 
 
