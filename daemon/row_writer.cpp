@@ -2,10 +2,12 @@
 #include "daemon/row_writer.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 #include <utility>
 
 #include "proto/limits.h"
+#include "proto/time.h"
 
 namespace accrete::daemon {
 namespace {
@@ -18,9 +20,36 @@ bool is_said(const Value& value) {
   return !value.is_null() && value.kind != ValueKind::Unchanged;
 }
 
+constexpr std::array<std::string_view, 3> kUnits = {"s", "ms", "us"};  // as TimeUnit
+
+bool is_of_this_era(std::optional<TimeUs> time) {
+  const static TimeUs first = parse_time("1900-01-01").value();
+  const static TimeUs last = parse_time("2200-01-01").value();
+  return time && first <= *time && *time < last;
+}
+
+/// An integer that is no time in the table's unit most often counts another one.
+Error no_time(std::string_view name, const Table& table, const Value& cell) {
+  const auto unit = static_cast<std::size_t>(table.time_unit);
+  std::string detail =
+      "table \"" + table.name + "\": column \"" + std::string(name) + "\": " + value_text(cell) +
+      " is outside the years 0001 to 9999 with time_unit = \"" + std::string(kUnits[unit]) + "\"";
+  for (std::size_t other = 0; other < kUnits.size(); ++other) {
+    if (other == unit || !is_of_this_era(value_time(cell, static_cast<TimeUnit>(other)))) continue;
+    detail += "; should it be \"" + std::string(kUnits[other]) + "\"?";
+    break;
+  }
+  return wrong(std::move(detail));
+}
+
 Status read_time(std::string_view name, const Table& table, Value& cell) {
   if (cell.is_null()) return Ok{};
   const std::optional<TimeUs> time = value_time(cell, table.time_unit);
+  if (cell.kind == ValueKind::Integer) {
+    const static TimeUs first = parse_time("0001-01-01").value();
+    const static TimeUs last = parse_time("9999-12-31T23:59:59.999999Z").value();
+    if (!time || *time < first || *time > last) return no_time(name, table, cell);
+  }
   if (!time) {
     return wrong("column \"" + std::string(name) + "\": \"" + value_text(cell) +
                  "\" is no time, expected text such as \"2026-01-31T12:00:00Z\"");

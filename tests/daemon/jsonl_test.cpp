@@ -139,6 +139,11 @@ TEST(JsonlSource, Faults) {
       {"{\"table\":\"events\",\"row\":{\"at\":\"soon\"}}",
        "column \"at\": \"soon\" is no time, expected text such as"},
       {"{\"table\":\"events\",\"row\":{\"at\":true}}", "column \"at\": \"true\" is no time"},
+      {"{\"table\":\"events\",\"row\":{\"at\":1600000000000000}}",
+       "table \"events\": column \"at\": 1600000000000000 is outside the years 0001 to 9999 with "
+       "time_unit = \"ms\"; should it be \"us\"?"},
+      {"{\"table\":\"events\",\"row\":{\"at\":9223372036854775807}}",
+       "years 0001 to 9999 with time_unit = \"ms\""},
       {"{\"table\":\"events\",\"op\":\"delete\",\"row\":{\"at\":1}}",
        "table \"events\" has no key, so it takes inserts only"},
       {"{\"table\":\"customers\",\"row\":{\"id\":1}}", "the row lacks its key column \"shop\""},
