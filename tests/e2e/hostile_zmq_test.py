@@ -18,7 +18,8 @@ MIB = 1 << 20
 FRAME_BYTES_MAX = 64 * MIB
 GROWTH_BYTES_MAX = 200 * MIB
 HALF_OPEN = 100  # a socket
-TYPES = {"ingest": b"DEALER", "predictions": b"SUB", "replay": b"DEALER", "control": b"DEALER"}
+TYPES = {"ingest": b"DEALER", "predictions": b"SUB", "replay": b"DEALER", "control": b"DEALER",
+         "events": b"DEALER"}
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 
 
@@ -88,6 +89,47 @@ class HostileZmq(Attack):
                 frame = b"\x02" + size.to_bytes(8, "big") + b"x" * 1000
                 self.assert_closed(self.shaken(end, frame), f"{size} on {end}")
 
+    def test_messages_that_never_end(self):
+        """ZeroMQ bounds no message of many parts. Here the connection is ended, whatever the size
+        of the parts, and memory is given back; others are served meanwhile."""
+        self.begin()
+        before = self.accrete.resident_bytes()
+        for size in (0, 1000, MIB):
+            part = b"\x03" + size.to_bytes(8, "big") + bytes(size) if size else b"\x01\x00"
+            block = part * max(1, 65536 // len(part))
+            for end in TYPES:
+                if size == 0 and end in ("ingest", "events"):
+                    continue  # 64 bytes for 2: shown by the others
+                peer = self.shaken(end, b"")
+                sent = 0
+                try:
+                    while sent < 400 * MIB:
+                        peer.sendall(block)
+                        sent += len(block)
+                except OSError:
+                    pass
+                peer.close()
+                print(f"{end}: ended after {sent / MIB:.0f} MiB in parts of {size} bytes, "
+                      f"{(self.accrete.resident_bytes('VmHWM') - before) / MIB:.0f} MiB at the peak")
+                self.assertLess(sent, 300 * MIB, f"parts of {size} on {end}")
+                self.assertIn("rows", self.accrete.status())
+        harness.await_true("memory is given back", lambda: (
+            self.accrete.resident_bytes() - before < 300 * MIB))
+        self.assertLess(self.accrete.resident_bytes("VmHWM") - before, 600 * MIB)
+        path = os.path.join(self.folder, "rows.jsonl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(json.dumps({"table": "customers", "row": {
+                "id": 1, "joined": shop.BEGIN_US, "region": "north", "age": 3}}))
+        self.accrete.tool("feed", "jsonl", path)
+        self.accrete.stop()
+        self.assertEqual(self.accrete.verify()[1], 1)
+
+    def begin(self):
+        self.accrete = self.daemon(shop.config())
+        self.accrete.addresses["events"] = f"tcp://127.0.0.1:{harness.free_ports(1)[0]}"
+        self.accrete.configure(shop.config())
+        self.accrete.start()
+
     def deaf(self):
         """Subscribers that want everything and read nothing."""
         everything = b"\x00\x01\x01"
@@ -95,7 +137,7 @@ class HostileZmq(Attack):
                 for _ in range(20)]
 
     def test_others_miss_nothing(self):
-        self.accrete = self.daemon(shop.config()).start()
+        self.begin()
         idle = self.descriptors()
         before = self.accrete.resident_bytes()
         cut = shop.transactions(shop.rows(customers=300, days=40, orders_per_day=40, seed=4))
@@ -140,41 +182,99 @@ class HostileZmq(Attack):
 
 
 class HostileKeys(Attack):
-    def ask(self, end, body, server_key=None):
-        """Whether anything comes back to a client of a fresh key (None: of no key)."""
-        asked = zmq.Context.instance().socket(zmq.DEALER)
-        try:
-            asked.setsockopt(zmq.LINGER, 0)
-            if server_key is not None:
-                asked.curve_publickey, asked.curve_secretkey = zmq.curve_keypair()
-                asked.curve_serverkey = server_key
-            asked.connect(self.accrete.addresses[end])
-            asked.send(body)
-            return asked.poll(2000) != 0
-        finally:
-            asked.close()
+    """On every socket; those with the right keys are served meanwhile."""
+    ENDS = ("ingest", "events", "replay", "control", "predictions")
+
+    def question(self, end):
+        if end == "ingest":
+            hello = stream.Hello(protocol=1, producer="e", sources=["s"])
+            return [stream.ToIngest(hello=hello).SerializeToString()]
+        if end == "events":
+            return [b"native", b"", b"nonsense"]
+        if end == "replay":
+            replay = stream.ReplayRequest(max=1)
+            return [stream.ToReplay(request=1, replay=replay).SerializeToString()]
+        return [stream.ToControl(request=1, status=stream.StatusRequest()).SerializeToString()]
+
+    def asked(self, end, pair, server_key):
+        """A client of these keys (None: none) that has asked, or subscribed to what greets it."""
+        made = zmq.Context.instance().socket(zmq.SUB if end == "predictions" else zmq.DEALER)
+        self.addCleanup(made.close, linger=0)
+        if pair is not None:
+            made.curve_publickey, made.curve_secretkey = pair
+            made.curve_serverkey = server_key
+        made.connect(self.accrete.addresses[end])
+        if end == "predictions":
+            made.subscribe(b"")
+        else:
+            made.send_multipart(self.question(end))
+        return made
+
+    def start(self, listed):
+        folder = os.path.join(self.folder, "keys")
+        os.mkdir(folder)
+        self.public, secret = zmq.curve_keypair()
+        keys, clients = os.path.join(folder, "server"), os.path.join(folder, "clients")
+        with open(os.open(keys, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
+            file.write(f"public = {self.public.decode()}\nsecret = {secret.decode()}\n")
+        curve = f'\n[curve]\nkey_file = "{keys}"\n'
+        if listed:
+            with open(clients, "w", encoding="ascii") as file:
+                file.write("".join(key.decode() + "\n" for key in listed))
+            curve += f'clients_file = "{clients}"\n'
+        self.accrete = self.daemon(shop.config() + curve)
+        self.accrete.addresses["events"] = f"tcp://127.0.0.1:{harness.free_ports(1)[0]}"
+        self.accrete.configure(shop.config() + curve)
+        self.accrete.start()
+
+    def check(self, good, strangers):
+        """`good` keys are answered on every socket, over and over; `strangers` never."""
+        rejected = {(end, why): self.asked(end, *keys) for end in self.ENDS
+                    for why, keys in strangers.items()}
+        for end in self.ENDS:
+            self.assert_closed(self.peer(end, handshake(end)), f"no security on {end}")
+            self.garbage_on(end)
+        for _ in range(10):  # the handshakes of the others are under way or again and again refused
+            for end in self.ENDS:
+                served = self.asked(end, *good)
+                self.assertTrue(served.poll(harness.DEADLINE_S * 1000), f"the right keys on {end}")
+                served.close(linger=0)
+        for (end, why), stranger in rejected.items():
+            self.assertFalse(stranger.poll(50), f"{why} on {end}")
+
+    def garbage_on(self, end):
+        self.peer(end, GREETING.replace(b"NULL\0", b"CURVE") + random.Random(3).randbytes(400)).close()
+
+    def feed_one(self, pair):
+        """A row, and what it makes, by way of the sockets: the good client's work goes on."""
+        served = zmq.Context.instance().socket(zmq.DEALER)
+        self.addCleanup(served.close, linger=0)
+        served.curve_publickey, served.curve_secretkey = pair
+        served.curve_serverkey = self.public
+        served.connect(self.accrete.addresses["events"])
+        served.send_multipart([b"native", b"", json.dumps({"table": "customers", "row": {
+            "id": 1, "joined": shop.BEGIN_US, "region": "north", "age": 3}}).encode()])
+        self.assertTrue(served.poll(harness.DEADLINE_S * 1000))
+        self.assertEqual(json.loads(served.recv())["rows"], 1)
 
     def test_wrong_keys(self):
-        keys = os.path.join(self.folder, "server.key")
-        public, secret = zmq.curve_keypair()
-        with open(os.open(keys, os.O_CREAT | os.O_WRONLY, 0o600), "w", encoding="ascii") as file:
-            file.write(f"public = {public.decode()}\nsecret = {secret.decode()}\n")
-        self.accrete = self.daemon(shop.config() + f'\n[curve]\nkey_file = "{keys}"\n').start()
-        questions = {
-            "ingest": stream.ToIngest(hello=stream.Hello(protocol=1, producer="e", sources=["s"])),
-            "replay": stream.ToReplay(request=1, replay=stream.ReplayRequest(max=1)),
-            "control": stream.ToControl(request=1, status=stream.StatusRequest())}
-        for end, question in questions.items():
-            body = question.SerializeToString()
-            self.assertTrue(self.ask(end, body, public), f"the right key on {end}")
-            self.assertFalse(self.ask(end, body, zmq.curve_keypair()[0]), f"a wrong key on {end}")
-            self.assertFalse(self.ask(end, body), f"no key on {end}")
-            self.assert_closed(self.peer(end, handshake(end)), f"no security on {end}")
-        path = os.path.join(self.folder, "rows.jsonl")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(json.dumps({"table": "customers", "row": {
-                "id": 1, "joined": shop.BEGIN_US, "region": "north", "age": 3}}))
-        self.accrete.tool("feed", "jsonl", path)
+        """Without a list: whoever knows the daemon's key is let in, nobody else."""
+        self.start([])
+        fresh = zmq.curve_keypair()
+        self.check((fresh, self.public), {"a wrong server key": (fresh, zmq.curve_keypair()[0]),
+                                          "no key": (None, None)})
+        self.feed_one(zmq.curve_keypair())
+        self.accrete.stop()
+        self.assertEqual(self.accrete.verify()[1], 1, "the good row alone is in the log")
+
+    def test_keys_that_are_not_listed(self):
+        listed, other = zmq.curve_keypair(), zmq.curve_keypair()
+        self.start([listed[0]])
+        self.check((listed, self.public), {
+            "a key that is not listed": (other, self.public),
+            "the listed key without its secret": ((listed[0], other[1]), self.public),
+            "a wrong server key": (listed, other[0]), "no key": (None, None)})
+        self.feed_one(listed)
         self.accrete.stop()
         self.assertEqual(self.accrete.verify()[1], 1, "the good row alone is in the log")
 

@@ -4,6 +4,7 @@ import datetime
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 
@@ -198,6 +199,57 @@ class Calls(harness.Case):
             found.restart(1)
             self.assertEqual(found.next(30).task, "spends")
             found.close()
+
+    def test_pruned_numbers(self):
+        """Gone with the oldest number from a daemon that keeps little; then on from there."""
+        with self.feed() as feed:
+            self.fill(feed, days=900)
+        newest = self.accreted.drain()["predictions"]["newest"]
+        behind = accrete.subscribe(**self.sockets, since=3, stall_timeout=2)
+        self.assertEqual(behind.next(30).seq, 3)
+        behind.close()
+        self.accreted.stop()
+        tasks = shop.BUYS.replace('"buys"', '"churn"') + shop.TICKS_ONLY
+        self.accreted.configure(shop.config('predictions_max = "256 KiB"', tasks))
+        self.accreted.start()
+        oldest = harness.await_true("pruning", lambda: (
+            lambda found: found if found > 4 else 0)(
+                self.accreted.status()["predictions"]["oldest"]))
+        self.assertLess(oldest, newest)
+        with accrete.subscribe(**self.sockets, since=4, epoch=1) as found:
+            for _ in range(2):  # until restart()
+                with self.assertRaises(accrete.Gone) as gone:
+                    found.next(30)
+                self.assertEqual(gone.exception.oldest, oldest)
+            found.restart(gone.exception.oldest)
+            numbers = [found.next(30).seq for _ in range(newest - oldest + 1)]
+            self.assertEqual(numbers, list(range(oldest, newest + 1)))
+            self.assertIsNone(found.next(0.2))
+        code, out, errors = self.command("subscribe", "--from", "1", *(
+            f"--{end}={address}" for end, address in self.sockets.items()))
+        self.assertEqual((code, out), (accrete.Gone.exit_code, ""))
+        self.assertIn(f"the oldest is {oldest}", errors)
+
+    def test_a_stall(self):
+        """A daemon that says nothing for long: we connect anew, and miss nothing."""
+        with self.feed() as feed:
+            self.fill(feed)
+        with accrete.subscribe(**self.sockets, since=1, stall_timeout=0.5) as found:
+            newest = self.accreted.drain()["predictions"]["newest"]
+            numbers = [found.next(30).seq for _ in range(newest)]
+            self.accreted.process.send_signal(signal.SIGSTOP)
+            self.assertIsNone(found.next(2))
+            self.assertGreaterEqual(found.counters["reconnects"], 2)
+            self.accreted.process.send_signal(signal.SIGCONT)
+            with self.feed() as feed:
+                for day in range(20, 40):
+                    feed.transaction([{"table": "orders", "row": {
+                        "id": day, "customer": 1, "placed": BEGIN + day * DAY, "amount": 1.5,
+                        "channel": "web"}}])
+            newest = self.accreted.drain()["predictions"]["newest"]
+            self.assertGreater(newest, len(numbers))
+            numbers += [found.next(30).seq for _ in range(newest - len(numbers))]
+            self.assertEqual(numbers, list(range(1, newest + 1)))
 
     def test_readme(self):
         """Its example as printed, but for the ports."""

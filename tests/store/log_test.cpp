@@ -154,6 +154,51 @@ TEST(Log, SourceNamesAreBounded) {
   EXPECT_TRUE(log.source(std::string(limits::name_bytes_max, 'x')));
 }
 
+TEST(Log, MemoriesAreKeptByPositionUntilForgotten) {
+  Scratch scratch;
+  const auto listed = [](const Log& log, SourceId source) {
+    std::string out;
+    for (const Log::Memory& memory : must(log.memories(source)))
+      out += std::to_string(memory.position) + "=" + memory.bytes + " ";
+    return out;
+  };
+  {
+    const auto database = open_database(scratch);
+    Log log = must(Log::open(*database));
+    const SourceId a = must(log.source("a"));
+    const SourceId b = must(log.source("b"));
+    const auto remember = [&](SourceId source, std::uint64_t position, const std::string& bytes,
+                              std::uint64_t forget_begin = 0, std::uint64_t forget_end = 0) {
+      LogSlice slice;
+      slice.first = Ordinal{log.end().value + 1};
+      slice.append({source, position, true}, record(1));
+      const Log::Advance advance{source, position};
+      const Log::Memory memory{source, position, bytes, forget_begin, forget_end};
+      must(log.append(slice, {&advance, 1}, {}, {&memory, 1}));
+    };
+    EXPECT_EQ(listed(log, a), "");
+    for (const std::uint64_t position : {1u, 255u, 256u, 70'000u})
+      remember(a, position, "m" + std::to_string(position));
+    remember(b, 2, "other");
+    EXPECT_EQ(listed(log, a), "1=m1 255=m255 256=m256 70000=m70000 ") << "by position";
+    remember(a, 70'001, "new", 1, 256);
+    must(append(log, a, 70'002, 1));
+    EXPECT_EQ(listed(log, b), "2=other ") << "of another source";
+  }
+  const auto database = open_database(scratch);
+  Log log = must(Log::open(*database));
+  const SourceId a = must(log.source("a"));
+  EXPECT_EQ(listed(log, a), "256=m256 70000=m70000 70001=new ");
+  std::string damaged(meta::kMemory);
+  put_be<std::uint32_t>(damaged, a.value);
+  const std::string nothing;
+  overwrite(*database, Family::Meta, damaged + "short", &nothing);
+  const auto read = log.memories(a);
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, Errc::Corruption);
+  EXPECT_NE(read.error().detail.find("source \"a\""), std::string::npos) << read.error().detail;
+}
+
 TEST(Log, DeadLettersAreNumberedKeptAndPruned) {
   Scratch scratch;
   {
