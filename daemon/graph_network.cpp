@@ -7,6 +7,7 @@
 #include <limits>
 #include <utility>
 
+#include "daemon/lagged_view.h"
 #include "daemon/seed_parts.h"
 #include "proto/hash.h"
 
@@ -179,14 +180,17 @@ std::uint32_t GraphNetwork::block_of(std::uint32_t row, TimeUs at) {
   return asks_rows_ ? world_.rows().block(NodeId{entity_, row}) : world_.rows().block_at(at);
 }
 
-/// Neighbourhoods of the drawn examples. The layers number blocks by their experts. False where
-/// there are too many nodes; those of one example never are.
-bool GraphNetwork::sample(std::span<const NetworkExample> examples, std::size_t nodes_max) {
+/// Neighbourhoods of the drawn examples, as they were `lag_us` before their times; ages are told as
+/// of their times. The layers number blocks by their experts. False where there are too many nodes;
+/// those of one example never are.
+bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t lag_us) {
   seeds_.clear();
   for (const NetworkExample& example : examples)
-    seeds_.push_back({example.row, example.at});
+    seeds_.push_back({example.row, TimeUs{example.at.value - lag_us}});
   sampling_.nodes_max = examples.size() > 1 ? nodes_max : std::numeric_limits<std::size_t>::max();
   if (!sampler_.sample(seeds_, sampling_, batch_)) return false;
+  for (std::int64_t& age : batch_.age_us)
+    if (age != models::kAgeless) age += lag_us;
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
   for (std::uint32_t& block : batch_.block)
@@ -249,11 +253,21 @@ void GraphNetwork::step(TimeUs now) {
       example.at = now;
   }
   std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
-  const std::span<const NetworkExample> all(drawn_);
+  LaggedView view{drawn_.size(), 0};
+  // A row that is asked about a column of itself is there when it is asked.
+  if (!asks_rows_) {
+    view = choose_lagged(drawn_, memory_.oldest(), Rng(seed_ ^ 15, steps_, Purpose::Training));
+  }
   std::uint64_t part = 0;
-  in_parts_of_instants(
-      all.size(), [&](std::size_t i) { return all[i].at; },
-      [&](std::size_t first, std::size_t n) { return accumulate(all.subspan(first, n), part); });
+  const auto learn_from = [&](Examples some, std::int64_t lag_us) {
+    in_parts_of_instants(
+        some.size(), [&](std::size_t i) { return some[i].at; },
+        [&](std::size_t first, std::size_t n) {
+          return accumulate(some.subspan(first, n), lag_us, part);
+        });
+  };
+  learn_from(Examples(drawn_).first(view.first), 0);
+  learn_from(Examples(drawn_).subspan(view.first), view.lag_us);
   if (mixtures_.blocks() > 0) add_pseudo_rows();
   network_->step();
   ++steps_;
@@ -262,8 +276,8 @@ void GraphNetwork::step(TimeUs now) {
 
 /// Gradients of some of the drawn examples: 1. If they have too many nodes: about the share of them
 /// that has not. `part` counts them.
-double GraphNetwork::accumulate(std::span<const NetworkExample> examples, std::uint64_t& part) {
-  if (!sample(examples, nodes_max())) return std::min(sampler_.share_read(), kRefused);
+double GraphNetwork::accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part) {
+  if (!sample(examples, nodes_max(), lag_us)) return std::min(sampler_.share_read(), kRefused);
   targets_.clear();
   for (const NetworkExample& example : examples)
     targets_.push_back(target_of(example));

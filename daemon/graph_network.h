@@ -37,6 +37,9 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// for, every second step shows the rows as they are now instead: such rows are asked about when
 /// they arrive and while they wait. The column is hidden then, in all rows of the table.
 ///
+/// Seeds of a window are shown as of their times, some of them (LaggedView) as they were earlier:
+/// it must also know whom nothing was heard of for long.
+///
 /// Blocks: a row belongs to the block it was first mentioned in; the seed of a window belongs to
 /// the block that was open at its time, for what it is asked is asked of that time. When a block
 /// has given kBirthExamples examples, an expert is born for it in every layer; an expert stands for
@@ -136,14 +139,15 @@ class GraphNetwork final : private LabelRows {
   std::vector<std::size_t> columns() const;
   double in_units(double label) const;
   double score_of(double start) const;
-  bool sample(std::span<const NetworkExample> seeds, std::size_t nodes_max);
+  using Examples = std::span<const NetworkExample>;
+  bool sample(Examples seeds, std::size_t nodes_max, std::int64_t lag_us = 0);
   void grow_inputs();
   bool ready() const;
   void begin();
   std::size_t nodes_max() const;
   void step(TimeUs now);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
-  double accumulate(std::span<const NetworkExample> examples, std::uint64_t& part);
+  double accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part);
   void hide_rows(std::uint64_t part);
   void score(std::span<const NetworkExample> examples, std::size_t stride,
              std::span<models::Output> out, NetworkMetrics* metrics);
@@ -157,7 +161,6 @@ class GraphNetwork final : private LabelRows {
   double real_share() const;
   void add_pseudo_rows();
   void count_by_mixtures(std::size_t seeds, std::span<const models::RowMatrix<float>> inputs);
-  using Examples = std::span<const NetworkExample>;
   bool make_room(std::uint32_t block, TimeUs now);
   void draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
                std::vector<NetworkExample>& out) const;

@@ -44,6 +44,14 @@ std::size_t NetworkMemory::size(std::uint32_t block) const {
   return block < blocks_.size() ? blocks_[block].size() : 0;
 }
 
+TimeUs NetworkMemory::oldest() const {
+  ACCRETE_CHECK(size_ > 0);
+  TimeUs out = kTimeMax;
+  for (const auto& block : blocks_)
+    if (!block.empty()) out = std::min(out, TimeUs{block.front().at_us});
+  return out;
+}
+
 void NetworkMemory::add(const NetworkExample& example) {
   const std::uint32_t block = example.block;
   if (block >= blocks_.size()) {

@@ -61,6 +61,8 @@ class NetworkMemory {
 
   std::size_t size() const { return size_; }
   std::size_t size(std::uint32_t block) const;
+  /// Time of the oldest example. Cost: linear in blocks. Checks: there is one.
+  TimeUs oldest() const;
 
   /// `count` examples, in runs of one instant (their surroundings overlap). The newest block gives
   /// up to four times its share, at most half; each older block the same of the rest. Examples of a
