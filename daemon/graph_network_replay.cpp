@@ -85,10 +85,9 @@ bool GraphNetwork::is_left(std::uint32_t block) const {
          experts() > 1;
 }
 
-/// Of the losses of a step: as much as a block's own share where no old row is kept, else a half.
+/// Of the losses of a step: as much as a block's own share where no old row is kept.
 double GraphNetwork::real_share() const {
-  if (mixtures_.blocks() == 0) return 1;
-  if (world_.config().keeps_rows()) return 0.5;
+  if (mixtures_.blocks() == 0 || world_.config().keeps_rows()) return 1;
   return 1 / (1 + static_cast<double>(mixtures_.blocks()));
 }
 
@@ -99,7 +98,10 @@ void GraphNetwork::add_pseudo_rows() {
     for (std::uint32_t& block : gate.blocks)
       block = expert_of(block);
   }
-  network_->accumulate_pseudo(drawn.gates, drawn.head, 1 - real_share());
+  // What the head reads moves as gates learn, so real rows are better where there are any.
+  const bool real = world_.config().keeps_rows();
+  network_->accumulate_pseudo(drawn.gates, real ? models::PseudoRows{} : drawn.head,
+                              real ? 1 : 1 - real_share());
 }
 
 /// Of the seeds of batch_ that are of a block with a mixture: whether it is the likeliest.

@@ -1,3 +1,4 @@
+// Instants are drawn, not examples: what lies around an instant's examples is sampled once.
 #include "daemon/lagged_view.h"
 
 #include <algorithm>

@@ -170,7 +170,11 @@ void FloodGuard::look(std::int64_t forgive) {
     if (beyond <= bytes_max_) continue;
     // The descriptor is ZeroMQ's and may by now be another connection's.
     const auto peer = peer_of(descriptor);
-    if (peer && same(*peer, connection.peer)) ::shutdown(descriptor, SHUT_RDWR);
+    if (!peer || !same(*peer, connection.peer)) continue;
+    // Reset when ZeroMQ closes it: a peer that waits for room would else hear of it a minute later.
+    const linger at_once{1, 0};
+    ::setsockopt(descriptor, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    ::shutdown(descriptor, SHUT_RDWR);
   }
 }
 

@@ -42,7 +42,8 @@ TEST_F(ReadTokenTest, IsTheFirstLine) {
 TEST_F(ReadTokenTest, IsRefusedWhereItGuardsNothing) {
   for (const std::string& text :
        {std::string(), std::string("\n"), std::string(15, 'x'), std::string(4097, 'x'),
-        std::string(20, 'x') + " y", std::string(20, 'x') + "\x01", std::string(20, '\xe9')}) {
+        std::string("xxxxxxxxxxxxxxxxxxxx y"), std::string("xxxxxxxxxxxxxxxxxxxx\x01"),
+        std::string(20, '\xe9')}) {
     const auto read = token(text);
     ASSERT_FALSE(read) << text;
     EXPECT_EQ(read.error().code, Errc::Malformed);

@@ -6,69 +6,10 @@
 
 #include <gtest/gtest.h>
 
-#include "tests/daemon/sampler_world.h"
+#include "tests/daemon/sampled_stream.h"
 
 namespace accrete::daemon {
 namespace {
-
-/// Blocks begin between rows here.
-constexpr NodeId kNobody{TableId{0}, NetworkRows::kNoRow};
-
-constexpr std::size_t kCacheBytes = 8u << 20;
-
-/// A folded stream, its rows, and a sampler around one of its tables.
-struct Sampled {
-  Sampled(const RandomStream& stream, std::uint64_t seed, std::size_t hops)
-      : config(stream.config()),
-        world(config),
-        rows(world.fold().schema(), world.fold().graph(), world.fold().rows(), kCacheBytes),
-        entity(static_cast<std::uint16_t>(seed % stream.shapes.size())),
-        sampler(world.fold().schema(), plan_network(world.fold().schema(), entity, hops),
-                world.fold().graph(), rows) {}
-
-  void feed(std::span<const Transaction> part) { world.feed(part, 5); }
-  void feed_all(const RandomStream& stream) {
-    const std::span all(stream.stream);
-    feed(all.first(all.size() / 2));
-    rows.begin_block(kNobody, day(stream.now() / 2));
-    feed(all.subspan(all.size() / 2));
-    observe_all(world, rows);
-    rows.freeze();
-  }
-  std::vector<Seed> seeds(Rng& rng, std::size_t count, double now) {
-    std::vector<Seed> out;
-    const std::uint32_t there = world.fold().graph().node_count(entity);
-    for (std::size_t i = 0; i < count && there > 0; ++i) {
-      const double at = now * static_cast<double>(1 + rng.below(6)) / 5;
-      out.push_back({static_cast<std::uint32_t>(rng.below(there)), day(at)});
-    }
-    return out;
-  }
-
-  Config config;
-  World world;
-  NetworkRows rows;
-  TableId entity;
-  SubgraphSampler sampler;
-};
-
-SampleOptions some_options(std::uint64_t seed, LabelRows* labels) {
-  SampleOptions options;
-  options.choice = seed % 2 == 0 ? Choice::Newest : Choice::Uniform;
-  options.seed = seed;
-  options.fan_out = seed % 3 == 0 ? std::vector<std::size_t>{3, 3} : std::vector<std::size_t>{4, 2};
-  if (seed % 5 == 0) options.fan_out = {3, 2, 2};
-  options.labels_max = 3;
-  options.labels = labels;
-  return options;
-}
-
-std::string written(const Sampled& sampled, const models::GraphBatch& batch, std::size_t seed) {
-  Writing out;
-  write_batch(batch, sampled.sampler.plan(), static_cast<std::uint32_t>(seed),
-              batch.reach.size() - 1, out);
-  return out.text;
-}
 
 /// Everything in a batch, as bytes.
 std::string bytes_of(const models::GraphBatch& batch) {
@@ -433,91 +374,6 @@ TEST(SubgraphSampler, RefusesABatchOfMoreNodesThanItMayHave) {
     EXPECT_EQ(bytes_of(batch), bytes_of(free));
   }
   EXPECT_GT(refused, 8U);
-}
-
-TEST(SubgraphSampler, DoesNotWalkOverAMaskedForeignKey) {
-  std::size_t walked = 0;
-  for (std::uint64_t seed = 0; seed < 12; ++seed) {
-    SCOPED_TRACE("seed " + std::to_string(seed));
-    const RandomStream stream(seed, 200, true);
-    Sampled sampled(stream, seed, 2);
-    sampled.feed_all(stream);
-    const Schema& schema = sampled.world.fold().schema();
-    const NetworkPlan& plan = sampled.sampler.plan();
-    SampleOptions options = some_options(seed, nullptr);
-    options.fan_out.resize(2);
-    const TableId last{static_cast<std::uint16_t>(stream.shapes.size() - 1)};
-    options.masked = {{last, *schema.table(last).find("f0")}};
-    Rng rng(seed, 5, Purpose::Test);
-    const std::vector<Seed> seeds = sampled.seeds(rng, 10, stream.now());
-    models::GraphBatch batch;
-    sampled.sampler.sample(seeds, options, batch);
-    for (std::size_t r = 0; r + 1 < plan.relations.size(); ++r) {
-      const NetworkRelation& relation = plan.relations[r];
-      const auto over = [&](RelationId key) {
-        const Relation& found = schema.relations()[key.value];
-        return found.child == last && found.foreign_key == 0;
-      };
-      const bool closed =
-          over(relation.near) || (relation.way == Way::Through && over(relation.far));
-      const std::size_t edges = batch.relations[r].source.size();
-      if (closed) {
-        EXPECT_EQ(edges, 0U);
-      } else {
-        walked += edges;
-      }
-    }
-    NaiveSampler naive(sampled.world, plan, sampled.rows, options);
-    for (std::size_t i = 0; i < seeds.size(); ++i) {
-      Writing expected;
-      naive.write(plan.entity, seeds[i].row, seeds[i].at, 0, expected);
-      EXPECT_EQ(written(sampled, batch, i), expected.text);
-    }
-  }
-  EXPECT_GT(walked, 1000U);
-}
-
-TEST(SubgraphSampler, ReadsThroughABridgeWhatTwoStepsRead) {
-  std::size_t compared = 0;
-  for (std::uint64_t seed = 0; seed < 18; ++seed) {
-    const RandomStream stream(seed, 300, true);
-    Sampled sampled(stream, seed, 2);
-    sampled.feed_all(stream);
-    const auto& relations = sampled.sampler.plan().relations;
-    SampleOptions options = some_options(seed, nullptr);
-    options.fan_out = {5, 5};
-    Rng rng(seed, 6, Purpose::Test);
-    models::GraphBatch batch;
-    sampled.sampler.sample(sampled.seeds(rng, 12, stream.now()), options, batch);
-    const auto list = [&](std::size_t relation, std::uint32_t node) {
-      const auto& lists = batch.relations[relation];
-      return std::span(lists.source)
-          .subspan(lists.begin[node], lists.begin[node + 1] - lists.begin[node]);
-    };
-    const auto find = [&](Way way, RelationId key) {
-      std::size_t found = 0;
-      while (relations[found].way != way || relations[found].near != key)
-        ++found;
-      return found;
-    };
-    for (std::size_t r = 0; r < relations.size(); ++r) {
-      if (relations[r].way != Way::Through) continue;
-      const std::size_t down = find(Way::Down, relations[r].near);
-      if (relations[r].shape.target != sampled.sampler.plan().entity) continue;
-      const std::size_t up = find(Way::Up, relations[r].far);
-      for (std::uint32_t v = 0; v < batch.seeds(); ++v) {
-        std::vector<std::uint32_t> ends;
-        for (const std::uint32_t child : list(down, v)) {
-          const auto parents = list(up, child);
-          ends.insert(ends.end(), parents.begin(), parents.end());
-        }
-        const auto through = list(r, v);
-        EXPECT_EQ(ends, std::vector<std::uint32_t>(through.begin(), through.end()));
-        compared += ends.size();
-      }
-    }
-  }
-  EXPECT_GT(compared, 200U);
 }
 
 }  // namespace
