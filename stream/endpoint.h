@@ -29,7 +29,7 @@ struct EndpointOptions {
   std::size_t untaken_bytes_max = 0;
   int high_water_mark = 1000;  ///< messages per peer, each way
   int received_max = 0;        ///< the same, of those that come in; 0 = as many
-  int heartbeat_ms = 5000;     ///< ZMTP heartbeats; a silent peer is dropped after three
+  int probe_ms = 5000;         ///< a peer that is gone is dropped after three probes without answer
 };
 
 /// Refuse what must not be: a tcp address that is not loopback needs CURVE.

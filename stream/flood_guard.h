@@ -18,8 +18,8 @@
 
 namespace accrete::stream {
 
-/// The connections of one bound socket (TCP; others are not watched). A thread that looks ten times
-/// a second while there is a connection.
+/// The connections of one bound socket (TCP; others are not watched). A thread that looks forty
+/// times a second while there is a connection.
 class FloodGuard {
  public:
   /// For a socket that is not yet bound. `bytes_max`: what a peer may have sent beyond what was

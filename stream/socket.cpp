@@ -162,11 +162,7 @@ Result<Socket> Socket::create(void* zmq_context, SocketKind kind, const Endpoint
   ACCRETE_DO(socket.set_option(ZMQ_RECONNECT_IVL, kReconnectMs));
   ACCRETE_DO(socket.set_option(ZMQ_RECONNECT_IVL_MAX, kReconnectMaxMs));
   ACCRETE_DO(socket.set_option(ZMQ_HANDSHAKE_IVL, kHandshakeMs));
-  if (endpoint.heartbeat_ms > 0) {
-    ACCRETE_DO(socket.set_option(ZMQ_HEARTBEAT_IVL, endpoint.heartbeat_ms));
-    ACCRETE_DO(socket.set_option(ZMQ_HEARTBEAT_TIMEOUT, 3 * endpoint.heartbeat_ms));
-    ACCRETE_DO(socket.set_option(ZMQ_HEARTBEAT_TTL, 3 * endpoint.heartbeat_ms));
-  }
+  ACCRETE_DO(socket.probe_peers());
   if (endpoint.address.find('[') != std::string::npos) {
     ACCRETE_DO(socket.set_option(ZMQ_IPV6, 1));
   }
@@ -177,6 +173,24 @@ Result<Socket> Socket::create(void* zmq_context, SocketKind kind, const Endpoint
     ACCRETE_DO(socket.set_option(ZMQ_ROUTER_HANDOVER, 1));
   }
   return socket;
+}
+
+/// The kernel asks whether peers are there. ZeroMQ's own heartbeats end the process (4.3.4: an
+/// assertion) where a peer dies whose messages wait until they are due: only an XPUB has them,
+/// whose peers' messages never wait; with them it also drops those who are there and never read.
+Status Socket::probe_peers() {
+  const int probe_ms = endpoint_.probe_ms;
+  if (probe_ms <= 0) return Ok{};
+  if (kind_ == SocketKind::Xpub) {
+    ACCRETE_DO(set_option(ZMQ_HEARTBEAT_IVL, probe_ms));
+    ACCRETE_DO(set_option(ZMQ_HEARTBEAT_TIMEOUT, 3 * probe_ms));
+    ACCRETE_DO(set_option(ZMQ_HEARTBEAT_TTL, 3 * probe_ms));
+  }
+  const int probe_s = std::max(1, probe_ms / 1000);
+  ACCRETE_DO(set_option(ZMQ_TCP_KEEPALIVE, 1));
+  ACCRETE_DO(set_option(ZMQ_TCP_KEEPALIVE_IDLE, probe_s));
+  ACCRETE_DO(set_option(ZMQ_TCP_KEEPALIVE_INTVL, probe_s));
+  return set_option(ZMQ_TCP_KEEPALIVE_CNT, 3);
 }
 
 Result<Socket> Socket::bind(void* zmq_context, SocketKind kind, const EndpointOptions& endpoint) {

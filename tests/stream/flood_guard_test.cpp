@@ -4,11 +4,13 @@
 #include <chrono>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -53,9 +55,30 @@ class RawPeer {
     }
     EXPECT_NE(heard.find("Socket-Type"), std::string::npos);
   }
-  ~RawPeer() { ::close(socket_); }
+  ~RawPeer() {
+    if (socket_ >= 0) ::close(socket_);
+  }
   RawPeer(const RawPeer&) = delete;
   RawPeer& operator=(const RawPeer&) = delete;
+
+  /// As the kernel does for who is killed: no goodbye.
+  void die() {
+    const linger at_once{1, 0};
+    EXPECT_EQ(::setsockopt(socket_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once), 0);
+    ::close(std::exchange(socket_, -1));
+  }
+
+  /// What the other side takes until it has no more room.
+  std::size_t fill(const std::string& bytes) const {
+    std::size_t all = 0;
+    pollfd ready{socket_, POLLOUT, 0};
+    while (::poll(&ready, 1, 300) > 0) {
+      const ssize_t sent = ::send(socket_, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (sent <= 0) break;
+      all += static_cast<std::size_t>(sent);
+    }
+    return all;
+  }
 
   /// False once the connection has ended.
   bool send(const std::string& bytes) const {
@@ -139,6 +162,37 @@ TEST(FloodGuard, EndsWhoSendsMoreThanItMayWhileNobodyReads) {
   while (sent < (1u << 30) && peer.send(messages))
     sent += messages.size();
   EXPECT_LT(sent, 1u << 30);
+}
+
+/// ZeroMQ 4.3.4 ends the process where heartbeats are due to a peer that died while its messages
+/// waited for room.
+TEST(Sockets, OutliveAPeerThatDiesWhileItsMessagesWait) {
+  EndpointOptions options;
+  options.address = "tcp://127.0.0.1:*";
+  options.high_water_mark = 10;
+  options.probe_ms = 100;
+  Context context;
+  auto server = Socket::bind(context.get(), SocketKind::Router, options);
+  ASSERT_TRUE(server);
+  RawPeer peer(server.value().bound_address());
+  EXPECT_GT(peer.fill(block(frame(200, false))), 100'000U);
+  peer.die();
+  std::array<Waiting, 1> nobody{};
+  auto other = Socket::bind(context.get(), SocketKind::Router, options);
+  ASSERT_TRUE(other);
+  nobody[0].socket = &other.value();
+  ASSERT_TRUE(wait(nobody, 1s));  // ten heartbeats would be due
+  std::vector<Frame> message;
+  std::size_t taken = 0;
+  std::array<Waiting, 1> items{};
+  items[0].socket = &server.value();
+  for (auto more = wait(items, 300ms); more && more.value(); more = wait(items, 300ms)) {
+    const auto received = server.value().receive(message);
+    ASSERT_TRUE(received);
+    if (!received.value()) break;
+    ++taken;
+  }
+  EXPECT_GT(taken, 10U);
 }
 
 }  // namespace

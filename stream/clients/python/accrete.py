@@ -236,7 +236,8 @@ def _connect(kind, address, server_key, keys, topics=(), identity=None):
     socket = zmq.Context.instance().socket(kind)
     options = {zmq.LINGER: 0, zmq.MAXMSGSIZE: _FRAME_BYTES, zmq.IPV6: int("[" in address),
                zmq.RCVHWM: _LIVE_MAX if kind == zmq.SUB else 1000, zmq.RECONNECT_IVL: 50,
-               zmq.RECONNECT_IVL_MAX: 2000, zmq.HEARTBEAT_IVL: 5000, zmq.HEARTBEAT_TIMEOUT: 15_000}
+               zmq.RECONNECT_IVL_MAX: 2000, zmq.TCP_KEEPALIVE: 1, zmq.TCP_KEEPALIVE_IDLE: 5,
+               zmq.TCP_KEEPALIVE_INTVL: 5, zmq.TCP_KEEPALIVE_CNT: 3}  # no heartbeats: see socket.cpp
     try:
         if identity:
             options[zmq.IDENTITY] = identity
