@@ -11,6 +11,7 @@ namespace accrete::daemon {
 namespace {
 
 constexpr std::uint32_t kCommitsBetweenLooks = 256;  // asking for the size costs about 10 us
+constexpr std::uint64_t kLooksOfBound = 16;          // and after so much of the bound, if sooner
 
 }  // namespace
 
@@ -39,8 +40,10 @@ void LogSink::advance(SourceId source, std::uint64_t position) {
 
 Status LogSink::check_room() {
   if (log_bytes_max_ == 0) return Ok{};
-  if (full_ || commits_since_look_++ % kCommitsBetweenLooks == 0) {
+  const bool much = bytes_since_look_ > log_bytes_max_ / kLooksOfBound;
+  if (full_ || much || commits_since_look_++ % kCommitsBetweenLooks == 0) {
     full_ = database_.disk_bytes() > log_bytes_max_;
+    bytes_since_look_ = 0;
   }
   if (!full_) return Ok{};
   return Error{Errc::Exhausted,
@@ -60,6 +63,7 @@ Status LogSink::commit(std::span<const stream::Transaction> transactions,
     for (std::size_t i = 0; i < transaction.records.size(); ++i) {
       const bool last = i + 1 == transaction.records.size();
       slice.append({source, transaction.position, last}, transaction.records[i]);
+      bytes_since_look_ += transaction.records[i].size();
     }
     advance(source, transaction.position);
     if (transaction.memory.empty()) continue;

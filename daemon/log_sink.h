@@ -48,6 +48,7 @@ class LogSink final : public stream::CommitSink {
   Histogram* seconds_;
   std::vector<store::Log::Advance> advances_;
   std::uint32_t commits_since_look_ = 0;
+  std::uint64_t bytes_since_look_ = 0;
   bool full_ = false;
 };
 
