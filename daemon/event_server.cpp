@@ -67,7 +67,7 @@ Status EventServer::Parts::answer() {
   for (const EventReply& reply : sessions.take_replies()) {
     frames.assign(1, reply.peer);
     frames.insert(frames.end(), reply.frames.begin(), reply.frames.end());
-    const Status sent = socket.send(frames);
+    Status sent = socket.send(frames);
     // A peer that is gone, or does not read, sends again; only a closed context ends us.
     if (!sent && sent.error().code == Errc::Unavailable) return sent;
   }

@@ -65,6 +65,7 @@ void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
   });
   const std::size_t width = world_.config().width;
   std::vector<models::RowMatrix<float>> rows;
+  rows.reserve(gates.size());
   for (const Gathered& gate : gates)
     rows.push_back(gate.matrix(width));
   mixtures_.add(first_blocks_[expert], rows, head.matrix(width), classes);

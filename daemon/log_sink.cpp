@@ -24,6 +24,7 @@ Result<std::vector<stream::KeptMemory>> LogSink::memories(std::string_view sourc
   ACCRETE_TRY(const SourceId id, log_.source(source));
   ACCRETE_TRY(std::vector<store::Log::Memory> stored, log_.memories(id));
   std::vector<stream::KeptMemory> out;
+  out.reserve(stored.size());
   for (store::Log::Memory& memory : stored)
     out.push_back({memory.position, std::move(memory.bytes)});
   return out;

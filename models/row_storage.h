@@ -103,6 +103,7 @@ class DenseStorage<Real, Dynamic, Dynamic, Dynamic, accrete::models::kRowOptions
     cols_ = cols;
   }
   /// Numbers that there were stay, in their order.
+  // NOLINTNEXTLINE(readability-identifier-naming): Eigen calls it
   void conservativeResize(Index size, Index rows, Index cols) {
     if (size > room_.capacity()) {
       accrete::models::RoomOf<Real> larger;
