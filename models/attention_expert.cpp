@@ -181,7 +181,8 @@ SleepCount AttentionExperts<Real>::forward(const ExpertCall<Real>& call, Tape& t
                                            std::vector<RowMatrix<Real>>& values) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
   values.resize(std::max(values.size(), call.experts));
-  const Real scale = Real(1) / std::sqrt(static_cast<Real>(width_ / heads_));
+  const std::size_t part = width_ / heads_;
+  const Real scale = Real(1) / std::sqrt(static_cast<Real>(part));
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
     typename Tape::Expert& own = tape.experts[t];
@@ -259,7 +260,8 @@ void AttentionExperts<Real>::backward_query(const ExpertCall<Real>& call,
   Expert& expert = experts_[t];
   Back& back = backs_[t];
   const auto rows = call.routes.rows_of(t);
-  const Real scale = Real(1) / std::sqrt(static_cast<Real>(width_ / heads_));
+  const std::size_t part = width_ / heads_;
+  const Real scale = Real(1) / std::sqrt(static_cast<Real>(part));
   reduce_heads(back.asks, expert.key.value, heads_, d_query_);
   d_query_ *= scale;
   multiply_transposed(d_query_, expert.query.value, back.row, true);
