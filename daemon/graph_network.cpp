@@ -189,8 +189,8 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
     seeds_.push_back({example.row, TimeUs{example.at.value - lag_us}});
   sampling_.nodes_max = examples.size() > 1 ? nodes_max : std::numeric_limits<std::size_t>::max();
   if (!sampler_.sample(seeds_, sampling_, batch_)) return false;
-  for (std::int64_t& age : batch_.age_us)
-    if (age != models::kAgeless) age += lag_us;
+  for (std::size_t v = 0; lag_us != 0 && v < batch_.age_us.size(); ++v)
+    if (batch_.age_us[v] != models::kAgeless) batch_.age_us[v] += lag_us;
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
   for (std::uint32_t& block : batch_.block)

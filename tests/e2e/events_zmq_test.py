@@ -9,7 +9,7 @@ import harness
 import zmq
 from formats_test import CONFIG, changes
 from harness import stream
-from ingest_http_test import debezium
+from ingest_http_test import AsFromFile, debezium
 
 MIB = 1 << 20
 
@@ -47,31 +47,13 @@ class Peer:
         return said and said[0]
 
 
-class EventsZmq(harness.Case):
+class EventsZmq(AsFromFile, harness.Case):
     def begin(self, name="accreted", curve=""):
         daemon = self.daemon(CONFIG + curve, name)
         self.address = f"tcp://127.0.0.1:{harness.free_ports(1)[0]}"
         daemon.addresses["events"] = self.address
         daemon.configure(CONFIG + curve)
         return daemon.start()
-
-    def fed(self, events):
-        """The status of a daemon that had the same events from a file, each by itself."""
-        path = os.path.join(self.folder, "events.jsonl")
-        with open(path, "w", encoding="utf-8") as file:
-            for number, event in enumerate(events):
-                file.write(json.dumps({**event, "source": {**event["source"], "txId": number}}))
-                file.write("\n")
-        daemon = self.daemon(CONFIG, "from-file").start()
-        daemon.tool("feed", "jsonl", path, "--format", "debezium")
-        status = daemon.drain()
-        daemon.stop()
-        return status
-
-    def same(self, status, expected):
-        for key in ("rows", "watermark", "dead_letters", "tasks"):
-            self.assertEqual(status[key], expected[key], key)
-        self.assertEqual(status["predictions"]["newest"], expected["predictions"]["newest"])
 
     def test_pipelined_over_crashes(self):
         """Many messages under way; the daemon is killed, and the peer sends again what had no

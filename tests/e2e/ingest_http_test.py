@@ -31,7 +31,29 @@ def cloud(event):
             "iodebeziumtxid": str(source["txId"])}
 
 
-class IngestHttp(harness.Case):
+class AsFromFile:
+    """For cases: events that came another way leave what the same events from a file leave."""
+
+    def fed(self, events):
+        """The status of a daemon that had the same events from a file, each by itself."""
+        events = [{**event, "source": {**event["source"], "txId": n}}
+                  for n, event in enumerate(events)]
+        path = os.path.join(self.folder, "events.jsonl")
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(json.dumps(event) + "\n" for event in events)
+        daemon = self.daemon(CONFIG, "from-file").start()
+        daemon.tool("feed", "jsonl", path, "--format", "debezium")
+        status = daemon.drain()
+        daemon.stop()
+        return status
+
+    def same(self, status, expected):
+        for key in ("rows", "watermark", "dead_letters", "tasks"):
+            self.assertEqual(status[key], expected[key], key)
+        self.assertEqual(status["predictions"]["newest"], expected["predictions"]["newest"])
+
+
+class IngestHttp(AsFromFile, harness.Case):
     def begin(self, name="accreted", more="", host="127.0.0.1"):
         daemon = self.daemon(CONFIG, name)
         self.port = harness.free_ports(1)[0]
@@ -63,24 +85,6 @@ class IngestHttp(harness.Case):
             peer.sendall(b"POST /ingest?format=debezium HTTP/1.1\r\nHost: localhost\r\n"
                          b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body)
                          + body)
-
-    def fed(self, events):
-        """The status of a daemon that had the same events from a file, each by itself."""
-        events = [{**event, "source": {**event["source"], "txId": n}}
-                  for n, event in enumerate(events)]
-        path = os.path.join(self.folder, "events.jsonl")
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(json.dumps(event) + "\n" for event in events)
-        daemon = self.daemon(CONFIG, "from-file").start()
-        daemon.tool("feed", "jsonl", path, "--format", "debezium")
-        status = daemon.drain()
-        daemon.stop()
-        return status
-
-    def same(self, status, expected):
-        for key in ("rows", "watermark", "dead_letters", "tasks"):
-            self.assertEqual(status[key], expected[key], key)
-        self.assertEqual(status["predictions"]["newest"], expected["predictions"]["newest"])
 
     def test_debezium_server_sink(self):
         """One event a request; answers are lost, the daemon is killed, and the sink begins again

@@ -25,22 +25,6 @@ Values<Real> values_of(ExpertNetwork<Real>& network) {
   return out;
 }
 
-template <class Real>
-void train(ExpertNetwork<Real>& network, const GraphBatch& batch,
-           const std::vector<Target>& targets, int steps) {
-  for (int step = 0; step < steps; ++step) {
-    network.accumulate(batch, targets);
-    network.step();
-  }
-}
-
-std::vector<Seed> all_entities(const GraphWorld& world) {
-  std::vector<Seed> seeds;
-  for (std::uint32_t i = 0; i < world.tables[0].block.size(); ++i)
-    seeds.push_back({i});
-  return seeds;
-}
-
 struct Case {
   GraphWorld world = make_graph_world(11, {24, 80, 4, 2});
   GraphBatch batch = make_batch(world, all_entities(world));

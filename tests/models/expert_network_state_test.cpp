@@ -32,22 +32,6 @@ bool of_expert(std::string_view name, std::size_t expert) {
   return name.find(".expert" + std::to_string(expert) + ".") != std::string_view::npos;
 }
 
-std::vector<Seed> all_entities(const GraphWorld& world) {
-  std::vector<Seed> seeds;
-  for (std::uint32_t i = 0; i < world.tables[0].block.size(); ++i)
-    seeds.push_back({i});
-  return seeds;
-}
-
-template <class Real>
-void train(ExpertNetwork<Real>& network, const GraphBatch& batch,
-           const std::vector<Target>& targets, int steps) {
-  for (int step = 0; step < steps; ++step) {
-    network.accumulate(batch, targets);
-    network.step();
-  }
-}
-
 struct Case {
   GraphWorld world = make_graph_world(11, {24, 80, 4, 2});
   GraphBatch batch = make_batch(world, all_entities(world));

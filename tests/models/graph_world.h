@@ -175,6 +175,22 @@ void shake(ExpertNetwork<Real>& network, std::uint64_t seed, double size = 0.3) 
   });
 }
 
+inline std::vector<Seed> all_entities(const GraphWorld& world) {
+  std::vector<Seed> seeds;
+  for (std::uint32_t i = 0; i < world.tables[0].block.size(); ++i)
+    seeds.push_back({i});
+  return seeds;
+}
+
+template <class Real>
+void train(ExpertNetwork<Real>& network, const GraphBatch& batch,
+           const std::vector<Target>& targets, int steps) {
+  for (int step = 0; step < steps; ++step) {
+    network.accumulate(batch, targets);
+    network.step();
+  }
+}
+
 /// Targets of a task that are there to be computed with, not to be learnt.
 inline std::vector<Target> random_targets(TaskKind kind, std::size_t count, std::size_t classes,
                                           std::uint64_t seed) {
