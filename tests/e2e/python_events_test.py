@@ -39,6 +39,8 @@ class Events(harness.Case):
         ways = (lambda event: event, json.dumps, lambda event: json.dumps(event).encode(),
                 lambda event: [event], lambda event: [json.dumps(event)])
         for number, event in enumerate(events):
+            if number % 40 == 0:
+                feed.flush()  # so that the window has room for what is sent to nobody
             if number % 40 == 25:
                 self.accreted.kill()
             feed.send(ways[number % len(ways)](event))
