@@ -201,13 +201,28 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
 /// Columns and classes that came since the last call begin at zero.
 void GraphNetwork::grow_inputs() {
   const std::vector<std::size_t> columns = this->columns();
-  for (std::size_t t = 0; t < columns.size(); ++t)
-    network_->grow_columns(t, columns[t]);
-  for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
-    if (world_.rows().has_items(plan_.tables[t]))
-      network_->grow_items(t, world_.rows().items(plan_.tables[t]));
+  for (models::ExpertNetwork<float>* network : {network_.get(), averaged_.get()}) {
+    if (network == nullptr) continue;
+    for (std::size_t t = 0; t < columns.size(); ++t)
+      network->grow_columns(t, columns[t]);
+    for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
+      if (world_.rows().has_items(plan_.tables[t]))
+        network->grow_items(t, world_.rows().items(plan_.tables[t]));
+    }
+    if (kind_ == TaskKind::Multiclass) network->grow_classes(classes_);
   }
-  if (kind_ == TaskKind::Multiclass) network_->grow_classes(classes_);
+}
+
+/// The network that learns, with the weights that answer: what is to take its place begins there.
+models::ExpertNetwork<float> GraphNetwork::settled() const {
+  models::ExpertNetwork<float> out = network_->copy();
+  if (averaged_ != nullptr) out.take_values(*averaged_);
+  return out;
+}
+
+void GraphNetwork::replace(models::ExpertNetwork<float> network) {
+  if (averaged_ != nullptr) *averaged_ = network.copy_values();
+  *network_ = std::move(network);
 }
 
 /// Enough labels, and for numbers a unit to tell them in.
@@ -222,6 +237,8 @@ void GraphNetwork::begin() {
     unit_ = std::sqrt(squares_ / static_cast<double>(labels_));
   }
   network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
+  if (world_.config().mean_steps > 0)
+    averaged_ = std::make_unique<models::ExpertNetwork<float>>(network_->copy_values());
   first_blocks_ = {memory_.blocks() - 1};
 }
 
@@ -270,6 +287,7 @@ void GraphNetwork::step(TimeUs now) {
   learn_from(Examples(drawn_).subspan(view.first), view.lag_us);
   if (mixtures_.blocks() > 0) add_pseudo_rows();
   network_->step();
+  if (averaged_ != nullptr) averaged_->follow(*network_, world_.config().mean_steps);
   ++steps_;
   dirty_ = true;
 }
@@ -327,7 +345,7 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   first_blocks_.push_back(block);  // its rows are the new expert's from here on
   sample(drawn_, std::numeric_limits<std::size_t>::max());
   grow_inputs();
-  models::ExpertNetwork<float> grown = network_->copy();
+  models::ExpertNetwork<float> grown = settled();
   ExpertEvent event;
   event.at = now;
   event.block = block;
@@ -343,7 +361,7 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   }
   const std::uint32_t closed = static_cast<std::uint32_t>(first_blocks_.size()) - 2;
   if (world_.config().draws_rows()) fit_mixtures(closed, now);
-  *network_ = std::move(grown);
+  replace(std::move(grown));
   leave_rows(block);
 }
 
@@ -415,8 +433,8 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   std::vector<models::RoutingStats> stats;
   const bool by_mixtures = metrics != nullptr && mixtures_.blocks() > 0;
   std::vector<models::RowMatrix<float>> inputs;
-  network_->predict(batch_, scores, nullptr, &stats, world_.config().batch_experts,
-                    by_mixtures ? &inputs : nullptr);
+  answering().predict(batch_, scores, nullptr, &stats, world_.config().batch_experts,
+                      by_mixtures ? &inputs : nullptr);
   if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
   if (by_mixtures) count_by_mixtures(examples.size(), inputs);
   const auto width = static_cast<std::size_t>(scores.cols());
@@ -436,7 +454,8 @@ Status GraphNetwork::tell(
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
          signals_.memory_bytes() + mixtures_.memory_bytes() +
-         (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room());
+         (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room()) +
+         (averaged_ == nullptr ? 0 : averaged_->memory_bytes());
 }
 
 }  // namespace accrete::daemon

@@ -51,6 +51,10 @@ struct ExpertSample;  // graph_network_merge.cpp
 /// bound, all is as before, the block stays with the newest expert, and the pair is not tried again
 /// until another birth.
 ///
+/// What learns jumps about the best weights as its steps are long; a mean of them answers
+/// (NetworkConfig::mean_steps), and a network that is to have one expert more, or one less, begins
+/// there.
+///
 /// A network that is about to take another's place, by a merge or a birth, is compared with it: on
 /// the same examples of memory, how far its loss rises under small pushes of its weights. One that
 /// is clearly sharper (NetworkConfig::flatness_rise) does not: all is as before, as above.
@@ -142,6 +146,11 @@ class GraphNetwork final : private LabelRows {
   using Examples = std::span<const NetworkExample>;
   bool sample(Examples seeds, std::size_t nodes_max, std::int64_t lag_us = 0);
   void grow_inputs();
+  models::ExpertNetwork<float>& answering() {
+    return averaged_ != nullptr ? *averaged_ : *network_;
+  }
+  models::ExpertNetwork<float> settled() const;
+  void replace(models::ExpertNetwork<float> network);
   bool ready() const;
   void begin();
   std::size_t nodes_max() const;
@@ -176,9 +185,11 @@ class GraphNetwork final : private LabelRows {
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, double start, models::Output& out) const;
   std::string key(std::string_view part) const { return name_ + "/network/" + std::string(part); }
-  std::string part_key(std::uint64_t id) const;
+  std::string part_key(std::string_view network, std::uint64_t id) const;
   void stage_network(store::State& state);
-  Status load_network(std::string_view bytes, store::State& state);
+  Result<std::unique_ptr<models::ExpertNetwork<float>>> load_network(std::string_view name,
+                                                                     std::string_view bytes,
+                                                                     store::State& state) const;
 
   std::string name_;
   TaskKind kind_;
@@ -193,7 +204,8 @@ class GraphNetwork final : private LabelRows {
   LabelPairs pairs_;
   models::LabelSignals signals_;
   SampleOptions sampling_;
-  std::unique_ptr<models::ExpertNetwork<float>> network_;  // null before the first step
+  std::unique_ptr<models::ExpertNetwork<float>> network_;   // null before the first step
+  std::unique_ptr<models::ExpertNetwork<float>> averaged_;  // null where network_ itself answers
 
   std::uint64_t owed_ = 0;  // visits
   std::uint64_t steps_ = 0;

@@ -120,8 +120,8 @@ std::vector<ExpertSample> GraphNetwork::sample_experts() {
     draw_of(expert, kSampleExamples, rng, own.examples);
     const auto drawn = static_cast<double>(own.examples.size());
     in_pieces(own.examples, [&](Examples examples) {
-      own.loss += loss_sum(*network_, examples) / drawn;
-      own.use.add(network_->use(batch_), static_cast<double>(in_memory[expert]) / drawn);
+      own.loss += loss_sum(answering(), examples) / drawn;
+      own.use.add(answering().use(batch_), static_cast<double>(in_memory[expert]) / drawn);
     });
   }
   return samples;
@@ -140,7 +140,7 @@ void GraphNetwork::distil(models::ExpertNetwork<float>& merged, std::uint32_t fi
     draw_of(first + 1, count / 4, rng, examples);
     memory_.draw(count - examples.size(), Rng(rng.next(), i, Purpose::Training), examples);
     in_pieces(examples, [&](Examples piece) {
-      network_->predict(batch_, wanted);
+      answering().predict(batch_, wanted);
       number_merged(first, batch_);
       merged.accumulate_towards(
           batch_, wanted, static_cast<double>(piece.size()) / static_cast<double>(examples.size()));
@@ -194,9 +194,9 @@ bool GraphNetwork::is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent&
   memory_.draw(kFlatExamples, Rng(seed_ ^ 13, steps_, Purpose::Measure), examples);
   double loss = 0;
   in_pieces(examples, [&](Examples piece) {
-    loss += loss_sum(*network_, piece) / static_cast<double>(examples.size());
+    loss += loss_sum(answering(), piece) / static_cast<double>(examples.size());
   });
-  event.rise_before = rise_of(*network_, examples);
+  event.rise_before = rise_of(answering(), examples);
   event.rise_after = rise_of(candidate, examples);
   const double allowed = (1 + *bound) * std::max(event.rise_before, kFlatShare * loss);
   event.sharper = !(event.rise_after <= allowed);
@@ -216,7 +216,7 @@ bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
   event.at = now;
   event.block = block;
   event.first = pair->first;
-  models::ExpertNetwork<float> merged = network_->copy();
+  models::ExpertNetwork<float> merged = settled();
   merged.merge(pair->first, pair->use);
   distil(merged, pair->first);
   const bool kept = judge(merged, samples, event) && is_flat(merged, event);
@@ -227,7 +227,7 @@ bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
     without_room_ = block;
     return false;
   }
-  *network_ = std::move(merged);
+  replace(std::move(merged));
   first_blocks_.erase(first_blocks_.begin() + pair->first + 1);
   refused_.clear();
   return true;

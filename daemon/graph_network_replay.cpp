@@ -51,7 +51,7 @@ void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
   in_pieces(examples, [&](Examples piece) {
     models::RowMatrix<float> scores;
     std::vector<models::RowMatrix<float>> inputs;
-    network_->predict(batch_, scores, nullptr, nullptr, 0, &inputs);
+    answering().predict(batch_, scores, nullptr, nullptr, 0, &inputs);
     for (std::size_t l = 0; l < gates.size(); ++l) {
       for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
         if (batch_.block[v] == expert) gates[l].add(inputs[l], v);

@@ -12,6 +12,10 @@ using store::Section;
 
 namespace {
 
+// Where the parts of each network are kept.
+constexpr std::string_view kLearner = "part/";
+constexpr std::string_view kMean = "mean/";
+
 void put_event(ByteWriter& writer, const ExpertEvent& event) {
   writer.put(static_cast<std::uint8_t>(event.kind));
   writer.put(event.at.value);
@@ -47,14 +51,14 @@ std::optional<ExpertEvent> get_event(ByteReader& reader) {
 
 }  // namespace
 
-std::string GraphNetwork::part_key(std::uint64_t id) const {
-  std::string out = key("part/");
+std::string GraphNetwork::part_key(std::string_view network, std::uint64_t id) const {
+  std::string out = key(network);
   for (int shift = 56; shift >= 0; shift -= 8)
     out.push_back(static_cast<char>((id >> shift) & 0xFF));
   return out;
 }
 
-/// Only experts that changed are written.
+/// Only experts that changed are written; those of the mean have the same versions.
 void GraphNetwork::stage_network(store::State& state) {
   std::map<std::uint64_t, std::uint64_t> now;
   for (const auto& part : network_->parts()) {
@@ -63,10 +67,16 @@ void GraphNetwork::stage_network(store::State& state) {
     if (stored != stored_parts_.end() && stored->second == part.version) continue;
     std::string bytes;
     network_->save_part(part.id, bytes);
-    state.put(Section::Blobs, part_key(part.id), bytes);
+    state.put(Section::Blobs, part_key(kLearner, part.id), bytes);
+    if (averaged_ == nullptr) continue;
+    bytes.clear();
+    averaged_->save_part(part.id, bytes);
+    state.put(Section::Blobs, part_key(kMean, part.id), bytes);
   }
   for (const auto& [id, version] : stored_parts_) {
-    if (!now.contains(id)) state.erase(Section::Blobs, part_key(id));
+    if (now.contains(id)) continue;
+    state.erase(Section::Blobs, part_key(kLearner, id));
+    if (averaged_ != nullptr) state.erase(Section::Blobs, part_key(kMean, id));
   }
   stored_parts_ = std::move(now);
 }
@@ -95,6 +105,7 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(static_cast<std::uint8_t>(network_ != nullptr));
   if (network_ != nullptr) {
     put_saved(writer, *network_);
+    if (averaged_ != nullptr) put_saved(writer, *averaged_);
     stage_network(state);
   }
   state.put(Section::Blobs, key("position"), bytes);
@@ -103,19 +114,18 @@ void GraphNetwork::stage(store::State& state) {
   dirty_ = false;
 }
 
-Status GraphNetwork::load_network(std::string_view bytes, store::State& state) {
-  network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
+Result<std::unique_ptr<models::ExpertNetwork<float>>> GraphNetwork::load_network(
+    std::string_view name, std::string_view bytes, store::State& state) const {
+  auto network = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
   const auto read_part = [&](std::uint64_t id) -> Result<std::string> {
-    ACCRETE_TRY(auto part, state.get(Section::Blobs, part_key(id)));
+    ACCRETE_TRY(auto part, state.get(Section::Blobs, part_key(name, id)));
     if (!part) {
       return Error{Errc::Corruption, "task \"" + name_ + "\": an expert of the network is missing"};
     }
     return std::move(*part);
   };
-  ACCRETE_DO(network_->load(bytes, read_part));
-  for (const auto& part : network_->parts())
-    stored_parts_.emplace(part.id, part.version);
-  return Ok{};
+  ACCRETE_DO(network->load(bytes, read_part));
+  return network;
 }
 
 Status GraphNetwork::load(store::State& state) {
@@ -146,7 +156,12 @@ Status GraphNetwork::load(store::State& state) {
   told_ = events_.size();
   ACCRETE_DO(signals_.load(reader.get_text()));
   if (reader.get<std::uint8_t>() != 0) {
-    ACCRETE_DO(load_network(reader.get_text(), state));
+    ACCRETE_TRY(network_, load_network(kLearner, reader.get_text(), state));
+    if (world_.config().mean_steps > 0) {
+      ACCRETE_TRY(averaged_, load_network(kMean, reader.get_text(), state));
+    }
+    for (const auto& part : network_->parts())
+      stored_parts_.emplace(part.id, part.version);
   }
   if (!reader.done() || first_blocks_.size() != experts()) {
     return Error{Errc::Corruption, "task \"" + name_ + "\": stored network does not decode"};

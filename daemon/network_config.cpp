@@ -123,6 +123,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_count(section, "experts_max", network.experts_max, {1, 256});
     read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
+    read_count(section, "mean_steps", network.mean_steps, {0, 1'000'000});
     read_count(section, "memory", network.memory, {1024, 1u << 20});
     read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
     if (read_name(section, "replay", replay_names(), network.replay) &&
@@ -172,6 +173,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "experts_max", std::to_string(network.experts_max));
   line(out, "batch", std::to_string(network.batch));
   line(out, "passes", std::to_string(network.passes));
+  line(out, "mean_steps", std::to_string(network.mean_steps));
   line(out, "memory", std::to_string(network.memory));
   line(out, "memory_per_class", std::to_string(network.memory_per_class));
   line(out, "replay", toml_quoted(name_of(replay_names(), network.replay)));

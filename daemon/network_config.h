@@ -44,6 +44,9 @@ struct NetworkConfig {
   std::size_t passes = 8;        ///< visits of an example, on average
   std::size_t activation_bytes_max = 16u << 20;  ///< of one array of a pass; not in the file
   std::size_t memory = 65'536;                   ///< examples kept, the same number of each block
+  /// Answers are given with a mean of the weights, the more weighty the later, as after so many
+  /// steps at most (models::ExpertNetwork::follow). 0: with those of the last step.
+  std::size_t mean_steps = 400;
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
   Replay replay = Replay::Rows;  ///< others need old experts that are frozen

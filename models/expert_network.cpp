@@ -1,5 +1,5 @@
-// Forward, backward and growth; expert_network_merge.cpp merges experts, expert_network_state.cpp
-// writes it.
+// Forward, backward and growth; expert_network_merge.cpp merges experts, expert_network_mean.cpp
+// keeps a mean of its weights, expert_network_state.cpp writes it.
 #include "models/expert_network.h"
 
 #include <algorithm>
@@ -99,6 +99,13 @@ void ExpertNetwork<Real>::Parts::visit(const VisitParameter<Real>& visit) {
   for (std::size_t l = 0; l < layers.size(); ++l)
     layers[l].visit("layer" + std::to_string(l), visit);
   head.visit(visit);
+}
+
+template <class Real>
+std::vector<Parameter<Real>*> ExpertNetwork<Real>::Parts::parameters() {
+  std::vector<Parameter<Real>*> all;
+  visit([&](std::string_view, Parameter<Real>& parameter) { all.push_back(&parameter); });
+  return all;
 }
 
 template <class Real>
@@ -262,10 +269,8 @@ void ExpertNetwork<Real>::accumulate_pseudo(std::span<const PseudoRows> gates,
 
 template <class Real>
 double ExpertNetwork<Real>::step(double rate) {
-  std::vector<Parameter<Real>*> all;
-  parts_->visit([&](std::string_view, Parameter<Real>& parameter) { all.push_back(&parameter); });
   const AdamOptions options{parts_->options.rate * rate, parts_->options.decay};
-  return adam_step<Real>(all, options);
+  return adam_step<Real>(parts_->parameters(), options);
 }
 
 template <class Real>

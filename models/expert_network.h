@@ -47,6 +47,9 @@ struct NetworkOptions {
   std::uint64_t seed = 1;
 };
 
+/// Of the steps t of a parameter, about the last (t / 8) count in its mean.
+inline constexpr double mean_decay = 7;
+
 template <class Real>
 class ExpertNetwork {
  public:
@@ -74,6 +77,21 @@ class ExpertNetwork {
 
   /// The same network, gradients that await a step among the rest. Cost: its memory.
   ExpertNetwork copy() const;
+
+  // Answers may be given with a mean of the weights that training went through: a network of its
+  // own beside the one that learns, grown in the same way.
+
+  /// The same network to begin a mean with: without moments and gradients.
+  ExpertNetwork copy_values() const;
+  /// This, the mean, takes in what `learner` changed since the last call; once after each step of
+  /// it. A parameter becomes the mean of its values after each of its t steps, later ones weighing
+  /// more: in proportion to t^mean_decay, and never less than as if t were `steps_max`. Parts have
+  /// the learner's versions then. Checks: the same experts and sizes.
+  /// Source: Shamir and Zhang 2013, arXiv:1212.1824, polynomial-decay averaging.
+  void follow(const ExpertNetwork& learner, std::uint64_t steps_max);
+  /// Its numbers become those of `mean`; moments stay. What is at rest keeps its bits and versions.
+  /// Checks: the same experts and sizes.
+  void take_values(const ExpertNetwork& mean);
   /// What a sample says of the experts, as they serve it. Threads: const.
   ExpertUse use(const GraphBatch& sample) const;
   /// Experts `first` and first + 1 become one in every layer (DymoeLayer::merge_experts), by their

@@ -18,11 +18,11 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy() const {
   for (std::size_t t = 0; t < parts_->rows.tables(); ++t) {
     if (parts_->rows.items(t) > 0) out.grow_items(t, parts_->rows.items(t));
   }
-  std::vector<const Parameter<Real>*> all;
-  parts_->visit([&](std::string_view, Parameter<Real>& parameter) { all.push_back(&parameter); });
-  std::size_t next = 0;
-  out.visit([&](std::string_view, Parameter<Real>& parameter) { parameter = *all[next++]; });
-  ACCRETE_CHECK(next == all.size());
+  const std::vector<Parameter<Real>*> from = parts_->parameters();
+  const std::vector<Parameter<Real>*> to = out.parts_->parameters();
+  ACCRETE_CHECK(from.size() == to.size());
+  for (std::size_t i = 0; i < from.size(); ++i)
+    *to[i] = *from[i];
   out.parts_->growths = parts_->growths;
   out.parts_->serials = parts_->serials;
   out.parts_->births = parts_->births;

@@ -59,6 +59,7 @@ struct ExpertNetwork<Real>::Parts {
   /// Gradients of what the training pass computed, from those by its scores.
   void backward(const GraphBatch& batch, const RowMatrix<Real>& d_scores);
   void visit(const VisitParameter<Real>& visit);
+  std::vector<Parameter<Real>*> parameters();  ///< in the order of visit()
 
   /// Visits with the place, among parts(), of the part that a parameter belongs to.
   using VisitPart =
