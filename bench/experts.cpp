@@ -1,5 +1,6 @@
 // What a choice of experts costs: a layer of 16 experts, two a row, against a layer of one expert
-// on the same graph. Peer: that one expert in the same run.
+// on the same graph. Peer: that one expert in the same run; and two experts that get every row,
+// which is the arithmetic of two a row without any choice.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -154,11 +155,13 @@ void measure(ExpertKind kind, std::size_t width, const Options& options) {
   const Matrix d_output = random_matrix(options.rows, width, 2);
   Pass many(kind, width, kExperts, kTop);
   Pass one(kind, width, 1, 1);
-  std::vector<double> forward[2];
-  std::vector<double> both[2];
+  Pass two(kind, width, kTop, kTop);  // every row goes to both: there is nothing to choose
+  Pass* const passes[] = {&one, &many, &two};
+  std::vector<double> forward[3];
+  std::vector<double> both[3];
   for (int round = 0; round < options.rounds; ++round) {
-    for (const int which : {0, 1}) {
-      Pass& pass = which == 0 ? one : many;
+    for (std::size_t which = 0; which < 3; ++which) {
+      Pass& pass = *passes[which];
       const double there = pass.forward(batch, options.rows, input);
       const double back = pass.backward(batch, options.rows, input, d_output);
       forward[which].push_back(there);
@@ -174,6 +177,10 @@ void measure(ExpertKind kind, std::size_t width, const Options& options) {
   say(name + ": one expert, forward and backward", median(both[0]) * 1e3, "CPU ms");
   say(name + ": 16 experts, forward", median(forward[1]) * 1e3, "CPU ms");
   say(name + ": 16 experts, forward and backward", median(both[1]) * 1e3, "CPU ms");
+  say(name + ": two experts for every row / one, forward", median(forward[2]) / median(forward[0]),
+      "");
+  say(name + ": two experts for every row / one, and backward", median(both[2]) / median(both[0]),
+      "");
   compare(name + ": 16 experts / one, forward", median(forward[1]) / median(forward[0]), 1.5,
           false);
   compare(name + ": 16 experts / one, and backward", median(both[1]) / median(both[0]), 1.5, false);

@@ -165,11 +165,12 @@ void AttentionExperts<Real>::attend(const ExpertCall<Real>& call, Tape& tape) co
     own.begin[i + 1] = own.begin[i] + E * heads_;
     if (own.attention.size() < own.begin[i + 1]) own.attention.resize(2 * own.begin[i + 1]);
     Real* const share = own.attention.data() + own.begin[i];
-    const RowMatrix<Real>& bias = experts_[t].bias.value;
-    for (std::size_t e = 0; e < E; ++e) {
-      const Real told = call.heard != nullptr ? row_of(*call.heard, heard.nodes[e])[t] : Real(0);
-      for (std::size_t head = 0; head < heads_; ++head)
-        share[head * E + e] = told + row_of(bias, heard.slot[e])[head];
+    const Real* const bias = experts_[t].bias.value.data();
+    for (std::size_t e = 0; e < E; ++e)
+      share[e] = call.heard != nullptr ? row_of(*call.heard, heard.nodes[e])[t] : Real(0);
+    for (std::size_t head = heads_; head-- > 0;) {
+      for (std::size_t e = 0; e < E; ++e)
+        share[head * E + e] = share[e] + bias[heard.slot[e] * heads_ + head];
     }
     attend_row<Real>({call.input.data(), width_, heads_, heard.nodes, row_of(own.asks, i), share,
                       row_of(own.mean, i)});
@@ -234,21 +235,24 @@ void AttentionExperts<Real>::attend_backward(const ExpertCall<Real>& call, const
   walk(call, [&](std::size_t t, std::size_t i, const Heard& heard) {
     const typename Tape::Expert& own = tape.experts[t];
     const std::size_t E = heard.nodes.size();
+    for (std::size_t e = 0; call.heard != nullptr && e < E; ++e)
+      __builtin_prefetch(row_of(d_heard, heard.nodes[e]) + t, 1);
     Real* const d_asks = row_of(backs_[t].asks, i);
     d_score.resize(E * heads_);
     attend_row_gradient<Real>({call.input.data(), width_, heads_, heard.nodes, row_of(own.asks, i),
                                own.attention.data() + own.begin[i], d_asks, d_score.data(), d_asks,
                                d_input.data()});
     Parameter<Real>& bias = experts_[t].bias;
-    const bool frozen = bias.rate == 0;
-    for (std::size_t e = 0; e < E; ++e) {
+    Real* const d_bias = bias.rate == 0 ? nullptr : bias.grad().data();
+    for (std::size_t head = 0; d_bias != nullptr && head < heads_; ++head) {
+      for (std::size_t e = 0; e < E; ++e)
+        d_bias[heard.slot[e] * heads_ + head] += d_score[head * E + e];
+    }
+    for (std::size_t e = 0; call.heard != nullptr && e < E; ++e) {
       Real sum = 0;
-      for (std::size_t head = 0; head < heads_; ++head) {
-        const Real d = d_score[head * E + e];
-        sum += d;
-        if (!frozen) row_of(bias.grad(), heard.slot[e])[head] += d;
-      }
-      if (call.heard != nullptr) row_of(d_heard, heard.nodes[e])[t] += sum;
+      for (std::size_t head = 0; head < heads_; ++head)
+        sum += d_score[head * E + e];
+      row_of(d_heard, heard.nodes[e])[t] += sum;
     }
   });
 }

@@ -40,19 +40,21 @@ struct HeadGroup {
   const Real* node(std::size_t e) const { return input + nodes[e] * width; }
 };
 
-/// to (G, E) = or += the products of the group's vectors with each node.
-template <class Real, std::size_t G, bool Add>
-ACCRETE_TARGET void dot_heads(const HeadGroup<Real>& group, Real* to) {
+/// to (G, E) = the products of the group's vectors with each node, whose places in `d_input` are
+/// about to be written; or, without it, +=.
+template <class Real, std::size_t G, bool Forward>
+ACCRETE_TARGET void dot_heads(const HeadGroup<Real>& group, const Real* d_input, Real* to) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   constexpr std::size_t kAhead = 4;  // rows lie anywhere: no processor guesses where
   const std::size_t E = group.nodes.size();
   for (std::size_t e = 0; e < E; ++e) {
     const Real* const row = group.node(e);
-    const Real* const ahead = group.node(std::min(e + kAhead, E - 1));
+    const std::size_t ahead = group.nodes[std::min(e + kAhead, E - 1)] * group.width;
     Vector<Real> sums[G] = {};
     std::size_t c = 0;
     for (; c + kLanes <= group.width; c += kLanes) {
-      __builtin_prefetch(ahead + c);
+      __builtin_prefetch(group.input + ahead + c);
+      if constexpr (!Forward) __builtin_prefetch(d_input + ahead + c, 1);
       const Vector<Real> part = vector_at(row + c);
       ACCRETE_UNROLL
       for (std::size_t g = 0; g < G; ++g)
@@ -63,7 +65,7 @@ ACCRETE_TARGET void dot_heads(const HeadGroup<Real>& group, Real* to) {
       Real total = fold_lanes<Real>(sums[g]);
       for (std::size_t k = c; k < group.width; ++k)
         total += row[k] * group.vectors[g * group.width + k];
-      to[g * E + e] = Add ? to[g * E + e] + total : total;
+      to[g * E + e] = Forward ? to[g * E + e] + total : total;
     }
   }
 }
@@ -225,7 +227,7 @@ ACCRETE_TARGET void back_heads(const AttentionGradient<Real>& back, std::size_t 
   constexpr std::size_t kVectors = 2;  // for four heads nearly all of the widest registers
   const std::size_t E = back.nodes.size();
   dot_heads<Real, G, false>({back.input, back.width, back.nodes, back.d_mean + head * back.width},
-                            back.d_score + head * E);
+                            back.d_input, back.d_score + head * E);
   for (std::size_t h = head; h < head + G; ++h)
     softmax_gradient(E, back.share + h * E, back.d_score + h * E);
   std::size_t c = 0;
@@ -244,7 +246,7 @@ ACCRETE_TARGET void attend_heads(const AttentionRow<Real>& row, std::size_t head
   const std::size_t E = row.nodes.size();
   const HeadGroup<Real> group{row.input, row.width, row.nodes, row.asks + head * row.width};
   Real* const share = row.share + head * E;
-  dot_heads<Real, G, true>(group, share);
+  dot_heads<Real, G, true>(group, nullptr, share);
   for (std::size_t g = 0; g < G; ++g)
     softmax(E, share + g * E);
   mean_heads<Real, G>(group, share, row.mean + head * row.width);

@@ -1,4 +1,4 @@
-// Top-k by partial sorts of columns, pairs grouped by counting, and the gradients of both losses.
+// Top-k by insertion, pairs grouped by counting, and the gradients of both losses.
 #include "models/dymoe_gate.h"
 
 #include <cmath>
@@ -24,6 +24,25 @@ std::vector<std::uint32_t> allowed_columns(const RowMatrix<Real>& logits, std::s
     if (c >= experts || chosen[c] != 0) allowed.push_back(static_cast<std::uint32_t>(c));
   }
   return allowed;
+}
+
+/// The columns of the largest logits, the lower one of two that are equal; best first. `allowed`
+/// has as many columns at least.
+template <class Real>
+void choose_best(const Real* logits, std::span<const std::uint32_t> allowed,
+                 std::span<std::uint32_t> best) {
+  std::size_t count = 0;
+  for (const std::uint32_t c : allowed) {
+    std::size_t place = count;
+    if (count < best.size()) {
+      ++count;
+    } else if (!(logits[c] > logits[best[--place]])) {
+      continue;
+    }
+    for (; place > 0 && logits[c] > logits[best[place - 1]]; --place)
+      best[place] = best[place - 1];
+    best[place] = c;
+  }
 }
 
 /// Softmax of a row's logits over its chosen columns, summed in their order.
@@ -80,10 +99,7 @@ void choose_routes(const RowMatrix<Real>& logits, std::size_t experts,
     const Real* const row = row_of(logits, v);
     const std::span<std::uint32_t> mine =
         std::span(routes.column).subspan(v * routes.slots, routes.slots);
-    std::partial_sort_copy(allowed.begin(), allowed.end(), mine.begin(), mine.end(),
-                           [&](std::uint32_t a, std::uint32_t b) {
-                             return row[a] != row[b] ? row[a] > row[b] : a < b;
-                           });
+    choose_best(row, allowed, mine);
     const auto own = static_cast<std::uint32_t>(expert_of(blocks[v], experts));
     if (routing.force_own_block && std::find(mine.begin(), mine.end(), own) == mine.end())
       mine.back() = own;

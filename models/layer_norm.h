@@ -131,16 +131,18 @@ class NormSilu {
     out.resize(x.rows(), x.cols());
     forward_part(x, 0, tape, out, count, bias);
   }
-  /// The same in parts: room for all rows, then those from `first` on. Checks: x fits the room and
-  /// `out` has its size.
+  /// The same in parts: room for all rows, then those from `first` on. `out_rows`: which row of
+  /// `out` each row of x is. Checks: x fits the room and `out` has its size, or those rows.
   void begin(std::size_t rows, Tape& tape) const {
     tape.normal.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
     tape.gate.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
     tape.scale.resize(rows);
   }
   void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
-                    SleepCount& count, const RowMatrix<Real>* bias = nullptr) const {
+                    SleepCount& count, const RowMatrix<Real>* bias = nullptr,
+                    const std::uint32_t* out_rows = nullptr) const {
     NormSiluRows<Real> rows = rows_of(x, out);
+    rows.out_rows = out_rows;
     rows.normal = row_of(tape.normal, first);
     rows.gate = row_of(tape.gate, first);
     rows.kept = rows.width;
@@ -150,11 +152,12 @@ class NormSilu {
     count.numbers += static_cast<std::uint64_t>(x.size());
   }
 
-  /// The same bits in the place of x, nothing kept.
-  void apply(RowMatrix<Real>& x) const {
+  /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
+  void apply(const RowMatrix<Real>& x, RowMatrix<Real>& out, const std::uint32_t* out_rows) const {
     std::vector<Real> normal(static_cast<std::size_t>(x.cols()));
     std::vector<Real> gate(normal.size());
-    NormSiluRows<Real> rows = rows_of(x, x);
+    NormSiluRows<Real> rows = rows_of(x, out);
+    rows.out_rows = out_rows;
     rows.normal = normal.data();
     rows.gate = gate.data();
     norm_silu(rows);
@@ -166,12 +169,14 @@ class NormSilu {
     d_x.resize(d_out.rows(), d_out.cols());
     backward_part(tape, 0, d_out, d_x);
   }
-  /// The same for rows of the tape from `first` on. Checks: d_x has the size of d_out.
+  /// The same for rows of the tape from `first` on. `d_out_rows`: which row of d_out each row of
+  /// d_x is from. Checks: d_x has the size of d_out, or of that list.
   void backward_part(const Tape& tape, std::size_t first, const RowMatrix<Real>& d_out,
-                     RowMatrix<Real>& d_x) {
+                     RowMatrix<Real>& d_x, const std::uint32_t* d_out_rows = nullptr) {
     const bool frozen = gain_.rate == 0;
     NormSiluGradient<Real> back{};
-    back.rows = static_cast<std::size_t>(d_out.rows());
+    back.d_out_rows = d_out_rows;
+    back.rows = static_cast<std::size_t>(d_x.rows());
     back.width = static_cast<std::size_t>(d_out.cols());
     back.gain = gain_.value.data();
     back.shift = shift_.value.data();

@@ -30,7 +30,8 @@ struct Single {
 constexpr std::size_t kInnerPanel = 128;
 // Rows of A that meet one panel after the other: 60 KiB of floats, from the second cache.
 constexpr std::size_t kRowTilesPerBlock = 20;
-// For fewer rows than these a copy of B costs more than the walk over its far-apart rows.
+// For fewer rows than these a copy of B costs more than the walk over its far-apart rows. (Rows as
+// long as a panel is wide lie as they would in a copy.)
 constexpr std::size_t kRowsWorthPacking = 24;
 constexpr std::size_t kCacheLine = 64;
 
@@ -52,6 +53,43 @@ std::size_t listed(const std::uint32_t* rows, std::size_t i) {
   return rows != nullptr ? rows[i] : i;
 }
 
+/// Rows and columns of what turn_square() turns: those of a small register.
+template <class Real>
+constexpr std::size_t kTurned = 16 / sizeof(Real);
+
+template <class Real>
+using Small [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
+
+/// Row i of `to` = column i of `from`, both with so many numbers from one row to the next.
+void turn_square(const float* from, std::size_t from_row, float* to, std::size_t to_row) {
+  using Four = Small<float>;
+  const auto row = [&](std::size_t i) {
+    return *reinterpret_cast<const Four*>(from + i * from_row);
+  };
+  const auto set = [&](std::size_t i, Four turned) {
+    *reinterpret_cast<Four*>(to + i * to_row) = turned;
+  };
+  const Four a = row(0);
+  const Four b = row(1);
+  const Four c = row(2);
+  const Four d = row(3);
+  const Four ab = __builtin_shufflevector(a, b, 0, 4, 1, 5);
+  const Four cd = __builtin_shufflevector(c, d, 0, 4, 1, 5);
+  const Four ab_end = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+  const Four cd_end = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+  set(0, __builtin_shufflevector(ab, cd, 0, 1, 4, 5));
+  set(1, __builtin_shufflevector(ab, cd, 2, 3, 6, 7));
+  set(2, __builtin_shufflevector(ab_end, cd_end, 0, 1, 4, 5));
+  set(3, __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7));
+}
+
+void turn_square(const double* from, std::size_t from_row, double* to, std::size_t to_row) {
+  for (std::size_t i = 0; i < kTurned<double>; ++i) {
+    for (std::size_t j = 0; j < kTurned<double>; ++j)
+      to[i * to_row + j] = from[j * from_row + i];
+  }
+}
+
 /// Inner steps [first, first + count) of a product, its B in panels of `width` columns. A panel
 /// lies at `width × count` numbers times its index and is padded with zeros to whole vectors.
 template <class Real>
@@ -64,7 +102,7 @@ class InnerPanel {
         count_(std::min(kInnerPanel, product.inner - first)),
         width_(kernels.lanes * kernels.vectors),
         in_place_(product.b_column == 1 && product.b_rows == nullptr &&
-                  product.rows < kRowsWorthPacking) {
+                  (product.rows < kRowsWorthPacking || product.b_inner == width_)) {
     const std::size_t panels = (product.columns + width_ - 1) / width_;
     packed_ = scratch<Real>(panels * width_ * count_);
     for (std::size_t column = 0; column < product.columns; column += width_)
@@ -115,16 +153,17 @@ class InnerPanel {
     }
   }
 
-  /// A panel whose columns lie together in B: some at a time, or each line would be read as often
-  /// as it holds numbers.
+  /// A panel whose columns lie together in B: in squares, or each line would be read as often as it
+  /// holds numbers.
   void turn(const Real* from, std::size_t columns, std::size_t stride, Real* to) const {
-    constexpr std::size_t kColumns = 8;
     std::size_t c = 0;
-    for (; c + kColumns <= columns; c += kColumns) {
+    for (; c + kTurned<Real> <= columns; c += kTurned<Real>) {
       const Real* const column = from + c * product_.b_column;
-      for (std::size_t k = 0; k < count_; ++k) {
-        ACCRETE_UNROLL
-        for (std::size_t i = 0; i < kColumns; ++i)
+      std::size_t k = 0;
+      for (; k + kTurned<Real> <= count_; k += kTurned<Real>)
+        turn_square(column + k, product_.b_column, to + k * stride + c, stride);
+      for (; k < count_; ++k) {
+        for (std::size_t i = 0; i < kTurned<Real>; ++i)
           to[k * stride + c + i] = column[i * product_.b_column + k];
       }
     }
@@ -215,7 +254,8 @@ void run_product(const Kernels<Real>& kernels, const Product<Real>& product) {
   for (std::size_t row = 0; product.inner == 0 && !product.add && row < product.rows; ++row)
     std::fill_n(product.out + listed(product.out_rows, row) * product.out_row, product.columns,
                 Real{0});
-  for (std::size_t first = 0; first < product.inner; first += kInnerPanel)
+  // Without rows B is not packed either.
+  for (std::size_t first = 0; first < product.inner && product.rows > 0; first += kInnerPanel)
     InnerPanel<Real>(kernels, product, first).multiply();
 }
 

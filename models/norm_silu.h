@@ -25,6 +25,7 @@ struct NormSiluRows {
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
   Real* out;         ///< (rows, width), set; may be x
   const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null
+  const std::uint32_t* out_rows = nullptr;  ///< which row of `out` each is, none twice; or null
 };
 
 /// Returns how many y lie below −4. Cost: about 40 flops a number.
@@ -41,9 +42,10 @@ struct NormSiluGradient {
   const Real* gate;
   const Real* scale;
   const Real* d_out;
-  Real* d_x;      ///< (rows, width), set; may be d_out
-  Real* d_gain;   ///< (width), added to row by row; or null
-  Real* d_shift;  ///< the same
+  Real* d_x;                                  ///< (rows, width), set; may be d_out
+  Real* d_gain;                               ///< (width), added to row by row; or null
+  Real* d_shift;                              ///< the same
+  const std::uint32_t* d_out_rows = nullptr;  ///< which row of d_out each is; or null
 };
 
 template <class Real>

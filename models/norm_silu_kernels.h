@@ -180,8 +180,9 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
                            ? centre_row<Real, true>(x, rows.bias, rows.width, normal)
                            : centre_row<Real, false>(x, nullptr, rows.width, normal);
     if (rows.scale != nullptr) rows.scale[i] = scale;
+    const std::size_t to = rows.out_rows != nullptr ? rows.out_rows[i] : i;
     asleep +=
-        activate_row(rows, scale, normal, rows.gate + i * rows.kept, rows.out + i * rows.width);
+        activate_row(rows, scale, normal, rows.gate + i * rows.kept, rows.out + to * rows.width);
   }
   return asleep;
 }
@@ -203,7 +204,8 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
   const std::size_t width = back.width;
   const Real* const normal = back.normal + row * width;
   const Real* const gate = back.gate + row * width;
-  const Real* const d_out = back.d_out + row * width;
+  const Real* const d_out =
+      back.d_out + (back.d_out_rows != nullptr ? back.d_out_rows[row] : row) * width;
   Real* const d_x = back.d_x + row * width;
   Vector<Real> sums = {};
   Vector<Real> products = {};

@@ -82,9 +82,21 @@ bool has_items(const GraphBatch& batch, std::size_t table) {
   return table < batch.items.size() && batch.items[table].rows() > 0;
 }
 
-// Nodes of one go: what they take stays in the second cache.
-constexpr std::size_t kNodesAtOnce = 1024;
+// Nodes of one go: what they take stays in the first cache. Where nothing is kept, ages are
+// numbered for so many goes together.
+constexpr std::size_t kNodesAtOnce = 64;
+constexpr std::size_t kAgedAtOnce = 16 * kNodesAtOnce;
 constexpr std::size_t kAgeSlotsMin = 256;
+
+/// to = a + b.
+template <class Real>
+void sum_of(const Real* a, const Real* b, std::size_t width, Real* to) {
+  std::size_t c = 0;
+  for (; c + kRowLanes <= width; c += kRowLanes)
+    Eigen::Map<RowLanes<Real>>(to + c) = lanes_at(a + c) + lanes_at(b + c);
+  for (; c < width; ++c)
+    to[c] = a[c] + b[c];
+}
 
 std::size_t age_slot(std::int64_t age_us, std::size_t slots) {
   const std::uint64_t z = static_cast<std::uint64_t>(age_us) * 0x9E37'79B9'7F4A'7C15ull;
@@ -218,10 +230,10 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
   SleepCount unused;
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
-    // Ages of all nodes together where they are kept, else of these.
-    if (first == 0 || !keep) {
+    // Ages of all nodes together where they are kept, else of some goes.
+    if (first == 0 || (!keep && first % kAgedAtOnce == 0)) {
       tape.numbers.clear();
-      const std::size_t end = keep ? all.size() : first + nodes.size();
+      const std::size_t end = keep ? all.size() : std::min(first + kAgedAtOnce, all.size());
       for (std::size_t i = first; i < end; ++i)
         shown.age[i] = tape.numbers.number(batch.age_us[all[i]]);
       encode_ages<Real>(tape.numbers.ages(), shown.ages);
@@ -237,21 +249,20 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       Real* const row = row_of(tape.x, i);
       const Real* const aged = row_of(tape.aged, shown.age[first + i]);
-      if (once) {
+      if (any && !once) {
+        sum_of(aged, row_of(tape.told, batch.row[nodes[i]]), width_, row);
+      } else if (once) {
         add_scaled(Real(1), aged, width_, row);
       } else {
         std::copy_n(aged, width_, row);
-        if (any) add_scaled(Real(1), row_of(tape.told, batch.row[nodes[i]]), width_, row);
       }
       if (any_items) add_scaled(Real(1), row_of(tape.listed, batch.row[nodes[i]]), width_, row);
     }
     if (keep) {
-      norm_.forward_part(tape.x, first, shown.norm, tape.x, unused);
+      norm_.forward_part(tape.x, first, shown.norm, hidden, unused, nullptr, nodes.data());
     } else {
-      norm_.apply(tape.x);
+      norm_.apply(tape.x, hidden, nodes.data());
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i)
-      std::copy_n(row_of(tape.x, i), width_, row_of(hidden, nodes[i]));
   }
 }
 
@@ -277,8 +288,8 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
   if (sums_rows) by_row_.setZero(batch.features[t].rows(), d_hidden.cols());
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
-    gather_rows<Real>(d_hidden, nodes, d_x_);
-    norm_.backward_part(shown.norm, first, d_x_, d_x_);
+    d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
+    norm_.backward_part(shown.norm, first, d_hidden, d_x_, nodes.data());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       const Real* const from = row_of(d_x_, i);
       add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));

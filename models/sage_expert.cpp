@@ -1,4 +1,5 @@
 // One walk over all neighbourhoods for the messages of all experts, then one product a weight.
+// Messages of one neighbour are made once for all who hear it.
 #include "models/sage_expert.h"
 
 #include <algorithm>
@@ -14,6 +15,28 @@
 namespace accrete::models {
 namespace {
 
+constexpr std::uint32_t kNone = 0xFFFF'FFFF;
+
+/// The only neighbour that expert t hears; null if there is none or another.
+template <class Real>
+const std::uint32_t* only_heard(const ExpertCall<Real>& call, std::size_t t,
+                                std::span<const std::uint32_t> neighbours) {
+  if (!call.mask_later_blocks) return neighbours.size() == 1 ? neighbours.data() : nullptr;
+  const std::uint32_t* only = nullptr;
+  for (const std::uint32_t& u : neighbours) {
+    if (!call.hears(t, u)) continue;
+    if (only != nullptr) return nullptr;
+    only = &u;
+  }
+  return only;
+}
+
+/// What expert t makes of node u before the mean.
+template <class Real>
+Real hearing_of(const ExpertCall<Real>& call, std::size_t t, std::size_t u) {
+  return call.heard != nullptr ? row_of(*call.heard, u)[t] : Real(1);
+}
+
 /// An expert that a node is given to, and the row of its messages that is this node's.
 struct Listener {
   std::uint32_t expert = 0;
@@ -21,66 +44,59 @@ struct Listener {
 };
 
 /// Calls each(relation, neighbours, listeners) for every output and relation with both, outputs
-/// ascending: so an expert's messages are filled in the order of its rows.
+/// ascending: so an expert's messages are filled in the order of its rows. Who hears one neighbour
+/// alone is left out.
 template <class Real, class Each>
 void walk(const ExpertCall<Real>& call, Each each) {
   const std::size_t relations = call.relations.size();
   const Routes<Real>& routes = call.routes;
   const auto read = call.relations_by_table();
   std::vector<std::size_t> next(call.experts * relations, 0);
-  std::vector<Listener> listeners;
+  std::vector<Listener> listeners(routes.slots);
   for (std::size_t v = 0; v < routes.rows(); ++v) {
-    listeners.clear();
-    for (std::size_t i = v * routes.slots; i < (v + 1) * routes.slots; ++i) {
-      if (routes.column[i] < call.experts) listeners.push_back({routes.column[i], 0});
-    }
-    if (listeners.empty()) continue;
+    const auto columns = std::span(routes.column).subspan(v * routes.slots, routes.slots);
     for (const std::size_t r : call.read_by(read, v)) {
       const auto neighbours = call.neighbours(r, v);
       if (neighbours.empty()) continue;
-      for (Listener& listener : listeners)
-        listener.row = next[listener.expert * relations + r]++;
-      each(r, neighbours, std::span<const Listener>(listeners));
+      std::size_t count = 0;
+      for (const std::uint32_t t : columns) {
+        if (t >= call.experts || only_heard(call, t, neighbours) != nullptr) continue;
+        listeners[count++] = {t, next[t * relations + r]++};
+      }
+      if (count > 0) each(r, neighbours, std::span<const Listener>(listeners).first(count));
     }
   }
 }
 
-/// What each neighbour counts for at most two listeners.
-template <class Real>
-struct Hearing {
-  std::vector<Real> weight;                 ///< (n, J) b / share of a mean
-  std::array<Real, kListenersMax> share{};  ///< 1 / neighbours heard
-};
-
+/// What each of n neighbours counts for J listeners, at most two: weights (n, J), b / share of a
+/// mean, and behind them (J) what 1 / neighbours heard is for each. Sets those (n + 1) J numbers.
 template <class Real>
 void listen(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbours,
-            std::span<const Listener> listeners, Hearing<Real>& hearing) {
+            std::span<const Listener> listeners, Real* weight) {
   const std::size_t J = listeners.size();
-  hearing.weight.resize(neighbours.size() * J);
+  const std::size_t n = neighbours.size();
   if (!call.mask_later_blocks) {  // the same in fewer steps: everybody is heard
-    const Real share = Real(1) / static_cast<Real>(neighbours.size());
-    hearing.share.fill(share);
-    Real* weight = hearing.weight.data();
+    const Real share = Real(1) / static_cast<Real>(n);
     for (const std::uint32_t u : neighbours) {
       const Real* const heard = call.heard != nullptr ? row_of(*call.heard, u) : nullptr;
       for (const Listener& listener : listeners)
         *weight++ = share * (heard != nullptr ? heard[listener.expert] : Real(1));
     }
+    std::fill_n(weight, J, share);
     return;
   }
   for (std::size_t j = 0; j < J; ++j) {
     const std::size_t t = listeners[j].expert;
     std::size_t heard = 0;
-    for (std::size_t i = 0; i < neighbours.size(); ++i) {
-      const std::size_t u = neighbours[i];
-      const bool hears = call.hears(t, u);
+    for (std::size_t i = 0; i < n; ++i) {
+      const bool hears = call.hears(t, neighbours[i]);
       heard += hears ? 1 : 0;
-      const Real b = call.heard != nullptr ? row_of(*call.heard, u)[t] : Real(1);
-      hearing.weight[i * J + j] = hears ? b : Real(0);
+      weight[i * J + j] = hears ? hearing_of(call, t, neighbours[i]) : Real(0);
     }
-    hearing.share[j] = heard > 0 ? Real(1) / static_cast<Real>(heard) : Real(0);
-    for (std::size_t i = 0; i < neighbours.size(); ++i)
-      hearing.weight[i * J + j] *= hearing.share[j];
+    const Real share = heard > 0 ? Real(1) / static_cast<Real>(heard) : Real(0);
+    for (std::size_t i = 0; i < n; ++i)
+      weight[i * J + j] *= share;
+    weight[n * J + j] = share;
   }
 }
 
@@ -150,37 +166,77 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 
 template <class Real>
 std::size_t SageExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes = room_bytes(tape.sum, d_sum_);
-  for (const auto& own : tape.experts)
+  std::size_t bytes = room_bytes(tape.sum, tape.product, d_sum_, d_product_, d_message_) +
+                      tape.hearing.capacity() * sizeof(Real) +
+                      tape.place.capacity() * sizeof(std::uint32_t);
+  for (const auto& own : tape.experts) {
     bytes += room_bytes(own.row) + room_bytes(own.message) + own.norm.room();
+    for (const Shared& shared : own.shared)
+      bytes += room_bytes(shared.message);
+  }
   for (const std::vector<RowMatrix<Real>>& messages : d_messages_)
     bytes += room_bytes(messages);
   return bytes;
 }
 
+/// Who of an expert's rows hears whom: one node alone, or more.
+template <class Real>
+void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, std::size_t t,
+                                      Tape& tape) const {
+  typename Tape::Expert& own = tape.experts[t];
+  own.who.resize(relations_);
+  own.message.resize(relations_);
+  own.shared.resize(relations_);
+  for (std::size_t r = 0; r < relations_; ++r) {
+    own.who[r].clear();
+    own.shared[r].rows.clear();
+    own.shared[r].heard.clear();
+    own.shared[r].nodes.clear();
+  }
+  const auto read = call.relations_by_table();
+  const auto rows = call.routes.rows_of(t);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    for (const std::size_t r : call.read_by(read, rows[i])) {
+      const auto neighbours = call.neighbours(r, rows[i]);
+      if (neighbours.empty()) continue;
+      if (const std::uint32_t* const only = only_heard(call, t, neighbours)) {
+        own.shared[r].rows.push_back(static_cast<std::uint32_t>(i));
+        own.shared[r].heard.push_back(*only);
+      } else {
+        own.who[r].push_back(static_cast<std::uint32_t>(i));
+      }
+    }
+  }
+  const auto width = static_cast<Eigen::Index>(width_);
+  for (std::size_t r = 0; r < relations_; ++r) {
+    own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()), width);
+    Shared& shared = own.shared[r];
+    for (std::uint32_t& u : shared.heard) {  // from here on its place among the nodes
+      std::uint32_t& place = tape.place[u];
+      if (place == kNone) {
+        place = static_cast<std::uint32_t>(shared.nodes.size());
+        shared.nodes.push_back(u);
+      }
+      u = place;
+    }
+    shared.message.resize(static_cast<Eigen::Index>(shared.nodes.size()), width);
+    for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
+      const std::uint32_t u = shared.nodes[p];
+      tape.place[u] = kNone;
+      shared.message.row(static_cast<Eigen::Index>(p)) =
+          hearing_of(call, t, u) * call.input.row(static_cast<Eigen::Index>(u));
+    }
+  }
+}
+
 template <class Real>
 void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
-  const auto read = call.relations_by_table();
-  for (std::size_t t = 0; t < call.experts; ++t) {
-    typename Tape::Expert& own = tape.experts[t];
-    own.who.resize(relations_);
-    own.message.resize(relations_);
-    const auto rows = call.routes.rows_of(t);
-    for (std::vector<std::uint32_t>& who : own.who)
-      who.clear();
-    for (std::size_t i = 0; i < rows.size(); ++i) {
-      for (const std::size_t r : call.read_by(read, rows[i])) {
-        if (!call.neighbours(r, rows[i]).empty())
-          own.who[r].push_back(static_cast<std::uint32_t>(i));
-      }
-    }
-    for (std::size_t r = 0; r < relations_; ++r) {
-      own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()),
-                            static_cast<Eigen::Index>(width_));
-    }
-  }
-  Hearing<Real> hearing;
+  const auto nodes = static_cast<std::size_t>(call.input.rows());
+  if (tape.place.size() < nodes) tape.place.resize(nodes, kNone);
+  for (std::size_t t = 0; t < call.experts; ++t)
+    find_messages(call, t, tape);
+  std::size_t at = 0;
   walk(call, [&](std::size_t r, std::span<const std::uint32_t> neighbours,
                  std::span<const Listener> listeners) {
     const std::size_t step = all_alike(call) ? 1 : kListenersMax;
@@ -188,11 +244,16 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
     std::array<Real*, kListenersMax> to{};
     for (std::size_t j = 0; j < walks; j += step) {
       const auto some = listeners.subspan(j, std::min(step, walks - j));
-      listen(call, neighbours, some, hearing);
+      const std::size_t weights = neighbours.size() * some.size();
+      const std::size_t end = at + weights + some.size();
+      if (tape.hearing.size() < end) tape.hearing.resize(2 * end);
+      listen(call, neighbours, some, tape.hearing.data() + at);
       for (std::size_t i = 0; i < some.size(); ++i)
         to[i] = row_of(tape.experts[some[i].expert].message[r], some[i].row);
-      sum_neighbours<Real>({call.input.data(), width_, neighbours, hearing.weight,
+      sum_neighbours<Real>({call.input.data(), width_, neighbours,
+                            std::span<const Real>(tape.hearing).subspan(at, weights),
                             std::span(to).first(some.size())});
+      at = end;
     }
     for (const Listener& other : listeners.subspan(walks)) {
       std::copy_n(to[0], width_, row_of(tape.experts[other.expert].message[r], other.row));
@@ -212,8 +273,15 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
     gather_rows(call.head, call.routes.rows_of(t), own.row);
     multiply(own.row, expert.own.value, tape.sum);
     for (std::size_t r = 0; r < relations_; ++r) {
-      if (own.who[r].empty()) continue;
-      multiply_into<Real>(own.message[r], expert.relations[r].value, own.who[r], tape.sum);
+      const RowMatrix<Real>& weights = expert.relations[r].value;
+      if (!own.who[r].empty()) multiply_into<Real>(own.message[r], weights, own.who[r], tape.sum);
+      const Shared& shared = own.shared[r];
+      if (shared.nodes.empty()) continue;
+      multiply(shared.message, weights, tape.product);
+      for (std::size_t i = 0; i < shared.rows.size(); ++i) {
+        add_scaled(Real(1), row_of(tape.product, shared.heard[i]), width_,
+                   row_of(tape.sum, shared.rows[i]));
+      }
     }
     expert.norm.forward(tape.sum, own.norm, values[t], count, &expert.bias.value);
   }
@@ -223,7 +291,7 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
 template <class Real>
 void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape& tape,
                                         std::size_t t, const RowMatrix<Real>& d_value,
-                                        RowMatrix<Real>& d_input) {
+                                        RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
   Expert& expert = experts_[t];
   const typename Tape::Expert& own = tape.experts[t];
   const auto rows = call.routes.rows_of(t);
@@ -239,13 +307,38 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
     if (!frozen && !who.empty())
       add_outer_rows<Real>(own.message[r], d_sum_, who, expert.relations[r].grad());
     multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, d_messages_[t][r]);
+    if (!own.shared[r].nodes.empty()) backward_shared(call, tape, t, r, d_input, d_heard);
+  }
+}
+
+/// What rows send back to a node that they hear alone is summed first, in their order.
+template <class Real>
+// NOLINTNEXTLINE(readability-function-size): what goes in and what comes out, each by its name
+void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape& tape,
+                                        std::size_t t, std::size_t r, RowMatrix<Real>& d_input,
+                                        RowMatrix<Real>& d_heard) {
+  Parameter<Real>& weights = experts_[t].relations[r];
+  const Shared& shared = tape.experts[t].shared[r];
+  d_product_.setZero(shared.message.rows(), shared.message.cols());
+  for (std::size_t i = 0; i < shared.rows.size(); ++i) {
+    add_scaled(Real(1), row_of(d_sum_, shared.rows[i]), width_,
+               row_of(d_product_, shared.heard[i]));
+  }
+  if (weights.rate != 0) add_outer(shared.message, d_product_, weights.grad());
+  multiply_transposed(d_product_, weights.value, d_message_);
+  for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
+    const std::uint32_t u = shared.nodes[p];
+    const Real* const back = row_of(d_message_, p);
+    add_scaled(hearing_of(call, t, u), back, width_, row_of(d_input, u));
+    if (call.heard != nullptr)
+      row_of(d_heard, u)[t] += fixed_dot(back, row_of(call.input, u), width_);
   }
 }
 
 template <class Real>
-void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, RowMatrix<Real>& d_input,
-                                         RowMatrix<Real>& d_heard) {
-  Hearing<Real> hearing;
+void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tape& tape,
+                                         RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+  std::size_t at = 0;
   std::vector<Real> d_weight;
   walk(call, [&](std::size_t r, std::span<const std::uint32_t> neighbours,
                  std::span<const Listener> listeners) {
@@ -264,16 +357,18 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, RowMatrix
         for (const Listener& listener : some)
           __builtin_prefetch(row_of(d_heard, neighbours[i]) + listener.expert, 1);
       }
-      listen(call, neighbours, some, hearing);
-      d_weight.resize(call.heard != nullptr ? hearing.weight.size() : 0);
-      add_neighbour_gradients<Real>({call.input.data(), width_, neighbours, hearing.weight,
+      const std::size_t weights = neighbours.size() * some.size();
+      d_weight.resize(call.heard != nullptr ? weights : 0);
+      add_neighbour_gradients<Real>({call.input.data(), width_, neighbours,
+                                     std::span(tape.hearing).subspan(at, weights),
                                      std::span(from).first(some.size()), d_input.data(), d_weight});
+      const Real* const share = tape.hearing.data() + at + weights;
+      at += weights + some.size();
       const Real* d = d_weight.data();
       for (std::size_t i = 0; i < neighbours.size() && !d_weight.empty(); ++i) {
         Real* const d_row = row_of(d_heard, neighbours[i]);
         for (std::size_t k = 0; k < some.size(); ++k, ++d) {
-          if (call.hears(some[k].expert, neighbours[i]))
-            d_row[some[k].expert] += *d * hearing.share[k];
+          if (call.hears(some[k].expert, neighbours[i])) d_row[some[k].expert] += *d * share[k];
         }
       }
     }
@@ -287,9 +382,9 @@ void SageExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
   d_messages_.resize(std::max(d_messages_.size(), call.experts));
   for (std::size_t t = 0; t < call.experts; ++t) {
     d_messages_[t].resize(relations_);
-    backward_expert(call, tape, t, d_values[t], d_input);
+    backward_expert(call, tape, t, d_values[t], d_input, d_heard);
   }
-  scatter_messages(call, d_input, d_heard);
+  scatter_messages(call, tape, d_input, d_heard);
 }
 
 template class SageExperts<float>;

@@ -76,12 +76,12 @@ void check_gradients(Problem& problem) {
   EXPECT_LE(zero, 2U) << "a gradient of nothing agrees with anything";
 }
 
-class Gradients : public testing::TestWithParam<std::tuple<ExpertKind, bool, int>> {};
+class Gradients : public testing::TestWithParam<std::tuple<ExpertKind, bool, int, bool>> {};
 
 TEST_P(Gradients, AreThoseOfTheLoss) {
-  const auto [kind, extras, variant] = GetParam();
+  const auto [kind, extras, variant, family] = GetParam();
   const LayerShape shape = world_shape(kind, extras);
-  Problem problem{make_graph(7, kNodes, kOutputs, 4),
+  Problem problem{(family ? make_family : make_graph)(7, kNodes, kOutputs, 4),
                   random_matrix<double>(7, kNodes, shape.width),
                   random_matrix<double>(8, kOutputs, shape.width),
                   {},
@@ -100,7 +100,7 @@ TEST_P(Gradients, AreThoseOfTheLoss) {
 
 INSTANTIATE_TEST_SUITE_P(Dymoe, Gradients,
                          testing::Combine(testing::Values(ExpertKind::Sage, ExpertKind::Attention),
-                                          testing::Bool(), testing::Range(0, 4)));
+                                          testing::Bool(), testing::Range(0, 4), testing::Bool()));
 
 TEST(DymoeGradients, FrozenExpertsHaveNoneAndPassOnTheirInputs) {
   for (const ExpertKind kind : {ExpertKind::Sage, ExpertKind::Attention}) {

@@ -28,10 +28,10 @@ RowMatrix<Real> run(const DymoeLayer<Real>& layer, const GraphBatch& batch, std:
 
 TEST(Dymoe, IsTheDenseLayer) {
   for (const ExpertKind kind : kKinds) {
-    for (int variant = 0; variant < 16; ++variant) {
+    for (int variant = 0; variant < 32; ++variant) {
       const bool extras = (variant & 1) != 0;
       const LayerShape shape = world_shape(kind, extras, 33);
-      const GraphBatch batch = make_graph(20, 40, 25, 5);
+      const GraphBatch batch = (variant < 16 ? make_graph : make_family)(20, 40, 25, 5);
       const Matrix input = random_matrix<double>(20, 40, shape.width);
       auto layer = make_layer<double>(shape, 4, 20);
       Routing routing;
@@ -39,7 +39,7 @@ TEST(Dymoe, IsTheDenseLayer) {
       routing.topology_gate = (variant & 2) == 0;
       routing.mask_later_blocks = (variant & 4) != 0;
       routing.force_own_block = (variant & 8) != 0;
-      routing.own_block_only = variant == 15;
+      routing.own_block_only = variant % 16 == 15;
       const DenseLayer dense(shape, layer);
       RoutingStats stats;
       const Matrix output = run(layer, batch, 25, input, routing, &stats);
@@ -192,9 +192,12 @@ GraphBatch part_of(const GraphBatch& batch, std::size_t from, std::size_t to, st
 TEST(Dymoe, ABatchCutInTwoSaysTheSame) {
   constexpr std::size_t kNodes = 90;
   constexpr std::size_t kOutputs = 61;
-  for (const ExpertKind kind : kKinds) {
+  for (const auto& [kind, family] : {std::pair{ExpertKind::Sage, false},
+                                     {ExpertKind::Sage, true},
+                                     {ExpertKind::Attention, false},
+                                     {ExpertKind::Attention, true}}) {
     const LayerShape shape = world_shape(kind, true, 36);
-    const GraphBatch batch = make_graph(27, kNodes, kOutputs, 4);
+    const GraphBatch batch = (family ? make_family : make_graph)(27, kNodes, kOutputs, 4);
     const auto input = random_matrix<float>(27, kNodes, shape.width);
     const auto layer = make_layer<float>(shape, 4, 27);
     const auto whole = run(layer, batch, kOutputs, input, {});

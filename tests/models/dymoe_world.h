@@ -56,6 +56,23 @@ inline GraphBatch make_graph(std::uint64_t seed, std::size_t nodes, std::size_t 
   return batch;
 }
 
+/// The same where nodes of table 1 name one node of table 0 each, as over a foreign key: one of the
+/// first two there are, which read no other way.
+inline GraphBatch make_family(std::uint64_t seed, std::size_t nodes, std::size_t outputs,
+                              std::size_t blocks) {
+  GraphBatch batch = make_graph(seed, nodes, outputs, blocks);
+  std::vector<std::uint32_t> parents;
+  for (std::uint32_t v = 0; v < nodes && parents.size() < 2; ++v)
+    if (batch.table[v] == 0) parents.push_back(v);
+  GraphBatch::Relation& up = batch.relations[1];
+  up = {{0}, {}};
+  for (std::size_t v = 0; v < outputs; ++v) {
+    if (batch.table[v] == 1 && v % 7 != 6) up.source.push_back(parents[v % 3 == 0 ? 1 : 0]);
+    up.begin.push_back(static_cast<std::uint32_t>(up.source.size()));
+  }
+  return batch;
+}
+
 template <class Real>
 RowMatrix<Real> random_matrix(std::uint64_t seed, std::size_t rows, std::size_t cols) {
   Rng rng(seed, 2, Purpose::Test);

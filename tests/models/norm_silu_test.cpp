@@ -157,6 +157,32 @@ TEST(NormSilu, KeepsNothingAndWorksInPlace) {
   EXPECT_TRUE(d_x == told.d_x);
 }
 
+TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
+  constexpr std::size_t kWidth = 37;
+  constexpr std::uint32_t kPlaces[kRows] = {8, 0, 3, 9, 1, 6, 5};
+  const Outcome<float> told = run(runnable<float>().front(), kWidth);
+  const RowMatrix<float> gain = gain_of<float>(kWidth);
+  const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
+  const RowMatrix<float> x = random_matrix<float>(3, kRows, kWidth);
+  const RowMatrix<float> d_out = random_matrix<float>(4, kRows, kWidth);
+  RowMatrix<float> normal(x.rows(), x.cols());
+  RowMatrix<float> gate(x.rows(), x.cols());
+  RowMatrix<float> d_x(x.rows(), x.cols());
+  RowMatrix<float> out = RowMatrix<float>::Zero(10, x.cols());
+  RowMatrix<float> d_far = RowMatrix<float>::Zero(10, x.cols());
+  norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
+                    kWidth, nullptr, out.data(), nullptr, kPlaces});
+  for (Eigen::Index i = 0; i < x.rows(); ++i) {
+    EXPECT_TRUE(out.row(kPlaces[i]) == told.out.row(i));
+    d_far.row(kPlaces[i]) = d_out.row(i);
+  }
+  EXPECT_TRUE(out.row(2).isZero(0) && out.row(4).isZero(0) && out.row(7).isZero(0));
+  norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), normal.data(), gate.data(),
+                             told.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr,
+                             kPlaces});
+  EXPECT_TRUE(d_x == told.d_x);
+}
+
 std::vector<float> numbers_of_all_sizes() {
   std::vector<float> in;
   for (int i = -40'000; i <= 40'000; ++i)
