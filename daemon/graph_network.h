@@ -53,7 +53,7 @@ struct ExpertSample;  // graph_network_merge.cpp
 ///
 /// What learns jumps about the best weights as its steps are long; a mean of them answers
 /// (NetworkConfig::mean_steps), and a network that is to have one expert more, or one less, begins
-/// there.
+/// there. The mean begins anew then: it would be slow to show what is learnt of a new block.
 ///
 /// A network that is about to take another's place, by a merge or a birth, is compared with it: on
 /// the same examples of memory, how far its loss rises under small pushes of its weights. One that

@@ -81,12 +81,12 @@ class ExpertNetwork {
   // Answers may be given with a mean of the weights that training went through: a network of its
   // own beside the one that learns, grown in the same way.
 
-  /// The same network to begin a mean with: without moments and gradients.
+  /// The same network to begin a mean with: without moments, gradients and steps.
   ExpertNetwork copy_values() const;
   /// This, the mean, takes in what `learner` changed since the last call; once after each step of
-  /// it. A parameter becomes the mean of its values after each of its t steps, later ones weighing
-  /// more: in proportion to t^mean_decay, and never less than as if t were `steps_max`. Parts have
-  /// the learner's versions then. Checks: the same experts and sizes.
+  /// it. A parameter becomes the mean of its values after each of its t steps since the mean began,
+  /// later ones weighing more: in proportion to t^mean_decay, and never less than as if t were
+  /// `steps_max`. Parts have the learner's versions then. Checks: the same experts and sizes.
   /// Source: Shamir and Zhang 2013, arXiv:1212.1824, polynomial-decay averaging.
   void follow(const ExpertNetwork& learner, std::uint64_t steps_max);
   /// Its numbers become those of `mean`; moments stay. What is at rest keeps its bits and versions.

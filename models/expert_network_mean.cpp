@@ -36,6 +36,7 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy_values() const {
     parameter->gradient.resize(0, 0);
     parameter->first.resize(0, 0);
     parameter->second.resize(0, 0);
+    parameter->steps = 0;
   }
   return out;
 }
@@ -45,12 +46,11 @@ void ExpertNetwork<Real>::follow(const ExpertNetwork& learner, std::uint64_t ste
   in_pairs<Real>(parts_->parameters(), learner.parts_->parameters(),
                  [&](Parameter<Real>& mean, const Parameter<Real>& newest) {
                    if (mean.version == newest.version) return;
-                   const auto share = static_cast<Real>(newest_share(newest.steps, steps_max));
+                   const auto share = static_cast<Real>(newest_share(++mean.steps, steps_max));
                    Real* const to = mean.value.data();
                    const Real* const from = newest.value.data();
                    for (Eigen::Index i = 0; i < mean.value.size(); ++i)
                      to[i] += share * (from[i] - to[i]);
-                   mean.steps = newest.steps;
                    mean.version = newest.version;
                  });
 }

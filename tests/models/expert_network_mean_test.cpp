@@ -71,6 +71,29 @@ TEST(MeanNetwork, IsTheMeanOfAllValuesTheLaterTheMoreWeighty) {
   }
 }
 
+TEST(MeanNetwork, BeginsAnewWhereItIsCopied) {
+  const Case given;
+  ExpertNetwork<float> learner(TaskKind::Binary, network_options(given.world, 8));
+  ExpertNetwork<float> mean = learner.copy_values();
+  for (int i = 0; i < 100; ++i) {
+    train(learner, given.batch, given.targets, 1);
+    mean.follow(learner, 400);
+  }
+  learner.take_values(mean);
+  mean = learner.copy_values();
+  train(learner, given.batch, given.targets, 1);
+  mean.follow(learner, 400);
+  std::size_t stepped = 0;
+  const auto newest = all_of(learner);
+  for (const auto& [name, parameter] : all_of(mean)) {
+    if (newest.at(name).steps < 101) continue;
+    ++stepped;
+    const RowMatrix<float> off = parameter.value - newest.at(name).value;
+    EXPECT_LT(off.cwiseAbs().maxCoeff(), 1e-6F) << name;
+  }
+  EXPECT_GT(stepped, 20u);
+}
+
 TEST(MeanNetwork, EarlyValuesCountLessThanInAPlainMean) {
   const std::vector<double> weights = weights_of(80, 400);
   double late = 0;
