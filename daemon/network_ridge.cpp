@@ -13,7 +13,7 @@ namespace {
 
 // λ of the vectors' columns: of a number times the columns, as in the other ridges; of classes a
 // share of their mean diagonal. Chosen on validation (bench/RESULTS.md).
-constexpr double kNumberLambda = 1;
+constexpr double kNumberLambda = 100;
 constexpr double kClassLambda = 0.05;
 
 constexpr std::uint64_t kGrowth = 4;  // a new copy once labels grew by one in so many
