@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "daemon/lagged_view.h"
+#include "daemon/propagation.h"
 #include "daemon/seed_parts.h"
 #include "proto/hash.h"
 
@@ -52,12 +53,13 @@ NetworkMemoryOptions memory_options(const NetworkConfig& config, TaskKind kind,
 }  // namespace
 
 std::unique_ptr<GraphNetwork> GraphNetwork::make(const TaskPlan& plan, const TaskWorld& world,
-                                                 std::uint64_t seed) {
+                                                 std::uint64_t seed, Propagation* propagation) {
   if (world.network == nullptr) return nullptr;
-  return std::unique_ptr<GraphNetwork>(new GraphNetwork(plan, world, seed));
+  return std::unique_ptr<GraphNetwork>(new GraphNetwork(plan, world, seed, propagation));
 }
 
-GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed)
+GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed,
+                           Propagation* propagation)
     : name_(plan.name),
       kind_(plan.kind),
       entity_(plan.entity),
@@ -70,6 +72,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
       signals_(kind_, {kSignalPairs}),
+      propagation_(propagation),
       mixtures_(world_.config().fan_out.size(), seed_) {
   const NetworkConfig& config = world_.config();
   sampling_.fan_out.assign(config.fan_out.begin(), config.fan_out.end());
@@ -79,6 +82,9 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   if (plan.column) sampling_.masked = {{plan.entity, *plan.column}};
   // Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
   if (kind_ != TaskKind::Multiclass && !asks_rows_) sampling_.labels = this;
+  if (!config.ridge) return;
+  const std::size_t base = propagation == nullptr ? 0 : propagation->ridge_columns();
+  ridge_ = std::make_unique<NetworkRidge>(kind_, base, config.width);
 }
 
 /// A label as the network sees it; what is far out tells no more than that.
@@ -138,7 +144,9 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
     if (std::isnan(label)) continue;
     ++known;
     const std::uint32_t block = block_of(rows[i], at);
-    if (!is_left(block)) memory_.add({rows[i], label, at, block, on_heads_ ? starts[i] : 0});
+    const NetworkExample example{rows[i], label, at, block, on_heads_ ? starts[i] : 0};
+    if (!is_left(block)) memory_.add(example);
+    if (ridge_ != nullptr) ridge_->add(example);
     ++labels_;
     const double off = label - mean_;
     mean_ += off / static_cast<double>(labels_);
@@ -151,6 +159,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
   if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
+  ridge_dirty_ = ridge_dirty_ || known > 0;
 }
 
 void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const double> labels,
@@ -199,18 +208,20 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
 }
 
 /// Columns and classes that came since the last call begin at zero.
-void GraphNetwork::grow_inputs() {
+void GraphNetwork::grow_inputs(models::ExpertNetwork<float>& network) const {
   const std::vector<std::size_t> columns = this->columns();
-  for (models::ExpertNetwork<float>* network : {network_.get(), averaged_.get()}) {
-    if (network == nullptr) continue;
-    for (std::size_t t = 0; t < columns.size(); ++t)
-      network->grow_columns(t, columns[t]);
-    for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
-      if (world_.rows().has_items(plan_.tables[t]))
-        network->grow_items(t, world_.rows().items(plan_.tables[t]));
-    }
-    if (kind_ == TaskKind::Multiclass) network->grow_classes(classes_);
+  for (std::size_t t = 0; t < columns.size(); ++t)
+    network.grow_columns(t, columns[t]);
+  for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
+    if (world_.rows().has_items(plan_.tables[t]))
+      network.grow_items(t, world_.rows().items(plan_.tables[t]));
   }
+  if (kind_ == TaskKind::Multiclass) network.grow_classes(classes_);
+}
+
+void GraphNetwork::grow_inputs() {
+  grow_inputs(*network_);
+  if (averaged_ != nullptr) grow_inputs(*averaged_);
 }
 
 /// The network that learns, with the weights that answer: what is to take its place begins there.
@@ -387,18 +398,25 @@ void GraphNetwork::answer(std::span<const float> scores, double start, models::O
     share /= sum;
 }
 
+/// What is said before anything is learnt.
+models::Output GraphNetwork::unknown(double start) const {
+  models::Output out;
+  if (kind_ == TaskKind::Binary) out.value = 0.5;
+  if (kind_ == TaskKind::Regression) out.value = mean_;
+  if (on_heads_) out.value = start;
+  return out;
+}
+
 void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
                            std::span<models::Output> out, Trigger trigger,
                            std::span<const double> starts) {
   ACCRETE_CHECK(rows.empty() || out.size() > (rows.size() - 1) * stride);
   ACCRETE_CHECK(starts.size() == (on_heads_ ? rows.size() : 0));
+  ACCRETE_CHECK(stride >= size());
   if (network_ == nullptr) {
-    models::Output unknown;
-    if (kind_ == TaskKind::Binary) unknown.value = 0.5;
-    if (kind_ == TaskKind::Regression) unknown.value = mean_;
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      out[i * stride] = unknown;
-      if (on_heads_) out[i * stride].value = starts[i];
+      for (std::size_t k = 0; k < size(); ++k)
+        out[i * stride + k] = unknown(on_heads_ ? starts[i] : 0);
     }
     return;
   }
@@ -440,6 +458,7 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
     answer(std::span(scores.data() + i * width, width), examples[i].start, out[i * stride]);
+  if (ridge_ != nullptr && stride > 1) answer_ridge(examples, stride, out.subspan(1));
 }
 
 Status GraphNetwork::tell(
@@ -454,6 +473,7 @@ Status GraphNetwork::tell(
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
          signals_.memory_bytes() + mixtures_.memory_bytes() +
+         (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
          (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room()) +
          (averaged_ == nullptr ? 0 : averaged_->memory_bytes());
 }

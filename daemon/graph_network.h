@@ -17,6 +17,7 @@
 #include "daemon/network_memory.h"
 #include "daemon/network_metrics.h"
 #include "daemon/network_mixtures.h"
+#include "daemon/network_ridge.h"
 #include "daemon/network_world.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
@@ -27,8 +28,10 @@
 namespace accrete::daemon {
 
 struct ExpertSample;  // graph_network_merge.cpp
+class Propagation;
 
-/// Candidate "network" of a task (binary, regression or multiclass).
+/// Candidate "network" of a task (binary, regression or multiclass), and where the configuration
+/// asks for it "network-ridge" (network_ridge.h).
 ///
 /// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
 /// paid in steps of `batch` seeds, at most kStepsMax at a time, drawn from all that is kept. So the
@@ -90,9 +93,14 @@ class GraphNetwork final : private LabelRows {
   static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
 
-  /// Null where the configuration says no network. `world.network` must outlive it.
+  /// Null where the configuration says no network. `world.network` must outlive it, and so must
+  /// `propagation`: the task's, if it has one.
   static std::unique_ptr<GraphNetwork> make(const TaskPlan& plan, const TaskWorld& world,
-                                            std::uint64_t seed);
+                                            std::uint64_t seed, Propagation* propagation = nullptr);
+
+  /// Its candidates.
+  std::vector<std::string> names() const;
+  std::size_t size() const { return ridge_ == nullptr ? 1 : 2; }
 
   /// Whether it adds to what the other candidates say together: then learn() and predict() are told
   /// that, a probability or a number a row.
@@ -107,11 +115,19 @@ class GraphNetwork final : private LabelRows {
   /// Take the steps that are owed. Cost: a forward and a backward pass of `batch` seeds each.
   void train(TimeUs now);
 
-  /// Answers for rows as of `at` into out[i * stride]. Cost: what lies around them, each row once.
+  /// Fit "network-ridge" to what has matured, if there is one; behind train().
+  void settle_ridge(TimeUs now);
+
+  /// Answers for rows as of `at` into out[i * stride + k], k the candidate; of "network-ridge" what
+  /// add_base() completes. Cost: what lies around them, each row once.
   /// Of ticks and arrivals, which come in the order of their times, metrics() counts what routing
   /// did.
   void predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,
                std::span<models::Output> out, Trigger trigger, std::span<const double> starts = {});
+
+  /// Completes what "network-ridge" says of a row by Propagation::Answers::base. Nothing where the
+  /// task has no propagation.
+  void add_base(std::span<const float> base, models::Output& out) const;
 
   const NetworkMetrics& metrics() const { return metrics_; }
   /// What labels say of the task so far: its prior() is the network's weight before any loss is
@@ -135,7 +151,8 @@ class GraphNetwork final : private LabelRows {
   Status load(store::State& state);
 
  private:
-  GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed);
+  GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed,
+               Propagation* propagation);
 
   void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) override;
 
@@ -145,6 +162,7 @@ class GraphNetwork final : private LabelRows {
   double score_of(double start) const;
   using Examples = std::span<const NetworkExample>;
   bool sample(Examples seeds, std::size_t nodes_max, std::int64_t lag_us = 0);
+  void grow_inputs(models::ExpertNetwork<float>& network) const;
   void grow_inputs();
   models::ExpertNetwork<float>& answering() {
     return averaged_ != nullptr ? *averaged_ : *network_;
@@ -184,6 +202,13 @@ class GraphNetwork final : private LabelRows {
   std::uint32_t expert_of(std::uint32_t block) const;
   models::Target target_of(const NetworkExample& example) const;
   void answer(std::span<const float> scores, double start, models::Output& out) const;
+  models::Output unknown(double start) const;
+  double ridge_start(double start) const;
+  void learn_ridge(Examples examples, TimeUs now);
+  models::RowMatrix<float> rest_vectors();
+  void answer_ridge(Examples examples, std::size_t stride, std::span<models::Output> out);
+  void stage_ridge(store::State& state);
+  Status load_ridge(store::State& state);
   std::string key(std::string_view part) const { return name_ + "/network/" + std::string(part); }
   std::string part_key(std::string_view network, std::uint64_t id) const;
   void stage_network(store::State& state);
@@ -206,6 +231,8 @@ class GraphNetwork final : private LabelRows {
   SampleOptions sampling_;
   std::unique_ptr<models::ExpertNetwork<float>> network_;   // null before the first step
   std::unique_ptr<models::ExpertNetwork<float>> averaged_;  // null where network_ itself answers
+  Propagation* propagation_;                                // null: the task has none
+  std::unique_ptr<NetworkRidge> ridge_;                     // null: the configuration has none
 
   std::uint64_t owed_ = 0;  // visits
   std::uint64_t steps_ = 0;
@@ -224,6 +251,7 @@ class GraphNetwork final : private LabelRows {
   std::size_t told_ = 0;      // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
+  bool ridge_dirty_ = false;
 
   models::GraphBatch batch_;
   std::vector<NetworkExample> drawn_;

@@ -84,6 +84,7 @@ void GraphNetwork::stage_network(store::State& state) {
 void GraphNetwork::stage(store::State& state) {
   ACCRETE_CHECK(told_ == events_.size());
   metrics_.stage(key("metrics"), state);
+  stage_ridge(state);
   if (!dirty_) return;
   std::string bytes;
   ByteWriter writer(bytes);
@@ -130,6 +131,7 @@ Result<std::unique_ptr<models::ExpertNetwork<float>>> GraphNetwork::load_network
 
 Status GraphNetwork::load(store::State& state) {
   ACCRETE_DO(metrics_.load(key("metrics"), state));
+  ACCRETE_DO(load_ridge(state));
   std::string position;
   ACCRETE_TRY(const bool stored, state.get(Section::Blobs, key("position"), position));
   if (!stored) return Ok{};

@@ -78,12 +78,12 @@ models::MixerOptions row_mixer_options() {
 }
 
 models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners,
-                                   bool network) {
+                                   std::size_t network) {
   models::MixerOptions options;
   if (kind != TaskKind::Binary) return options;
   for (std::size_t k = 0; k < learners.size(); ++k)
     options.families.push_back(learners.family(k));
-  if (network) options.families.push_back(-1);
+  options.families.resize(options.families.size() + network, -1);
   return options;
 }
 

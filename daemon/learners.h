@@ -35,9 +35,9 @@ models::MixerOptions row_mixer_options();
 /// What their mixer has to know of them: families for binary tasks, whose plain mean is hard to
 /// beat. Of numbers a family can be far off for long (ridge where labels are skewed), and the mean
 /// with it.
-/// `network`: one more candidate behind the learners. It is no family: untrained it is worth less
-/// than the mean it would enter.
+/// `network`: candidates behind the learners, the graph network's. They are no family: untrained
+/// they are worth less than the mean they would enter.
 models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners,
-                                   bool network);
+                                   std::size_t network);
 
 }  // namespace accrete::daemon

@@ -132,6 +132,10 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
                        "replay = " + toml_quoted(name_of(replay_names(), network.replay)) +
                            " needs old_experts = \"freeze\"");
     }
+    section.read("ridge", network.ridge);
+    if (network.ridge && !network.keeps_rows()) {
+      section.complain("ridge", "ridge needs kept rows: replay = \"rows\" or \"both\"");
+    }
     section.finish();
   }
   const toml::table* table = root.read_table("blocks");
@@ -177,6 +181,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "memory", std::to_string(network.memory));
   line(out, "memory_per_class", std::to_string(network.memory_per_class));
   line(out, "replay", toml_quoted(name_of(replay_names(), network.replay)));
+  line(out, "ridge", truth(network.ridge));
   out += "\n[blocks]\n";
   line(out, "by", toml_quoted(name_of(rule_names(), blocks.by)));
   if (blocks.by == BlockRule::Rows) line(out, "every", std::to_string(blocks.every_rows));

@@ -51,6 +51,9 @@ struct NetworkConfig {
   std::size_t memory_per_class = 0;
   Replay replay = Replay::Rows;  ///< others need old experts that are frozen
 
+  /// One more candidate, "network-ridge" (network_ridge.h); needs kept rows.
+  bool ridge = false;
+
   bool keeps_rows() const { return replay == Replay::Rows || replay == Replay::Both; }
   bool draws_rows() const { return replay == Replay::Mixtures || replay == Replay::Both; }
 

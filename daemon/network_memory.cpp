@@ -213,6 +213,15 @@ void NetworkMemory::draw(std::size_t count, Rng rng, std::vector<NetworkExample>
   }
 }
 
+void NetworkMemory::sample_all(std::size_t most, std::vector<NetworkExample>& out) const {
+  const std::size_t every = std::max<std::size_t>((size_ + most - 1) / most, 1);
+  std::size_t place = 0;
+  for (std::uint32_t block = 0; block < blocks_.size(); ++block) {
+    for (const Stored& example : blocks_[block])
+      if (place++ % every == 0) out.push_back(told(example, block));
+  }
+}
+
 std::size_t NetworkMemory::memory_bytes() const {
   std::size_t bytes = labels_.capacity() * sizeof(Labels);
   for (const auto& block : blocks_)

@@ -74,6 +74,10 @@ class NetworkMemory {
   void draw_from(std::uint32_t block, std::size_t count, Rng& rng,
                  std::vector<NetworkExample>& out) const;
 
+  /// Examples in the order of blocks and instants, appended: all, or every n-th so that they are at
+  /// most `most`.
+  void sample_all(std::size_t most, std::vector<NetworkExample>& out) const;
+
   /// Blocks that have given examples, and those before them.
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(blocks_.size()); }
 

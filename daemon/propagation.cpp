@@ -146,14 +146,17 @@ void Propagation::fit_softmax(TimeUs at) {
   models::fit_softmax<float>(around, labels, models::balanced_weights(labels), {}, softmax_);
 }
 
+std::size_t Propagation::ridge_rows_max() const {
+  return std::clamp<std::size_t>(options_.bytes_max / 4 / ridge_.row_bytes(), 64, kRidgeRows);
+}
+
 /// The rows labelled since the last fit, as they are now; they are not read again for this learner.
 void Propagation::add_to_ridge(TimeUs at) {
   std::span<const std::uint32_t> rest = fresh_;
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 4;
-  const std::size_t rows_max =
-      std::clamp<std::size_t>(options_.bytes_max / 4 / ridge_.row_bytes(), 64, kRidgeRows);
+  const std::size_t rows_max = ridge_rows_max();
   while (!rest.empty()) {
     // Where a softmax was fitted, what these rows show has its columns since then.
     const std::size_t taken = reader_.read(rest.first(std::min(rest.size(), rows_max)), at, limits,
@@ -164,6 +167,25 @@ void Propagation::add_to_ridge(TimeUs at) {
     ridge_.learn(around, labels, encoder_.keys().size());
     rest = rest.subspan(taken);
   }
+}
+
+void Propagation::project(std::span<const std::uint32_t> rows, TimeUs at, Eigen::MatrixXf& out) {
+  out.resize(static_cast<Eigen::Index>(rows.size()), static_cast<Eigen::Index>(ridge_.width()));
+  models::Neighbourhood around;
+  ReadLimits limits;
+  limits.bytes_max = options_.bytes_max / 4;
+  for (std::size_t done = 0; done < rows.size();) {
+    const auto rest = rows.subspan(done, std::min(rows.size() - done, ridge_rows_max()));
+    const std::size_t taken = reader_.read(rest, at, limits, false, around);
+    out.middleRows(static_cast<Eigen::Index>(done), static_cast<Eigen::Index>(taken)) =
+        ridge_.project(around, encoder_.keys().size());
+    done += taken;
+  }
+}
+
+void Propagation::join(const Eigen::MatrixXf& head) {
+  ridge_.expand(head, encoder_.keys().size(), joined_);
+  joined_dirty_ = true;
 }
 
 void Propagation::answer_one(std::span<const float> scores, std::size_t classes, bool logits,
@@ -195,6 +217,13 @@ void Propagation::answer(const models::Neighbourhood& rows, std::span<Answers> o
       answer_one({scores.data() + i * stride, stride}, weights.classes, logits,
                  out[i][logits ? 0 : 1]);
     }
+  }
+  if (joined_.columns() == 0) return;
+  models::scores(rows, joined_, scores);
+  const auto stride = static_cast<std::size_t>(scores.cols());
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    const float* const said = scores.data() + i * stride;
+    out[i].base.assign(said, said + joined_.classes);
   }
 }
 
@@ -241,7 +270,7 @@ void Propagation::predict_arrival(std::uint32_t row, TimeUs at, Answers& out) {
 }
 
 std::size_t Propagation::memory_bytes() const {
-  const auto floats = softmax_.own.size() * 2 + ridge_weights_.own.size() * 2;
+  const auto floats = 2 * (softmax_.own.size() + ridge_weights_.own.size() + joined_.own.size());
   return pages_.size() * kPageRows + fresh_.capacity() * sizeof(std::uint32_t) +
          encoder_.memory_bytes() + reader_.memory_bytes() + ridge_.memory_bytes() +
          static_cast<std::size_t>(floats) * sizeof(float);

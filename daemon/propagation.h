@@ -47,7 +47,11 @@ struct PropagationOptions {
 class Propagation {
  public:
   static constexpr std::size_t kCandidates = 2;
-  using Answers = std::array<models::Output, kCandidates>;
+  /// `base`: what a joined head (join()) says of a row by these columns, a score a class; empty
+  /// where there is none.
+  struct Answers : std::array<models::Output, kCandidates> {
+    std::vector<float> base;
+  };
 
   /// Null where the task's rows have nothing around them, or it is a regression.
   static std::unique_ptr<Propagation> make(const TaskPlan& plan, const TaskWorld& world,
@@ -72,6 +76,14 @@ class Propagation {
   /// The same for one row that has just arrived, by the newest 64 of each step.
   void predict_arrival(std::uint32_t row, TimeUs at, Answers& out);
 
+  /// For a head over the ridge's columns and others (graph_network_ridge.cpp): B; what rows (no
+  /// repeats) show the ridge as of `at` (rows, B); the ridge's sums; and the head's part for these
+  /// columns, (B, classes), from which answers have their `base` from now on.
+  std::size_t ridge_columns() const { return ridge_.width(); }
+  void project(std::span<const std::uint32_t> rows, TimeUs at, Eigen::MatrixXf& out);
+  models::BalancedClasses<float> ridge_sums() const { return ridge_.balanced(); }
+  void join(const Eigen::MatrixXf& head);
+
   bool reads(TableId table) const { return reader_.reads(table); }
   std::size_t memory_bytes() const;
 
@@ -92,6 +104,7 @@ class Propagation {
   std::uint8_t* slot(std::uint32_t row);
   Answers unknown() const;
   std::size_t classes() const;
+  std::size_t ridge_rows_max() const;
   void fit_softmax(TimeUs at);
   void add_to_ridge(TimeUs at);
   void answer(const models::Neighbourhood& rows, std::span<Answers> out) const;
@@ -123,7 +136,9 @@ class Propagation {
   models::HopWeights<float> softmax_;
   models::ProjectedRidge ridge_;
   models::HopWeights<float> ridge_weights_;
+  models::HopWeights<float> joined_;  // no column: there is no joined head
   bool fitted_dirty_ = false;
+  bool joined_dirty_ = false;
 };
 
 }  // namespace accrete::daemon

@@ -29,6 +29,13 @@ void Propagation::stage_fit(store::State& state) {
 
 void Propagation::stage(store::State& state) {
   if (fitted_dirty_) stage_fit(state);
+  if (joined_dirty_) {
+    std::string joined;
+    models::StateWriter head(joined);
+    models::save_hop_weights(head, joined_);
+    state.put(Section::Blobs, key("joined"), joined);
+    joined_dirty_ = false;
+  }
   for (std::size_t p = 0; p < pages_.size(); ++p) {
     if (!pages_[p].dirty || pages_[p].labels.empty()) continue;
     const std::vector<std::uint8_t>& labels = pages_[p].labels;
@@ -107,7 +114,11 @@ Status Propagation::load(store::State& state) {
   if (fit) ACCRETE_DO(load_fit(bytes));
   ACCRETE_TRY(const bool sums, state.get(Section::Blobs, key("sums"), bytes));
   if (sums) ACCRETE_DO(load_ridge(bytes));
-  return Ok{};
+  ACCRETE_TRY(const bool joined, state.get(Section::Blobs, key("joined"), bytes));
+  if (!joined) return Ok{};
+  models::StateReader head(bytes);
+  models::load_hop_weights(head, kColumnsMax, kClassesMax, joined_);
+  return head.finish("a head joined to propagation");
 }
 
 }  // namespace accrete::daemon

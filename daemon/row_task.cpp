@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <utility>
 
 #include "daemon/learners.h"
@@ -32,6 +33,13 @@ void add_answers(const Propagation& from, const Propagation::Answers& answers,
   out.insert(out.end(), told.begin(), told.end());
 }
 
+/// The same of the network; `base`: what propagation says for its second candidate.
+void add_answers(const GraphNetwork& from, std::span<models::Output> answers,
+                 std::span<const float> base, std::vector<models::Output>& out) {
+  if (answers.size() > 1) from.add_base(base, answers[1]);
+  std::ranges::move(answers, std::back_inserter(out));
+}
+
 }  // namespace
 
 RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits)
@@ -43,7 +51,7 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
       own_learners_(make_row_learners(plan_.kind, RowView::Own)),
       propagation_(Propagation::make(
           plan_, world, {limits.learners_bytes_max, limits.seed, learns_from_old_rows(world)})),
-      network_(GraphNetwork::make(plan_, world, limits.seed)),
+      network_(GraphNetwork::make(plan_, world, limits.seed, propagation_.get())),
       waiting_(plan_.name + "/waiting/") {
   for (const auto* group : {learners_.get(), own_learners_.get()}) {
     for (std::size_t k = 0; k < group->size(); ++k)
@@ -53,7 +61,7 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
     for (std::string& name : propagation_->names())
       names_.push_back(std::move(name));
   }
-  if (network_) names_.emplace_back(GraphNetwork::kName);
+  if (network_) std::ranges::copy(network_->names(), std::back_inserter(names_));
   if (propagation_) {
     request_weights_ = std::make_unique<RequestWeights>(plan_.kind, names_.size(), limits.seed);
   }
@@ -119,29 +127,32 @@ void RowTask::mix(Trigger trigger, std::vector<models::Output>& outputs) const {
 void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                           std::vector<Around>& out) {
   out.assign(rows.size(), {});
+  std::vector<Propagation::Answers> near(rows.size());
   if (propagation_ && !rows.empty()) {
-    std::vector<Propagation::Answers> answers;
-    propagation_->predict(rows, at, answers);
+    propagation_->predict(rows, at, near);
     for (std::size_t i = 0; i < rows.size(); ++i)
-      add_answers(*propagation_, answers[i], out[i].outputs);
+      add_answers(*propagation_, near[i], out[i].outputs);
   }
   if (!network_) return;
-  std::vector<models::Output> answers(rows.size());
-  network_->predict(rows, at, 1, answers, trigger);
+  const std::size_t each = network_->size();
+  std::vector<models::Output> answers(rows.size() * each);
+  network_->predict(rows, at, each, answers, trigger);
   for (std::size_t i = 0; i < rows.size(); ++i)
-    out[i].outputs.push_back(std::move(answers[i]));
+    add_answers(*network_, std::span(answers).subspan(i * each, each), near[i].base,
+                out[i].outputs);
 }
 
 void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
   out.outputs.clear();
+  Propagation::Answers near;
   if (propagation_) {
-    Propagation::Answers answers;
-    propagation_->predict_arrival(row, at, answers);
-    add_answers(*propagation_, answers, out.outputs);
+    propagation_->predict_arrival(row, at, near);
+    add_answers(*propagation_, near, out.outputs);
   }
   if (!network_) return;
-  models::Output& answer = out.outputs.emplace_back();
-  network_->predict({&row, 1}, at, 1, {&answer, 1}, Trigger::Arrival);
+  std::vector<models::Output> answers(network_->size());
+  network_->predict({&row, 1}, at, answers.size(), answers, Trigger::Arrival);
+  add_answers(*network_, answers, near.base, out.outputs);
 }
 
 void RowTask::score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored) {
@@ -308,7 +319,10 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
 void RowTask::end_instant(TimeUs at) {
   if (at > frozen_after_) return;
   const bool fitted = propagation_ && propagation_->fit_if_due(at);
-  if (network_) network_->train(at);
+  if (network_) {
+    network_->train(at);
+    network_->settle_ridge(at);
+  }
   if (fitted) weigh_requests(at);
 }
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 #include <utility>
 
@@ -48,16 +49,17 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
       pending_(plan_.name + "/pending/") {
   for (std::size_t k = 0; k < learners_->size(); ++k)
     names_.emplace_back(learners_->name(k));
-  if (network_ != nullptr) names_.emplace_back(GraphNetwork::kName);
+  if (network_ != nullptr) std::ranges::copy(network_->names(), std::back_inserter(names_));
   mixer_ = std::make_unique<models::Mixer>(
-      plan_.kind, names_.size(), mixer_options(plan_.kind, *learners_, network_ != nullptr));
+      plan_.kind, names_.size(),
+      mixer_options(plan_.kind, *learners_, names_.size() - learners_->size()));
   weigh_network();
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
-/// The network, last of the candidates, has the prior that labels suggest.
+/// The network, first behind the learners, has the prior that labels suggest.
 void Task::weigh_network() {
-  if (network_ != nullptr) mixer_->set_prior(names_.size() - 1, network_->signals().prior());
+  if (network_ != nullptr) mixer_->set_prior(learners_->size(), network_->signals().prior());
 }
 
 void Task::begin(TimeUs first) {
@@ -171,7 +173,8 @@ void Task::predict(TimeUs at, Scored& scored) {
 
 /// What the candidates say together without the network, by the weights of now.
 double Task::start_of(std::span<models::Output> candidates) const {
-  candidates[learners_->size()].value = std::numeric_limits<double>::quiet_NaN();  // says nothing
+  for (models::Output& output : candidates.subspan(learners_->size()))
+    output.value = std::numeric_limits<double>::quiet_NaN();  // says nothing
   models::Output mixed;
   mixer_->combine(candidates, mixed);
   return mixed.value;
@@ -396,7 +399,10 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
     if (teaches) teach(batch, labels);
     if (teaches && !batch.silent) learn(batch, labels);
   }
-  if (network_ != nullptr) network_->train(at);
+  if (network_ != nullptr) {
+    network_->train(at);
+    network_->settle_ridge(at);
+  }
   return Ok{};
 }
 

@@ -52,11 +52,8 @@ void ProjectedRidge::signs(std::size_t columns, std::size_t width, Eigen::Index 
   }
 }
 
-void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
-                           std::size_t columns) {
+Eigen::MatrixXf ProjectedRidge::project(const Neighbourhood& rows, std::size_t columns) const {
   const std::size_t centres = rows.direct.rows();
-  ACCRETE_CHECK(labels.size() == centres);
-  if (centres == 0) return;
   const auto n = static_cast<Eigen::Index>(centres);
   const auto width = static_cast<Eigen::Index>(options_.own);
   const auto around = static_cast<Eigen::Index>(options_.around);
@@ -76,6 +73,15 @@ void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint3
     multiply(rows.inner, centres, near, piece);
     design.middleCols(width + at, kPiece) = piece;
   }
+  return design;
+}
+
+void ProjectedRidge::learn(const Neighbourhood& rows, std::span<const std::uint32_t> labels,
+                           std::size_t columns) {
+  ACCRETE_CHECK(labels.size() == rows.direct.rows());
+  if (labels.empty()) return;
+  const auto n = static_cast<Eigen::Index>(labels.size());
+  const Eigen::MatrixXf design = project(rows, columns);
   const std::uint32_t top = *std::max_element(labels.begin(), labels.end());
   const auto classes = std::max<Eigen::Index>(moments_.cols(), top + 1);
   counts_.resize(static_cast<std::size_t>(classes), 0.0);
@@ -95,31 +101,24 @@ void ProjectedRidge::solve(std::size_t columns, HopWeights<float>& weights) cons
   weights = HopWeights<float>();
   weights.grow(columns, classes());
   if (gram_.size() == 0) return;
-  Eigen::MatrixXf means = moments_;
-  Eigen::MatrixXf scatter = moments_;  // columns √n_c μ_c
-  double rows = 0;
-  double known = 0;
-  for (std::size_t c = 0; c < counts_.size(); ++c) {
-    rows += counts_[c];
-    if (counts_[c] == 0) continue;  // its column is zero
-    known += 1;
-    means.col(static_cast<Eigen::Index>(c)) /= static_cast<float>(counts_[c]);
-    scatter.col(static_cast<Eigen::Index>(c)) /= static_cast<float>(std::sqrt(counts_[c]));
-  }
-  Eigen::MatrixXf system = gram_;
-  system.selfadjointView<Eigen::Lower>().rankUpdate(scatter, -1.0F);
-  system *= static_cast<float>(known / rows);
-  system.selfadjointView<Eigen::Lower>().rankUpdate(means);
+  BalancedClasses<float> all = balanced();
   const auto dimensions = static_cast<double>(size());
-  const double trace = system.diagonal().cast<double>().sum();
+  const double trace = all.system.diagonal().cast<double>().sum();
   // λ is a share of the mean diagonal, so the system is far from singular and floats suffice.
-  system.diagonal().array() +=
+  all.system.diagonal().array() +=
       static_cast<float>(std::max(options_.lambda * trace / dimensions, 1e-12));
-  const Eigen::MatrixXf beta = system.selfadjointView<Eigen::Lower>().llt().solve(means);
+  expand(all.system.selfadjointView<Eigen::Lower>().llt().solve(all.means), columns, weights);
+}
+
+void ProjectedRidge::expand(const Eigen::MatrixXf& beta, std::size_t columns,
+                            HopWeights<float>& weights) const {
+  ACCRETE_CHECK(beta.rows() == size());
+  weights = HopWeights<float>();
+  weights.grow(columns, static_cast<std::size_t>(beta.cols()));
   RowMatrix<float> r;
   const auto width = static_cast<Eigen::Index>(options_.own);
   const auto around = static_cast<Eigen::Index>(options_.around);
-  const Eigen::Index classes_now = moments_.cols();
+  const Eigen::Index classes_now = beta.cols();
   for (Eigen::Index at = 0; at < width; at += kPiece) {
     signs(columns, options_.own, at, r);
     weights.own.leftCols(classes_now).noalias() += r * beta.middleRows(at, kPiece);

@@ -5,15 +5,11 @@
 //   d numbers of hop 0, e of hop 2     B = d + e
 //
 //   R (F, d) signs / √d, Q (F, e) signs / √e        Φ = [D R | S S X Q]  (N, B)
-//   G = Σ φ φᵀ    V = Σ φ yᵀ, y one-hot    n_c rows and mean μ_c = V_c / n_c of a class c
+//   G = Σ φ φᵀ    V = Σ φ yᵀ, y one-hot    n_c rows of a class c
 //
-// Every class is to count the same, however many rows it has: Σ_c 1/n_c Σ_c φ φᵀ, which is
-// Σ_c μ_c μ_cᵀ + Σ_c W_c / n_c with the scatter W_c within each class. Taking these as alike,
+// Every class is to count the same, however many rows it has (class_balance.h, which says H, M):
 //
-//   H = Σ_c μ_c μ_cᵀ + C/n (G − Σ_c n_c μ_c μ_cᵀ)      β = (H + λ tr(H)/B I)^-1 [μ_1 … μ_C]
-//
-// is known from the sums at any time. Weighting rows when they come instead would give the first
-// rows of a class the weight of all later ones.
+//   β = (H + λ tr(H)/B I)^-1 M
 //
 // R and Q never change: a column's signs come from its number alone, so what was summed long ago
 // and what comes today speak of the same numbers, and a new column needs no new sum. Columns [bd,
@@ -33,6 +29,7 @@
 
 #include <Eigen/Core>
 
+#include "models/class_balance.h"
 #include "models/propagation.h"
 #include "models/state_bytes.h"
 
@@ -57,6 +54,16 @@ class ProjectedRidge {
   /// β as weights of the columns themselves, W0 = R β0 and W2 = R β2, so that predicting costs what
   /// propagation.h says. Cost: B³/3 + F B C.
   void solve(std::size_t columns, HopWeights<float>& weights) const;
+
+  /// For who puts these columns beside others (joined_ridge.h): B; Φ of rows, at learn()'s cost but
+  /// for the sums; H and M, empty before the first row; and weights of columns from such a β (B,
+  /// C).
+  std::size_t width() const { return options_.own + options_.around; }
+  Eigen::MatrixXf project(const Neighbourhood& rows, std::size_t columns) const;
+  BalancedClasses<float> balanced() const {
+    return balance_classes<float>(gram_, moments_, counts_);
+  }
+  void expand(const Eigen::MatrixXf& beta, std::size_t columns, HopWeights<float>& weights) const;
 
   std::size_t classes() const { return static_cast<std::size_t>(moments_.cols()); }
   std::size_t memory_bytes() const;

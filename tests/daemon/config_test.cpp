@@ -186,6 +186,7 @@ batch = 64
 passes = 5
 memory = 4096
 memory_per_class = 12
+ridge = true
 block_loss = false
 graph_block_loss = false
 topology_gate = false
@@ -213,6 +214,7 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.memory, 4096U);
   EXPECT_EQ(network.memory_per_class, 12U);
   EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
+  EXPECT_TRUE(network.ridge);
   EXPECT_FALSE(network.block_loss || network.graph_block_loss || network.topology_gate);
   EXPECT_EQ(read.value().blocks.by, models::BlockRule::Rows);
   EXPECT_EQ(read.value().blocks.every_rows, 5000U);
@@ -254,6 +256,7 @@ TEST(Config, NetworkIsOffAndBlocksFollowDriftUnlessTheFileSaysOtherwise) {
     EXPECT_EQ(network.memory, 65'536U);
     EXPECT_EQ(network.memory_per_class, 0U);
     EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
+    EXPECT_FALSE(network.ridge);
     EXPECT_TRUE(network.block_loss && network.graph_block_loss && network.topology_gate);
     EXPECT_EQ(read.value().blocks.by, models::BlockRule::Drift);
   }
@@ -326,8 +329,9 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"memory = 4096", "memory = 4097"},
       {"memory_per_class = 12", "memory_per_class = 13"},
       {"_class = 12", "_class = 12\nreplay = \"both\""},
-      {"_class = 12", "_class = 12\nreplay = \"mixtures\""},
-      {"_class = 12", "_class = 12\nreplay = \"none\""},
+      {"ridge = true", "replay = \"mixtures\""},
+      {"ridge = true", "replay = \"none\""},
+      {"ridge = true", "ridge = false"},
       {"\nblock_loss = false", "\nblock_loss = true"},
       {"graph_block_loss = false", "graph_block_loss = true"},
       {"topology_gate = false", "topology_gate = true"},

@@ -367,6 +367,16 @@ name = "active"
 predict = "PREDICT EXISTS(orders.*, 0, 1, DAYS) FOR EACH customers.id EVERY 1 DAY"
 )";
 
+double sliding_auroc(const AnyTask& task, std::string_view candidate) {
+  const auto names = task.candidate_names();
+  const auto found = std::ranges::find(names, candidate);
+  EXPECT_NE(found, names.end());
+  const auto& metrics = task.metrics()[static_cast<std::size_t>(found - names.begin())];
+  const models::Metrics sliding = metrics.sliding();
+  const auto auroc = std::ranges::find(sliding, "auroc", &models::Metrics::value_type::first);
+  return auroc == sliding.end() ? 0 : auroc->second;
+}
+
 TEST(GraphNetwork, LearnsWhatAParentSays) {
   if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; learning is not its matter";
   auto parsed = parse_config(kRegionsConfig, "regions.toml");
@@ -379,18 +389,26 @@ TEST(GraphNetwork, LearnsWhatAParentSays) {
   World world(config, options);
   world.feed(regions(5, 60));
   AnyTask& task = *world.fold().find_task("active");
-  const auto names = task.candidate_names();
-  const auto found = std::ranges::find(names, GraphNetwork::kName);
-  ASSERT_NE(found, names.end());
-  const auto& metrics = task.metrics()[static_cast<std::size_t>(found - names.begin())];
-  const models::Metrics sliding = metrics.sliding();
-  const auto auroc = std::ranges::find(sliding, "auroc", &models::Metrics::value_type::first);
-  ASSERT_NE(auroc, sliding.end());
-  EXPECT_GT(auroc->second, 0.8);
+  EXPECT_GT(sliding_auroc(task, GraphNetwork::kName), 0.8);
   const BlockScores scores = task.network()->score_blocks(world.fold().now());
   ASSERT_FALSE(scores.scores.empty());
   EXPECT_GT(scores.scores.back().measure, 0.8) << "on examples it has learnt from";
   EXPECT_LT(scores.scores.back().loss, std::log(2.0));
+}
+
+TEST(GraphNetwork, ARidgeOverItsVectorsLearnsWhatAParentSays) {
+  if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; learning is not its matter";
+  auto parsed = parse_config(kRegionsConfig, "regions.toml");
+  ASSERT_TRUE(parsed) << parsed.error().detail;
+  FoldOptions options = network_options();
+  options.network.passes = 4;
+  options.network.batch = 128;
+  options.network.ridge = true;
+  options.network.on_heads = false;  // it has no other source than the vectors
+  options.blocks.every_rows = 4000;
+  World world(parsed.value(), options);
+  world.feed(regions(5, 60));
+  EXPECT_GT(sliding_auroc(*world.fold().find_task("active"), NetworkRidge::kName), 0.75);
 }
 
 }  // namespace
