@@ -21,17 +21,11 @@
 #include "proto/time.h"
 #include "stream/ingest_group.h"
 #include "stream/record_check.h"
+#include "tests/sanitized.h"
 
 namespace accrete::daemon {
 
 namespace fs = std::filesystem;
-
-/// Instrumented builds are slower by an order of magnitude where matrices are large.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool kSanitized = true;
-#else
-constexpr bool kSanitized = false;
-#endif
 
 constexpr const char* kShopConfig = R"(
 [[table]]
