@@ -71,10 +71,16 @@ class Connector {
                 Connection::open(options_.slot.url, ConnectionKind::Replication));
     translator_.begin_session();
     queue_.clear();
-    ACCRETE_DO(stream.begin_stream("START_REPLICATION SLOT " +
-                                   Connection::name(options_.slot.slot) +
-                                   " LOGICAL 0/0 (proto_version '1', publication_names " +
-                                   sql.literal(publications) + messages_option(stream) + ")"));
+    Status begun =
+        stream.begin_stream("START_REPLICATION SLOT " + Connection::name(options_.slot.slot) +
+                            " LOGICAL 0/0 (proto_version '1', publication_names " +
+                            sql.literal(publications) + messages_option(stream) + ")");
+    if (!begun) {
+      // What the slot needs may have been removed while the snapshot was sent: that says more.
+      ACCRETE_DO(
+          ensure_slot(sql, options_.slot, catalogue_, translator_, durable(), hooks_.stopped));
+      return begun;
+    }
     pause_ = kBackOffMin;
     Follower follower(std::move(stream), translator_, queue_, {sent_, durable()});
     if (hooks_.streaming) hooks_.streaming();

@@ -3,6 +3,7 @@ and what it says when a slot is lost, somebody else's, or idle."""
 import json
 import os
 import pathlib
+import signal
 import socket
 import time
 import unittest
@@ -160,7 +161,7 @@ class Chinook(Case):
 
 
 @unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
-class Slots(Case):
+class LostSlots(Case):
     settings = "max_slot_wal_keep_size = 16MB\nmax_wal_size = 48MB\nmin_wal_size = 32MB"
 
     def test_a_slot_that_is_idle_lost_or_of_another(self):
@@ -190,6 +191,23 @@ class Slots(Case):
         self.assertIn("begin anew: stop accreted", errors)
         self.begin_anew(other, folder)
 
+    def test_a_slot_lost_while_its_snapshot_is_copied(self):
+        self.ask("CREATE TABLE t (id int PRIMARY KEY, text text); INSERT INTO t "
+                 "SELECT g, repeat('x', 20) FROM generate_series(1, 100000) g; "
+                 "CREATE TABLE noise (text text)")
+        daemon = self.daemon(TOML).start()
+        connect = self.connect("--config", daemon.config_path, "--tables", "t")
+        part = os.path.join(self.folder, "accrete.snapshot.part")
+        harness.await_true("the copy has begun", lambda: os.path.exists(part) and
+                           os.path.getsize(part) > 0 or connect.poll() is not None, pause_s=0.001)
+        connect.send_signal(signal.SIGSTOP)
+        self.starve()
+        connect.send_signal(signal.SIGCONT)
+        self.await_log("is lost", connect)
+        self.assertEqual(connect.wait(timeout=harness.DEADLINE_S), 66)  # EX_NOINPUT
+        self.assertIn('replication slot "accrete" is lost', self.log())
+        self.assertIn("begin anew: stop accreted", self.log())
+
     def starve(self):
         def lost():
             self.ask("INSERT INTO noise SELECT repeat('x', 1000) FROM generate_series(1, 20000)")
@@ -207,6 +225,9 @@ class Slots(Case):
         self.assertEqual(daemon.drain()["rows"], 2)
         self.end(connect)
 
+
+@unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
+class Slots(Case):
     def test_as_a_service_it_says_when_it_streams(self):
         """READY=1 to systemd's socket, no earlier than the snapshot is durable."""
         path = os.path.join(self.folder, "notify")
