@@ -26,7 +26,7 @@ void* allocate_pages(std::size_t bytes) {
   const std::size_t asked = bytes + kLargePage;
   void* const given =
       mmap(nullptr, asked, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (given == MAP_FAILED) throw std::bad_alloc();
+  ACCRETE_CHECK(given != MAP_FAILED);  // out of memory
   auto* const begin = static_cast<std::byte*>(given);
   const std::size_t over = reinterpret_cast<std::uintptr_t>(begin) % kLargePage;
   const std::size_t before = over == 0 ? 0 : kLargePage - over;
