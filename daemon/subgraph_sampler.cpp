@@ -166,14 +166,6 @@ std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const flo
   return feature_rows_[table]++;
 }
 
-/// Where nodes are numbered by row: the row's newest, at whatever time and distance.
-std::optional<std::uint32_t> SubgraphSampler::newest_of(std::uint16_t table,
-                                                        std::uint32_t row) const {
-  const std::vector<std::uint32_t>& numbers = numbers_[table];
-  if (!by_row_ || row >= numbers.size() || numbers[row] < base_) return std::nullopt;
-  return numbers[row] - base_;
-}
-
 std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
                                                         std::uint32_t moment) const {
   const bool last = hop_ == options_->fan_out.size();
@@ -264,6 +256,7 @@ void SubgraphSampler::add_seed(const Seed& seed) {
 /// The node of a row at a moment; nullopt when there is no such row then.
 std::optional<std::uint32_t> SubgraphSampler::node(std::uint16_t table, std::uint32_t row,
                                                    std::uint32_t moment) {
+  if (const auto newest = newest_of(table, row); newest && *newest >= group_) return newest;
   if (const auto number = find_node(table, row, moment)) return *number;
   const auto version = graph_.version({plan_.tables[table], row}, moments_[moment]);
   if (!version) return std::nullopt;

@@ -128,7 +128,13 @@ class SubgraphSampler {
   bool lists_items(std::uint16_t table) const;
   std::uint32_t show(std::uint16_t table, std::uint64_t what, std::span<const float> features,
                      std::span<const models::SparseEntry> items);
-  std::optional<std::uint32_t> newest_of(std::uint16_t table, std::uint32_t row) const;
+  /// Where nodes are numbered by row: the row's newest, at whatever time and distance. Here, and so
+  /// compiled into those who ask, because every edge does.
+  std::optional<std::uint32_t> newest_of(std::uint16_t table, std::uint32_t row) const {
+    const std::vector<std::uint32_t>& numbers = numbers_[table];
+    if (!by_row_ || row >= numbers.size() || numbers[row] < base_) return std::nullopt;
+    return numbers[row] - base_;
+  }
   std::uint32_t show_other(std::uint16_t table, const store::Version& version,
                            const NetworkRows::View& view, std::optional<std::uint32_t> other);
   std::uint32_t show_new(std::uint16_t table, std::span<const float> features,
