@@ -51,7 +51,10 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   // always. It cannot have been there while the row was gone.
   const auto newest = graph_->newest_version(node);
   const bool returns = change.op == Op::Insert && newest && newest->deleted;
-  return upsert(node, ordinal, entry, returns ? std::max(time, newest->from) : time);
+  // A row whose own time is yet to come may be changed before: from that time on it is the new one.
+  const bool early = change.op == Op::Update && newest && !newest->deleted && time < newest->from &&
+                     !graph_->version(node, time);
+  return upsert(node, ordinal, entry, returns || early ? std::max(time, newest->from) : time);
 }
 
 Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
@@ -168,9 +171,11 @@ void Fold::relink(NodeId node, const store::Version& previous, const store::Vers
   }
 }
 
+/// A row that was to come later never comes: it ends as it begins.
 void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
   const auto newest = graph_->newest_version(node);
   if (!newest || newest->deleted) return;
+  time = std::max(time, newest->from);
   synthesis_->changing(node, newest, time);
   if (const auto& relations = relations_of_child_[node.table.value]; !relations.empty()) {
     const RowContent* row = rows_->content(node, *newest);

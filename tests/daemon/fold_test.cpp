@@ -303,6 +303,47 @@ TEST(Fold, ARowThatComesBackIsThereFromItsEndOn) {
   EXPECT_FALSE(graph.version(node_of(1), day(6))->deleted);
 }
 
+TEST(Fold, ARowThatIsToComeMayBeChangedOrDeletedBefore) {
+  const Config config = shop_config();
+  const auto order_change = [](Op op, std::int64_t id, std::int64_t customer, double when) {
+    return change_record(
+        orders_layout(), op,
+        {Value::of_integer(id), Value::of_integer(customer), Value::of_real(3), Value::unchanged()},
+        day(when));
+  };
+  std::vector<Transaction> stream(1);
+  stream[0].records = {layout_record(customers_layout()), layout_record(orders_layout())};
+  for (const std::int64_t id : {0, 1}) {
+    stream[0].records.push_back(change_record(customers_layout(), Op::Insert,
+                                              {Value::of_integer(id), Value::of_text("Graz")}));
+  }
+  for (const std::string& record :
+       {order(1, 0, 1, day(20)), order(2, 0, 1, day(20)), order(3, 0, 1, day(2)),
+        order_change(Op::Delete, 1, 0, 5), order_change(Op::Update, 2, 1, 6),
+        order_change(Op::Update, 3, 1, 6)}) {
+    stream.push_back({stream.size() + 1, {record}});
+  }
+  stream[0].position = 1;
+  World world(config);
+  world.feed(stream);
+  store::Graph& graph = world.fold().graph();
+  const auto node_of = [&](std::string_view table, std::int64_t id) {
+    std::string key;
+    append_key(key, Value::of_integer(id));
+    return *graph.find(*config.schema.find(table), key);
+  };
+  const auto orders_as_of = [&](std::int64_t customer, double when) {
+    return graph.count(RelationId{0}, node_of("customers", customer), kTimeMin, day(when),
+                       day(when));
+  };
+  EXPECT_TRUE(graph.newest_version(node_of("orders", 1))->deleted);
+  EXPECT_FALSE(graph.version(node_of("orders", 1), day(30)));
+  EXPECT_EQ(orders_as_of(0, 4), 1u) << "order 3";
+  EXPECT_EQ(orders_as_of(1, 7), 1u) << "order 3, since its change";
+  EXPECT_EQ(orders_as_of(0, 30), 0u) << "order 1 never came, orders 2 and 3 are another's";
+  EXPECT_EQ(orders_as_of(1, 30), 2u);
+}
+
 TEST(Fold, ATaskMayBeNamedLikeThePartsOfTheFold) {
   std::string text = kShopConfig;
   text.replace(text.find("\"spend\""), 7, "\"fold\"");

@@ -70,12 +70,18 @@ struct ShadowRow {
   };
   std::vector<Version> versions;
 
-  const Version* newest() const {
+  /// The newest that began until then.
+  const Version* newest(TimeUs until = kTimeMax) const {
     const Version* newest = nullptr;
     for (const Version& version : versions) {
+      if (version.from > until) continue;
       if (newest == nullptr || version.from >= newest->from) newest = &version;
     }
     return newest;
+  }
+  bool there(TimeUs at) const {
+    const Version* last = newest(at);
+    return last != nullptr && !last->deleted;
   }
   const Version* now() const {
     const Version* last = newest();
@@ -196,10 +202,13 @@ class Market {
   }
 
   void update(Transaction& transaction, const std::string& table, std::int64_t id, Cells cells) {
-    auto& versions = tables[table][id].versions;
-    const TimeUs when = some_time();
+    ShadowRow& row = tables[table][id];
+    auto& versions = row.versions;
+    TimeUs when = some_time();
     cells["id"] = Value::of_integer(id);
     write(transaction, table, Op::Update, cells, when);
+    // A row that is to come is changed from its beginning on.
+    if (row.now() != nullptr && !row.there(when)) when = std::max(when, row.newest()->from);
     // What it leaves unsaid is as in what arrived before it.
     Cells whole = complete(table, cells);
     if (!versions.empty() && !versions.back().deleted) {
@@ -211,10 +220,11 @@ class Market {
   }
 
   void remove(Transaction& transaction, const std::string& table, std::int64_t id) {
-    auto& versions = tables[table][id].versions;
+    ShadowRow& row = tables[table][id];
     const TimeUs when = day(now_);
     write(transaction, table, Op::Delete, {{"id", Value::of_integer(id)}}, when);
-    if (tables[table][id].now() != nullptr) versions.push_back({when, true, {}});
+    if (const ShadowRow::Version* last = row.now())
+      row.versions.push_back({std::max(when, last->from), true, {}});
   }
 
   void change(Transaction& transaction) {
