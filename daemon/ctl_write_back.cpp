@@ -69,11 +69,12 @@ class WriteBack {
           " ON CONFLICT (task, entity) DO UPDATE SET as_of = excluded.as_of, kind = excluded.kind,"
           " score = excluded.score, label = excluded.label, low = excluded.low,"
           " high = excluded.high, seq = excluded.seq, epoch = excluded.epoch"
-          " WHERE (excluded.epoch, excluded.seq) > (old.epoch, old.seq)";
+          // Not only where it is newer: the daemon may have begun anew, and its numbers with it.
+          " WHERE (excluded.epoch, excluded.seq) IS DISTINCT FROM (old.epoch, old.seq)";
       ACCRETE_TRY([[maybe_unused]] const postgres::Rows none, connection_->query(sql));
       rows_.clear();
     }
-    away_ = false;
+    if (std::exchange(away_, false)) options_.note("write-back goes on");
     ACCRETE_DO(subscriber_.acknowledge(last_));
     last_ = {};
     return Ok{};

@@ -23,8 +23,9 @@ struct WriteBackOptions {
 ///   score float8 (probability, value, or the likeliest class's probability), label text (that
 ///   class), low and high float8 (90 % interval), seq bigint, epoch bigint; key (task, entity)
 ///
-/// A batch is one transaction and is acknowledged to the daemon after its commit; what comes again
-/// is not newer and changes nothing. A server or daemon that is away is waited for.
+/// A batch is one transaction and is acknowledged to the daemon after its commit. It begins with a
+/// snapshot, so what another store of the daemon's left there is overwritten; rows of entities and
+/// tasks that are predicted no more stay. A server or daemon that is away is waited for.
 /// Errors: Malformed for a table that the server refuses; those of Subscriber::open().
 /// Threads: everything on the caller's.
 Status write_back(const WriteBackOptions& options, const std::stop_token& stop);

@@ -108,8 +108,9 @@ class Chinook(Case):
         folder = os.path.join(self.folder, "own")
         port = free_row_of_ports()
         started = time.monotonic()
-        connect = self.connect("--folder", folder, "--port", port, "--predict", QUERY,
-                               "--write-back", "predictions")
+        command = ("--folder", folder, "--port", port, "--predict", QUERY,
+                   "--write-back", "predictions")
+        connect = self.connect(*command)
         self.await_log('"task":"spend"', connect)
         first = time.monotonic() - started
         self.await_lag(connect)
@@ -127,9 +128,11 @@ class Chinook(Case):
         for line in out.splitlines():
             one = json.loads(line)
             published[str(one["entity"])] = (one["seq"], round(one["value"], 9))
-        stored = {row[0]: (int(row[1]), round(float(row[2]), 9)) for row in self.ask(
-            "SELECT entity, seq, score FROM predictions WHERE task = 'spend'")}
-        self.assertEqual(stored, published)
+
+        def stored():
+            return {row[0]: (int(row[1]), round(float(row[2]), 9)) for row in self.ask(
+                "SELECT entity, seq, score FROM predictions WHERE task = 'spend'")}
+        self.assertEqual(stored(), published)
         self.assertEqual(self.ask('SELECT count(*) FROM "Customer" c JOIN predictions p '
                                   'ON p.entity = c."CustomerId"::text'), [["59"]])
         with open(config, encoding="utf-8") as file:
@@ -146,6 +149,14 @@ class Chinook(Case):
         code, out, errors = harness.run_tool("status", "--json", "--config", config)
         self.assertEqual(code, 0, errors)
         self.assertEqual(json.loads(out)["rows"], sum(t["rows"] for t in tables.values()))
+        self.end(connect)
+        # Another store's, whose numbers were higher: what this one says takes their place.
+        self.ask("UPDATE predictions SET seq = seq + 1000000, score = -1")
+        connect = self.connect(*command)
+        harness.await_true("what another store left is overwritten",
+                           lambda: stored() == published or connect.poll() is not None,
+                           pause_s=0.2)
+        self.assertIsNone(connect.poll(), self.log())
         self.end(connect)
         print(f"first prediction {first:.2f} s after the command, {started + first - began:.2f} s "
               f"after createdb; {newest} predictions")
