@@ -36,6 +36,11 @@ def free_ports(count):
     return ports
 
 
+def memory_bound(size):
+    """What a daemon may grow by, in bytes; more where its build keeps books of every byte."""
+    return size * int(os.environ.get("ACCRETE_MEMORY_FACTOR", "1"))
+
+
 def await_true(what, condition, timeout_s=DEADLINE_S, pause_s=0.02):
     """Poll `condition` until it gives something true; that is returned."""
     deadline = time.monotonic() + timeout_s

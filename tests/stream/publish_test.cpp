@@ -7,6 +7,7 @@
 #include "proto/rng.h"
 #include "stream/control_desk.h"
 #include "stream/replay_service.h"
+#include "tests/sanitized.h"
 #include "tests/stream/publish_fixture.h"
 
 namespace accrete::stream {
@@ -435,7 +436,10 @@ TEST(PublishServerTest, AnAnswerThatEndsIsWhole) {
     ++whole;
   }
   EXPECT_GT(whole, 0u);
-  EXPECT_LT(whole, questions) << "nothing was dropped: the test shows nothing";
+  // Where the daemon is slowed more than who reads, by a sanitizer, nothing may have to be dropped.
+  if (!kSanitized) {
+    EXPECT_LT(whole, questions) << "nothing was dropped: the test shows nothing";
+  }
 }
 
 /// Someone asks for everything again and again and never reads: others are served as before.
