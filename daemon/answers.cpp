@@ -13,6 +13,7 @@
 #include "daemon/learners.h"
 #include "daemon/live_sink.h"
 #include "daemon/network_report.h"
+#include "daemon/plan_columns.h"
 #include "daemon/status_parts.h"
 #include "daemon/task_report.h"
 #include "proto/limits.h"
@@ -242,8 +243,11 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["stages"] = stages_json(gauges);
   json["tables"] = tables_json(fold);
   json["tasks"] = Json::array();
-  for (const auto& task : world_.fold->tasks())
-    json["tasks"].push_back(task_json(*task, request, world_.told->series(task->plan().name)));
+  for (const auto& task : world_.fold->tasks()) {
+    Json told = task_json(*task, request, world_.told->series(task->plan().name));
+    told["notes"] = unseen_columns(task->plan(), fold.schema(), fold.layouts());
+    json["tasks"].push_back(std::move(told));
+  }
   ACCRETE_TRY(const auto subscribers, world_.predictions->subscribers());
   json["subscribers"] = Json::array();
   for (const auto& subscriber : subscribers) {

@@ -15,6 +15,7 @@
 #include "daemon/graph_network.h"
 #include "daemon/log_sink.h"
 #include "daemon/network_report.h"
+#include "daemon/plan_columns.h"
 #include "daemon/task_report.h"
 #include "proto/time.h"
 #include "stream/ingest_group.h"
@@ -107,6 +108,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
     entry["kind"] = kKinds[static_cast<int>(task->plan().kind)];
     entry["labels"] = task->labels();
+    entry["notes"] = unseen_columns(task->plan(), fold.schema(), fold.layouts());
     entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
     if (GraphNetwork* network = task->network()) {

@@ -172,7 +172,12 @@ Result<Exit> backtest(const BacktestFlags& flags) {
   for (const std::string& reason : result.rejections)
     terminal::note(reason + "; set aside");
   if (!flags.report.empty()) ACCRETE_DO(write_file(flags.report, result.report + "\n"));
-  show(Json::parse(result.report));
+  const Json report = Json::parse(result.report);
+  show(report);
+  for (const Json& task : report["tasks"]) {
+    for (const Json& note : task["notes"])
+      terminal::note(note.get<std::string>());
+  }
   return result.rejected > 0 ? Exit::BadData : Exit::Good;
 }
 

@@ -98,6 +98,8 @@ std::string regrets_of(const Json& status) {
 std::string notes_of(const Json& status) {
   std::string notes;
   for (const Json& task : status["tasks"]) {
+    for (const Json& note : task["notes"])
+      notes += note.get<std::string>() + "\n";
     if (task["labels"] != 0 || !task["next_label"].is_string()) continue;
     notes += task["name"].get<std::string>() +
              ": no outcome is known yet, so all its predictions are alike; the first is known once "

@@ -50,6 +50,7 @@ class Binder {
       return at(std::get<query::Window>(query.target.operand).at,
                 "the target's window must end after 0: it lies in the future of the prediction");
     }
+    ACCRETE_DO(needs_time(std::get<query::Window>(query.target.operand), plan.target));
     plan.compare = query.target.compare;
     plan.literal = query.target.literal;
     ACCRETE_TRY(plan.kind, kind_of(plan));
@@ -193,6 +194,14 @@ class Binder {
                 "several horizons are parsed but not executed yet; write one [[task]] for each");
     }
     return Ok{};
+  }
+
+  /// Rows without a time are there always: none ever falls into the window of a prediction.
+  Status needs_time(const query::Window& window, const WindowPlan& plan) const {
+    const Table& table = schema_.table(schema_.relations()[plan.relation.value].child);
+    if (table.time) return Ok{};
+    return at(window.at, "a window into the future needs rows with a time, and table \"" +
+                             table.name + "\" names none: [[table]] time = \"COLUMN\"");
   }
 
   Result<RelationId> relation(const query::Window& window, TableId child) const {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "daemon/log.h"
 #include "daemon/plan.h"
@@ -85,6 +86,17 @@ Result<Reloaded> reload(const Config& running, stream::Context& context) {
   out.applied.push_back("log level " + fresh.log_level);
   out.needs_restart = differences(running, std::move(fresh));
   return out;
+}
+
+void log_reload(const Result<Reloaded>& reloaded) {
+  if (!reloaded) {
+    spdlog::error("not reloaded, all stays as it was: {}", reloaded.error().detail);
+    return;
+  }
+  for (const std::string& what : reloaded.value().applied)
+    spdlog::info("reloaded: {}", what);
+  for (const std::string& what : reloaded.value().needs_restart)
+    spdlog::warn("{} differs from what runs; restart to apply it", what);
 }
 
 std::string reloaded_json(const Reloaded& reloaded) {

@@ -25,6 +25,9 @@ struct Reloaded {
 /// Threads: any, one call at a time.
 Result<Reloaded> reload(const Config& running, stream::Context& context);
 
+/// What came of it, to the log.
+void log_reload(const Result<Reloaded>& reloaded);
+
 /// {"reloaded":[…],"needs_restart":[…]}
 std::string reloaded_json(const Reloaded& reloaded);
 

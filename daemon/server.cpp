@@ -24,6 +24,7 @@
 #include "daemon/ingest_posts.h"
 #include "daemon/live_sink.h"
 #include "daemon/log_sink.h"
+#include "daemon/plan_columns.h"
 #include "daemon/status_board.h"
 #include "daemon/stream_gauges.h"
 #include "store/database.h"
@@ -90,6 +91,7 @@ struct Server::Parts {
   std::thread ingest_thread;
   std::thread fold_thread;
   std::thread publish_thread;
+  ColumnWatch columns;
   std::int64_t pruned_at_us = 0;
   std::uint64_t commits_seen = 0;
 
@@ -343,14 +345,7 @@ Status Server::Parts::prune() {
 Result<Reloaded> Server::Parts::reload() {
   const std::lock_guard lock(reload_mutex);
   Result<Reloaded> reloaded = daemon::reload(config, context);
-  if (!reloaded) {
-    spdlog::error("not reloaded, all stays as it was: {}", reloaded.error().detail);
-    return reloaded;
-  }
-  for (const std::string& what : reloaded.value().applied)
-    spdlog::info("reloaded: {}", what);
-  for (const std::string& what : reloaded.value().needs_restart)
-    spdlog::warn("{} differs from what runs; restart to apply it", what);
+  log_reload(reloaded);
   return reloaded;
 }
 
@@ -360,6 +355,8 @@ Status Server::Parts::turn(Answers& answering) {
   ::poll(waiting, 2, 500);
   ++gauges.fold_turns;
   if (const auto slice = slices.try_receive()) ACCRETE_DO(admit(*slice));
+  for (const std::string& line : columns.news(*fold))
+    spdlog::warn("{}", line);
   gauges.folded = fold->folded().value;
   if (slices.size() == 0) gauges.caught_up_ms = steady_ms();
   note_commit();

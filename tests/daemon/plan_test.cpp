@@ -7,6 +7,7 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/plan_columns.h"
 #include "proto/time.h"
 #include "tests/daemon/fold_world.h"
 
@@ -16,6 +17,7 @@ namespace {
 TEST(Plan, RefusesWhatItCannotExecute) {
   const auto bind = [](const std::string& predict) {
     std::string text = kShopConfig;
+    text.append("\n[[table]]\nname = \"visits\"\nforeign_keys = { customer = \"customers\" }\n");
     text.append("\n[[task]]\nname = \"t\"\npredict = \"").append(predict).append("\"\n");
     auto config = parse_config(text, "test.toml");
     if (!config) return config.error().detail;
@@ -47,12 +49,40 @@ TEST(Plan, RefusesWhatItCannotExecute) {
        "did you mean \"customer\""},
       {"PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id WHERE orders.price > 1",
        "columns of the entity"},
+      {"PREDICT COUNT(visits.*, 0, 7, DAYS) FOR EACH customers.id", "table \"visits\" names none"},
       {"PREDICT COUNT(orders.*, 0, 7, DAYS) VIA payer FOR EACH customers.id",
        "no foreign key \"payer\""},
   };
   for (const auto& [query, expected] : refused) {
     EXPECT_NE(bind(query).find(expected), std::string::npos) << query << "\n" << bind(query);
   }
+}
+
+TEST(Plan, TellsOfColumnsThatNoRowHasHad) {
+  std::string text = kShopConfig;
+  text +=
+      "\n[[task]]\nname = \"t\"\npredict = \"PREDICT SUM(orders.amuont WHERE orders.wrapping = 1, "
+      "0, "
+      "7, "
+      "DAYS) FOR EACH customers.id WHERE customers.citty = 'Graz'\"\n";
+  const auto config = parse_config(text, "test.toml");
+  ASSERT_TRUE(config) << config.error().detail;
+  Schema schema = config.value().schema;
+  const auto plan = bind_task(config.value().tasks.back(), schema);
+  ASSERT_TRUE(plan) << plan.error().detail;
+  EXPECT_EQ(columns_read(plan.value(), schema).size(), 3U);
+  EXPECT_TRUE(unseen_columns(plan.value(), schema, {}).empty()) << "there may be rows yet";
+  std::vector<Layout> layouts{{"orders", {"id", "customer", "at", "amount"}}};
+  const std::vector<std::string> lines = unseen_columns(plan.value(), schema, layouts);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0],
+            "task \"t\" reads orders.amuont, which no row has had; did you mean \"amount\"?");
+  EXPECT_EQ(lines[1], "task \"t\" reads orders.wrapping, which no row has had");
+  // A row without a column says nothing against it once another had it.
+  layouts.push_back({"orders", {"id", "customer", "at", "amuont", "wrapping"}});
+  layouts.push_back({"customers", {"id", "citty"}});
+  layouts.push_back({"orders", {"id", "customer", "at"}});
+  EXPECT_TRUE(unseen_columns(plan.value(), schema, layouts).empty());
 }
 
 TEST(Plan, TicksCountBackAndForwardFromTheirAnchors) {
