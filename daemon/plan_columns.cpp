@@ -1,3 +1,4 @@
+// What a bound query reads, found by walking its conditions; layouts say what rows have had.
 #include "daemon/plan_columns.h"
 
 #include <algorithm>
