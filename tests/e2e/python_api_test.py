@@ -256,6 +256,9 @@ class Calls(harness.Case):
         with open(os.path.join(HERE, "../../README.md"), encoding="utf-8") as file:
             section = file.read().split("## Python\n")[1].split("\n## ")[0]
         example = re.search(r"```python\n(.*?)```", section, re.DOTALL)[1]
+        self.accreted.stop()
+        self.accreted = self.daemon(re.search(r"```toml\n(.*?)```", section, re.DOTALL)[1]).start()
+        self.sockets["replay"] = self.accreted.addresses["replay"]
         for port, end in (("7701", "ingest"), ("7702", "predictions")):
             printed = f'"tcp://127.0.0.1:{port}"'
             self.assertIn(printed, example)
