@@ -113,9 +113,10 @@ void NetworkRidge::score(std::span<const float> vector, std::vector<double>& out
   out.clear();
   for (Eigen::Index c = 0; c < weights_.cols(); ++c) {
     double sum = static_cast<double>(weights_(width, c));
-    for (Eigen::Index j = 0; j < width; ++j)
+    for (Eigen::Index j = 0; j < width; ++j) {
       sum += static_cast<double>(weights_(j, c)) *
              static_cast<double>(vector[static_cast<std::size_t>(j)]);
+    }
     out.push_back(sum);
   }
 }

@@ -129,7 +129,9 @@ class NormSilu {
                const RowMatrix<Real>* bias = nullptr) const {
     begin(static_cast<std::size_t>(x.rows()), tape);
     out.resize(x.rows(), x.cols());
-    forward_part(x, 0, tape, out, count, bias);
+    NormSiluRows<Real> rows = rows_of(x, out);
+    if (bias != nullptr) rows.bias = bias->data();
+    run(rows, 0, tape, count);
   }
   /// The same in parts: room for all rows, then those from `first` on. `out_rows`: which row of
   /// `out` each row of x is. Checks: x fits the room and `out` has its size, or those rows.
@@ -139,17 +141,10 @@ class NormSilu {
     tape.scale.resize(rows);
   }
   void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
-                    SleepCount& count, const RowMatrix<Real>* bias = nullptr,
-                    const std::uint32_t* out_rows = nullptr) const {
+                    SleepCount& count, const std::uint32_t* out_rows) const {
     NormSiluRows<Real> rows = rows_of(x, out);
     rows.out_rows = out_rows;
-    rows.normal = row_of(tape.normal, first);
-    rows.gate = row_of(tape.gate, first);
-    rows.kept = rows.width;
-    rows.scale = tape.scale.data() + first;
-    if (bias != nullptr) rows.bias = bias->data();
-    count.asleep += norm_silu(rows);
-    count.numbers += static_cast<std::uint64_t>(x.size());
+    run(rows, first, tape, count);
   }
 
   /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
@@ -196,6 +191,16 @@ class NormSilu {
   }
 
  private:
+  /// What the way back needs is kept from row `first` of the tape on.
+  static void run(NormSiluRows<Real> rows, std::size_t first, Tape& tape, SleepCount& count) {
+    rows.normal = row_of(tape.normal, first);
+    rows.gate = row_of(tape.gate, first);
+    rows.kept = rows.width;
+    rows.scale = tape.scale.data() + first;
+    count.asleep += norm_silu(rows);
+    count.numbers += rows.rows * rows.width;
+  }
+
   NormSiluRows<Real> rows_of(const RowMatrix<Real>& x, RowMatrix<Real>& out) const {
     NormSiluRows<Real> rows{};
     rows.rows = static_cast<std::size_t>(x.rows());

@@ -259,7 +259,7 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
       if (any_items) add_scaled(Real(1), row_of(tape.listed, batch.row[nodes[i]]), width_, row);
     }
     if (keep) {
-      norm_.forward_part(tape.x, first, shown.norm, hidden, unused, nullptr, nodes.data());
+      norm_.forward_part(tape.x, first, shown.norm, hidden, unused, nodes.data());
     } else {
       norm_.apply(tape.x, hidden, nodes.data());
     }
