@@ -85,7 +85,8 @@ class Rate(harness.Case):
                 rows, duplicates = send_all(daemon.addresses["events"], bodies)
                 durable = time.monotonic() - begin
                 status = daemon.drain()
-                cpu = cpu_seconds(daemon.process.pid) - cpu
+                # Told in ticks: a small run may take none.
+                cpu = max(cpu_seconds(daemon.process.pid) - cpu, 1 / os.sysconf("SC_CLK_TCK"))
                 # Of a source the newest 65,536 events are known.
                 print(f"{size} a message, {what}: {len(events) / durable:,.0f} changes/s durable, "
                       f"{len(events) / cpu:,.0f} per CPU second of the daemon, {rows:,} rows, "
