@@ -66,6 +66,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       asks_rows_(plan.column.has_value()),
       on_heads_(world.network->config().on_heads && !asks_rows_ && kind_ != TaskKind::Multiclass),
       world_(*world.network),
+      graph_(*world.graph),
       seed_(seed ^ hash64(plan.name)),
       memory_(memory_options(world_.config(), kind_, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),

@@ -204,7 +204,9 @@ class GraphNetwork final : private LabelRows {
   void answer(std::span<const float> scores, double start, models::Output& out) const;
   models::Output unknown(double start) const;
   double ridge_start(double start) const;
+  void keep_present(TimeUs now, std::vector<NetworkExample>& examples) const;
   void learn_ridge(Examples examples, TimeUs now);
+  void add_to_ridge(Examples examples, TimeUs now);
   models::RowMatrix<float> rest_vectors();
   void answer_ridge(Examples examples, std::size_t stride, std::span<models::Output> out);
   void stage_ridge(store::State& state);
@@ -222,6 +224,7 @@ class GraphNetwork final : private LabelRows {
   bool asks_rows_;  // for a column of the row itself
   bool on_heads_;
   NetworkWorld& world_;
+  store::Graph& graph_;
   std::uint64_t seed_;
   NetworkMemory memory_;
   NetworkPlan plan_;

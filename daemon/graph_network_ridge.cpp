@@ -43,12 +43,30 @@ double GraphNetwork::ridge_start(double start) const {
   return kind_ == TaskKind::Regression ? in_units(start) : start;
 }
 
+/// Of rows of which a column is asked: each once, by what was last learnt of it, and none that is
+/// gone. They are read as they are now: most are asked about while they wait.
+void GraphNetwork::keep_present(TimeUs now, std::vector<NetworkExample>& examples) const {
+  std::ranges::stable_sort(examples, [](const NetworkExample& a, const NetworkExample& b) {
+    return std::pair(a.row, a.at) < std::pair(b.row, b.at);
+  });
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < examples.size(); ++i) {
+    const std::uint32_t row = examples[i].row;
+    const bool newest = i + 1 == examples.size() || examples[i + 1].row != row;
+    if (!newest || !graph_.version(NodeId{entity_, row}, now)) continue;
+    examples[kept] = examples[i];
+    examples[kept++].at = now;
+  }
+  examples.resize(kept);
+}
+
 void GraphNetwork::settle_ridge(TimeUs now) {
   if (ridge_ == nullptr || network_ == nullptr || memory_.size() == 0) return;
   const NetworkRidge::Moment moment{classes_, world_.block(), events_.size()};
   std::vector<NetworkExample> examples;
   if (ridge_->is_due(moment)) {
     ridge_->rest(answering().copy_values(), moment);
+    ridge_dirty_ = true;
     memory_.sample_all(NetworkRidge::kRowsMax, examples);
   } else {
     examples = ridge_->fresh();
@@ -56,17 +74,29 @@ void GraphNetwork::settle_ridge(TimeUs now) {
   std::erase_if(examples, [&](const NetworkExample& example) {
     return kind_ == TaskKind::Multiclass && example.label >= NetworkRidge::kClassesMax;
   });
+  if (asks_rows_) keep_present(now, examples);
   if (examples.empty()) return;
   ridge_dirty_ = true;
-  // A row of which a column is asked is read as it is now: most are asked about while they wait.
-  for (NetworkExample& example : examples)
-    if (asks_rows_) example.at = now;
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
   learn_ridge(examples, now);
 }
 
 /// Sums over these examples as the network at rest sees them, and the fit.
 void GraphNetwork::learn_ridge(Examples examples, TimeUs now) {
+  const std::size_t most =
+      propagation_ == nullptr ? NetworkRidge::kRowsMax : propagation_->ridge_rows_max();
+  for (std::size_t begin = 0; begin < examples.size(); begin += most)
+    add_to_ridge(examples.subspan(begin, std::min(most, examples.size() - begin)), now);
+  if (propagation_ == nullptr) {
+    ridge_->fit(nullptr);
+    return;
+  }
+  const models::BalancedClasses<float> before = propagation_->ridge_sums();
+  const Eigen::MatrixXf head = ridge_->fit(&before);
+  if (head.size() > 0) propagation_->join(head);
+}
+
+void GraphNetwork::add_to_ridge(Examples examples, TimeUs now) {
   models::RowMatrix<float> vectors(static_cast<Eigen::Index>(examples.size()),
                                    static_cast<Eigen::Index>(world_.config().width));
   Eigen::Index done = 0;
@@ -84,15 +114,8 @@ void GraphNetwork::learn_ridge(Examples examples, TimeUs now) {
     targets.push_back(ridge_->classes() ? label : label - ridge_start(example.start));
   }
   Eigen::MatrixXf base;
-  if (propagation_ == nullptr) {
-    ridge_->learn(base, vectors, targets);
-    ridge_->fit(nullptr);
-    return;
-  }
-  propagation_->project(rows, now, base);
+  if (propagation_ != nullptr) propagation_->project(rows, now, base);
   ridge_->learn(base, vectors, targets);
-  const models::BalancedClasses<float> before = propagation_->ridge_sums();
-  propagation_->join(ridge_->fit(&before));
 }
 
 /// Of the seeds of batch_, by the network at rest.

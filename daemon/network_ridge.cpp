@@ -88,6 +88,7 @@ void NetworkRidge::rest(models::ExpertNetwork<float> network, const Moment& now)
   // As it is now: questions may give it columns before it is written, which must leave no trace.
   rest_bytes_ = bytes_of(*rest_);
   sums_ = models::JoinedRidge<float>(options_);
+  weights_.resize(0, 0);  // they were of the copy before
   at_rest_ = now;
   labels_at_rest_ = labels_;
 }

@@ -80,6 +80,8 @@ class Propagation {
   /// repeats) show the ridge as of `at` (rows, B); the ridge's sums; and the head's part for these
   /// columns, (B, classes), from which answers have their `base` from now on.
   std::size_t ridge_columns() const { return ridge_.width(); }
+  /// Rows that project() and the sums read at once, so that they keep to their share of memory.
+  std::size_t ridge_rows_max() const;
   void project(std::span<const std::uint32_t> rows, TimeUs at, Eigen::MatrixXf& out);
   models::BalancedClasses<float> ridge_sums() const { return ridge_.balanced(); }
   void join(const Eigen::MatrixXf& head);
@@ -104,7 +106,6 @@ class Propagation {
   std::uint8_t* slot(std::uint32_t row);
   Answers unknown() const;
   std::size_t classes() const;
-  std::size_t ridge_rows_max() const;
   void fit_softmax(TimeUs at);
   void add_to_ridge(TimeUs at);
   void answer(const models::Neighbourhood& rows, std::span<Answers> out) const;

@@ -137,9 +137,10 @@ void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigge
   const std::size_t each = network_->size();
   std::vector<models::Output> answers(rows.size() * each);
   network_->predict(rows, at, each, answers, trigger);
-  for (std::size_t i = 0; i < rows.size(); ++i)
+  for (std::size_t i = 0; i < rows.size(); ++i) {
     add_answers(*network_, std::span(answers).subspan(i * each, each), near[i].base,
                 out[i].outputs);
+  }
 }
 
 void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {

@@ -20,6 +20,14 @@ using Eigen::Lower;
 constexpr double kInterceptPrior = 1e-3;
 constexpr double kDiagonalMin = 1e-12;  // a block of columns that says nothing can be solved, too
 
+/// Empty where rounding left no positive definite system: there is nothing better than before.
+template <class Matrix>
+Matrix solved(const Matrix& system, const Matrix& moments) {
+  const auto factors = system.template selfadjointView<Lower>().llt();
+  if (factors.info() != Eigen::Success) return {};
+  return factors.solve(moments);
+}
+
 }  // namespace
 
 template <class Real>
@@ -69,7 +77,7 @@ typename JoinedRidge<Real>::Matrix JoinedRidge<Real>::solve_number() const {
   Matrix system = gram_;
   system.diagonal().array() += static_cast<Real>(options_.lambda * static_cast<double>(size()));
   system(size() - 1, size() - 1) = gram_(size() - 1, size() - 1) + Real(kInterceptPrior);
-  return system.template selfadjointView<Lower>().llt().solve(moments_);
+  return solved(system, moments_);
 }
 
 template <class Real>
@@ -97,7 +105,7 @@ typename JoinedRidge<Real>::Matrix JoinedRidge<Real>::solve(
   };
   penalise(0, first, options_.base_lambda);
   penalise(first, size() - first, options_.lambda);
-  return all.system.template selfadjointView<Lower>().llt().solve(all.means);
+  return solved(all.system, all.means);
 }
 
 template <class Real>

@@ -8,7 +8,12 @@
 #include <cstdint>
 #include <new>
 
-#if defined(__linux__)
+// A sanitizer must see arrays come and go: there they are the heap's.
+#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
+#define ACCRETE_MAPS
+#endif
+
+#if defined(ACCRETE_MAPS)
 #include <sys/mman.h>
 #endif
 
@@ -20,7 +25,7 @@ namespace {
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kSmall = 4096;  // below, the C library keeps what it gave, unless aligned
 
-#if defined(__linux__)
+#if defined(ACCRETE_MAPS)
 /// One large page more than is needed, of which the ends are given back.
 void* allocate_pages(std::size_t bytes) {
   const std::size_t asked = bytes + kLargePage;

@@ -251,9 +251,10 @@ const Kernels<Real>& fastest_kernels() {
 
 template <class Real>
 void run_product(const Kernels<Real>& kernels, const Product<Real>& product) {
-  for (std::size_t row = 0; product.inner == 0 && !product.add && row < product.rows; ++row)
+  for (std::size_t row = 0; product.inner == 0 && !product.add && row < product.rows; ++row) {
     std::fill_n(product.out + listed(product.out_rows, row) * product.out_row, product.columns,
                 Real{0});
+  }
   // Without rows B is not packed either.
   for (std::size_t first = 0; first < product.inner && product.rows > 0; first += kInnerPanel)
     InnerPanel<Real>(kernels, product, first).multiply();

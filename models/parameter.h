@@ -16,7 +16,7 @@ struct Parameter {
   RowMatrix<Real> gradient;
   RowMatrix<Real> first;  ///< moments; empty before the first step
   RowMatrix<Real> second;
-  std::uint64_t steps = 0;        ///< taken with this parameter, for Adam's bias correction
+  std::uint64_t steps = 0;        ///< taken with it, for Adam's bias correction; of a mean: in it
   double rate = 1;                ///< factor on the learning rate; 0 = frozen
   std::uint64_t frozen_rows = 0;  ///< so many first rows of `value` are at rest
   std::uint64_t version = 0;      ///< grows with each change of `value`

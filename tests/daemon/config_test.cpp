@@ -184,6 +184,7 @@ batch_experts = 4
 experts_max = 9
 batch = 64
 passes = 5
+mean_steps = 150
 memory = 4096
 memory_per_class = 12
 ridge = true
@@ -211,6 +212,7 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.experts_max, 9U);
   EXPECT_EQ(network.batch, 64U);
   EXPECT_EQ(network.passes, 5U);
+  EXPECT_EQ(network.mean_steps, 150U);
   EXPECT_EQ(network.memory, 4096U);
   EXPECT_EQ(network.memory_per_class, 12U);
   EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
@@ -326,6 +328,7 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"experts_max = 9", "experts_max = 8"},
       {"batch = 64", "batch = 65"},
       {"passes = 5", "passes = 6"},
+      {"mean_steps = 150", "mean_steps = 0"},
       {"memory = 4096", "memory = 4097"},
       {"memory_per_class = 12", "memory_per_class = 13"},
       {"_class = 12", "_class = 12\nreplay = \"both\""},

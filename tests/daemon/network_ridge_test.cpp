@@ -71,6 +71,50 @@ TEST(NetworkRidge, CrashesAnywhereChangeNothing) {
   EXPECT_EQ(digest_after_crashes(shop_config(), orders, options, 1), of_windows);
 }
 
+/// Everybody goes and comes back with the same cells, and is learnt from once more.
+TEST(NetworkRidge, RowsThatComeBackAreReadOnce) {
+  const Config config = people_config();
+  auto stream = people(1, 2, 104, false).transactions;
+  std::vector<std::string> inserts;
+  for (const Transaction& transaction : stream) {
+    for (const std::string& bytes : transaction.records) {
+      Record record;
+      ASSERT_TRUE(decode_record(bytes, record));
+      const bool person = record.kind == RecordKind::Change &&
+                          record.change.layout == people_layout().hash() &&
+                          record.change.op == Op::Insert;
+      if (person) inserts.push_back(bytes);
+    }
+  }
+  ASSERT_GT(inserts.size(), 200U);
+  Transaction gone;
+  for (std::size_t id = 0; id < inserts.size(); ++id) {
+    gone.records.push_back(
+        change_record(people_layout(), Op::Delete,
+                      {Value::of_integer(static_cast<std::int64_t>(id)), Value::null(),
+                       Value::null(), Value::null(), Value::null(), Value::null(), Value::null()},
+                      day(300)));
+  }
+  gone.position = stream.size() + 1;
+  stream.push_back(std::move(gone));
+  for (std::size_t i = 0; i < inserts.size(); i += 8) {
+    Transaction back;
+    back.position = stream.size() + 1;
+    const auto first = inserts.begin() + static_cast<std::ptrdiff_t>(i);
+    back.records.assign(
+        first, first + static_cast<std::ptrdiff_t>(std::min<std::size_t>(8, inserts.size() - i)));
+    stream.push_back(std::move(back));
+  }
+  Transaction last;
+  last.position = stream.size() + 1;
+  encode_mark({MarkKind::Clock, day(400)}, last.records.emplace_back());
+  stream.push_back(std::move(last));
+  FoldOptions options = ridge_options();
+  const std::string expected = digest_of(config, stream, options);
+  options.checkpoint_records_min = 1;
+  EXPECT_EQ(digest_of(config, stream, options, 7), expected);
+}
+
 TEST(NetworkRidge, QuestionsLeaveNoTrace) {
   const FoldOptions options = ridge_options();
   const auto ask = [&](const Config& config, const std::vector<Transaction>& stream) {
