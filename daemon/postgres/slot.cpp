@@ -134,9 +134,16 @@ Status begin_slot(Connection& connection, const SlotOptions& options, const Cata
                   Translator& translator, const std::string& part,
                   const std::function<bool()>& stopped) {
   ACCRETE_TRY(Connection replication, Connection::open(options.url, ConnectionKind::Replication));
-  ACCRETE_TRY(const Rows created,
-              replication.query("CREATE_REPLICATION_SLOT " + Connection::name(options.slot) +
-                                " LOGICAL pgoutput EXPORT_SNAPSHOT"));
+  const Result<Rows> made =
+      replication.query("CREATE_REPLICATION_SLOT " + Connection::name(options.slot) +
+                        " LOGICAL pgoutput EXPORT_SNAPSHOT");
+  if (!made) {
+    // Refused, there is no slot that would be ours; a lost connection leaves that open.
+    std::error_code fault;
+    if (made.error().code != Errc::Unavailable) std::filesystem::remove(part, fault);
+    return made.error();
+  }
+  const Rows& created = made.value();
   if (created.empty() || created[0].size() < 3 || !created[0][1] || !created[0][2]) {
     return Error{Errc::Malformed, "CREATE_REPLICATION_SLOT gave no snapshot"};
   }
@@ -164,6 +171,34 @@ Status begin_slot(Connection& connection, const SlotOptions& options, const Cata
 }
 
 }  // namespace
+
+std::string begin_anew(const SlotOptions& options) {
+  if (options.own_daemon) {
+    return "begin anew: remove the daemon's store " + options.store +
+           ", and run this with --new-snapshot";
+  }
+  return "begin anew: stop accreted, give it an empty store (it has " + options.store +
+         "), start it, and run this with --new-snapshot";
+}
+
+Status check_server(const std::string& url) {
+  ACCRETE_TRY(Connection sql, Connection::open(url, ConnectionKind::Sql));
+  ACCRETE_TRY(const Rows level, sql.query("SHOW wal_level"));
+  if (level.empty() || level[0][0] != "logical") {
+    return Error{Errc::Malformed,
+                 "PostgreSQL: the server has wal_level = " +
+                     (level.empty() ? std::string() : level[0][0].value_or("")) +
+                     "; set wal_level = logical in postgresql.conf and restart the server"};
+  }
+  const Result<Connection> follower = Connection::open(url, ConnectionKind::Replication);
+  if (follower) return Ok{};
+  ACCRETE_TRY(const Rows role, sql.query("SELECT current_user"));
+  return Error{follower.error().code,
+               follower.error().detail +
+                   "; to follow changes the role needs REPLICATION (ALTER ROLE " +
+                   Connection::name(role.at(0).at(0).value_or("")) +
+                   " REPLICATION), and pg_hba.conf must let it in"};
+}
 
 std::string snapshot_path(const SlotOptions& options) {
   return (std::filesystem::path(options.folder) / (options.slot + ".snapshot")).string();
@@ -194,9 +229,7 @@ Status ensure_slot(Connection& connection, const SlotOptions& options, const Cat
   const std::string path = snapshot_path(options);
   const std::string part = path + ".part";
   ACCRETE_TRY(SlotState slot, slot_state(connection, options.slot));
-  const std::string again =
-      "begin anew: stop accreted, give it an empty store, start it, and run "
-      "this with --new-snapshot";
+  const std::string again = begin_anew(options);
   if (slot.exists && slot.lost && durable > 0) {
     return Error{Errc::NotFound, "replication slot \"" + options.slot +
                                      "\" is lost: the server has removed log that was not yet read "
