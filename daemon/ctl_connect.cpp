@@ -42,6 +42,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kIdle{200};
 constexpr milliseconds kDaemonPatience{10'000};  // then it is away, is said to be, and waited for
 constexpr std::uint64_t kAcknowledgeEvery = 1000;
+constexpr int kFirstPortMax = 65'531;  // four follow it, with HTTP's
 
 struct ConnectFlags {
   EndpointFlags endpoint;
@@ -187,7 +188,8 @@ class Connect {
       return Exit::Good;
     }
     Result<Exit> done = go_on();
-    if (!done && own && !is_there && !begun()) fs::remove(config_path_, fault);
+    const bool good = done && done.value() == Exit::Good;
+    if (!good && own && !is_there && !begun()) fs::remove(config_path_, fault);
     return done;
   }
 
@@ -341,8 +343,8 @@ constexpr const char* kExamples =
   4. Every transaction from then on is sent once and whole, in the order of commits; the server is
      told what the daemon has made durable and may forget that much of its log.
   5. Predictions are printed as JSON (without --config), and kept in the table of --write-back.
-Ctrl-C ends it, and the accreted of step 2 with it. A server or daemon that goes away is
-waited for, once both were there.
+Ctrl-C ends it, and the accreted of step 2 with it. A daemon that is away is waited for, a
+server once it was reached.
 
 The server needs wal_level = logical and nothing installed. The role needs REPLICATION, and either
 owns the tables, or may read them and finds the publication made. As a service: accrete-postgres,
@@ -393,6 +395,7 @@ void add_connect(CLI::App& app, Exit& exit) {
   command
       ->add_option("--port", flags->port,
                    "first of the four ports of a configuration that is written")
+      ->check(CLI::Range(1, kFirstPortMax))
       ->capture_default_str();
   command->add_flag("--print-config", flags->print_config,
                     "print the configuration that would be written, and stop");

@@ -315,7 +315,8 @@ class OwnCase(Case):
         self.port = free_row_of_ports()
 
     def arguments(self, *more):
-        return "--folder", self.own, "--port", self.port, *more
+        port = () if "--port" in more else ("--port", self.port)
+        return "--folder", self.own, *port, *more
 
     def fault(self, *more, code=65, url=None):
         """What a run that ends by itself says."""
@@ -402,6 +403,7 @@ class OwnDaemons(OwnCase):
         self.assertRegex(errors, r"accreted has ended \(exit code \d+\): .*"
                                  f"{self.port + 1}.*; its log: .*accreted.log")
         self.assertNotIn("accreted.toml", self.left())
+        self.assertIn("65534", self.fault("--port", 65534, code=64))
         connect = self.connect(*self.arguments())
         self.await_log("following the changes of database shop", connect)
         self.assertIn("nothing is predicted: " + os.path.join(self.own, "accreted.toml"),
