@@ -101,6 +101,26 @@ SourceTransaction mark_transaction(MarkKind kind) {
   return out;
 }
 
+/// All tables that the role may not read, before there is a slot that holds the server's log.
+Status check_readable(Connection& connection, const Catalogue& catalogue) {
+  std::string oids;
+  for (const CatalogueTable& table : catalogue.tables)
+    oids += (oids.empty() ? "" : ", ") + std::to_string(table.oid);
+  ACCRETE_TRY(
+      const Rows closed,
+      connection.query("SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname), "
+                       "quote_ident(current_user) FROM pg_class c WHERE c.oid IN (" +
+                       oids +
+                       ") AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND "
+                       "a.attnum > 0 AND NOT a.attisdropped AND NOT "
+                       "has_column_privilege(c.oid, a.attnum, 'SELECT'))"));
+  if (closed.empty() || !closed[0][0]) return Ok{};
+  return Error{Errc::Malformed,
+               "PostgreSQL: the role may not read all that is to be copied; let "
+               "them say: GRANT SELECT ON " +
+                   *closed[0][0] + " TO " + closed[0][1].value_or("")};
+}
+
 /// All rows of one table, as transactions.
 Status copy_table(Connection& connection, const CatalogueTable& table, Translator& translator,
                   SpoolWriter& spool, std::uint64_t& transactions,
@@ -260,6 +280,7 @@ Status ensure_slot(Connection& connection, const SlotOptions& options, const Cat
                      "\" exists, and this daemon has nothing of what came before it. Another "
                      "daemon's? Give --slot a name of its own. Nobody's? Add --new-snapshot"};
   }
+  ACCRETE_DO(check_readable(connection, catalogue));
   fs::create_directories(options.folder, fault);
   fs::remove(path, fault);
   // From here on the slot is ours, whatever happens before its snapshot is complete.

@@ -43,7 +43,8 @@ Result<std::string> ensure_publications(Connection& connection, const Catalogue&
 /// go on. If it has nothing: create the slot, and copy all tables as of its beginning to
 /// snapshot_path().
 /// Errors: NotFound when changes are lost (the slot is gone or starved), Duplicate when there is a
-/// slot whose beginning nobody has; both say what to do. Unavailable: try again, also when
+/// slot whose beginning nobody has, Malformed for tables that may not be read; all say what to do.
+/// Unavailable: try again, also when
 /// `stopped` (asked every thousand rows) ended the copy.
 Status ensure_slot(Connection& connection, const SlotOptions& options, const Catalogue& catalogue,
                    Translator& translator, std::uint64_t durable,

@@ -394,6 +394,12 @@ class OwnDaemons(OwnCase):
         errors = self.fault("--predict", self.SPEND, url=url)
         self.assertIn("CREATE PUBLICATION", errors)
         self.assertNotIn("accreted.toml", self.left())
+        self.ask("REVOKE SELECT ON orders, albums FROM reader; "
+                 "CREATE PUBLICATION accrete FOR ALL TABLES")
+        errors = self.fault("--predict", self.SPEND, url=url)
+        self.assertIn("GRANT SELECT ON albums, orders TO reader", errors)
+        self.assertNotIn("accreted.toml", self.left())
+        self.assertEqual(self.ask("SELECT count(*) FROM pg_replication_slots"), [["0"]])
 
     def test_a_daemon_that_ends_is_told_with_its_reason(self):
         with socket.socket() as held:
