@@ -19,12 +19,15 @@
 
 #include <systemd/sd-daemon.h>
 
+#include "daemon/connect_config.h"
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
 #include "daemon/ctl_write_back.h"
 #include "daemon/own_daemon.h"
+#include "daemon/plan.h"
 #include "daemon/postgres/catalogue.h"
 #include "daemon/postgres/connector.h"
+#include "daemon/postgres/slot.h"
 #include "daemon/terminal.h"
 #include "daemon/toml_reader.h"
 #include "proto/prediction.h"
@@ -39,6 +42,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kIdle{200};
 constexpr milliseconds kDaemonPatience{10'000};  // then it is away, is said to be, and waited for
 constexpr std::uint64_t kAcknowledgeEvery = 1000;
+constexpr int kFirstPortMax = 65'531;  // four follow it, with HTTP's
 
 struct ConnectFlags {
   EndpointFlags endpoint;
@@ -83,37 +87,6 @@ void tell(const std::string& text) {
   sd_notifyf(0, "STATUS=%s", text.c_str());
 }
 
-/// "churn: PREDICT …" or "PREDICT …", as [[task]].
-std::string task_toml(const std::string& text, std::size_t number) {
-  std::string name = "task" + std::to_string(number);
-  std::string query = text;
-  const std::size_t colon = text.find(':');
-  const std::size_t blank = text.find(' ');
-  if (colon != std::string::npos && colon < blank) {
-    name = text.substr(0, colon);
-    query = text.substr(text.find_first_not_of(' ', colon + 1));
-  }
-  return "\n[[task]]\nname = " + toml_quoted(name) + "\npredict = " + toml_quoted(query) + "\n";
-}
-
-std::string config_toml(const ConnectFlags& flags, const postgres::Catalogue& catalogue,
-                        const std::string& store) {
-  std::string out =
-      "# Written by accretectl connect postgres from the database's catalogue; yours to edit. A\n"
-      "# changed table or task is learnt anew from the daemon's own log.\n[store]\npath = " +
-      toml_quoted(store) + "\n\n[endpoints]\n";
-  std::uint16_t port = flags.port;
-  for (const char* name : {"ingest", "predictions", "replay", "control"}) {
-    out += std::string(name) + " = \"tcp://127.0.0.1:" + std::to_string(port++) + "\"\n";
-  }
-  out += "# http = \"http://127.0.0.1:" + std::to_string(port) +
-         "\"  # console, /metrics, /readyz: no keys, so this machine only\n";
-  out += postgres::tables_toml(catalogue);
-  for (std::size_t i = 0; i < flags.predict.size(); ++i)
-    out += task_toml(flags.predict[i], i + 1);
-  return out;
-}
-
 Status write_file(const std::string& path, const std::string& text) {
   const std::string part = path + ".part";
   std::ofstream file(part, std::ios::binary);
@@ -136,32 +109,16 @@ Result<postgres::Catalogue> catalogue_of(const ConnectFlags& flags, std::string&
   return catalogue;
 }
 
-/// Leave the tables out of the catalogue that the configuration does not have.
-Status keep_configured(const Config& config, postgres::Catalogue& catalogue) {
-  std::vector<std::string> names;
-  for (const postgres::CatalogueTable& table : catalogue.tables)
-    names.push_back(table.name);
-  for (const Table& table : config.schema.tables()) {
-    if (std::find(names.begin(), names.end(), table.name) != names.end()) continue;
-    const std::string near = nearest_name(table.name, names);
-    return Error{Errc::NotFound, config.file + ": table \"" + table.name +
-                                     "\" is not in the database" +
-                                     (near.empty() ? "" : "; did you mean \"" + near + "\"?")};
-  }
-  std::erase_if(catalogue.tables, [&](const postgres::CatalogueTable& table) {
-    return !config.schema.find(table.name);
-  });
-  return Ok{};
-}
-
 /// Print predictions as they are published, from where the last run of this command stopped.
 void print_predictions(const std::stop_token& stop, stream::Subscriber& subscriber) {
   PredictionSeq last;
+  PredictionSeq acknowledged;
   std::uint64_t printed = 0;
   const auto acknowledge = [&] {
+    if (last == acknowledged) return;
     terminal::flush();
     // A daemon that is away hears it with the next one; until then it may come again.
-    if (last != PredictionSeq{}) static_cast<void>(subscriber.acknowledge(last));
+    if (subscriber.acknowledge(last)) acknowledged = last;
   };
   while (!stop.stop_requested()) {
     Result<std::optional<stream::Delivered>> next = subscriber.next(kIdle);
@@ -212,60 +169,94 @@ class Connect {
       const fs::path config = flags_.endpoint.config;
       folder_ = config.empty() ? "accrete-" + database_ : config.parent_path().string();
     }
+    config_path_ =
+        flags_.endpoint.config.empty() ? folder_ + "/accreted.toml" : flags_.endpoint.config;
     if (flags_.print_config) {
-      terminal::print(config_toml(flags_, catalogue_, folder_ + "/store"));
+      ACCRETE_TRY(const std::string text, wanted_config(folder_));
+      terminal::print(text);
       return Exit::Good;
     }
     const bool own = flags_.endpoint.config.empty();
-    ACCRETE_TRY(const bool written, ensure_config());
-    if (written && !own) {
+    std::error_code fault;
+    const bool is_there = fs::exists(config_path_, fault);
+    // Before anything is written or started: what is wrong is said, and leaves nothing behind.
+    if (own || is_there) ACCRETE_DO(postgres::check_server(flags_.url));
+    if (!is_there) ACCRETE_DO(write_config());
+    if (!is_there && !own) {
       terminal::print("wrote " + config_path_ + "; now start the daemon, and run this again:\n" +
                       "  accreted --config " + config_path_ + "\n");
       return Exit::Good;
     }
-    ACCRETE_TRY(config_, load_config(config_path_));
-    ACCRETE_DO(keep_configured(config_, catalogue_));
-    if (own) {
-      ACCRETE_TRY(OwnDaemon daemon, OwnDaemon::start(config_path_, folder_ + "/accreted.log"));
-      daemon_.emplace(std::move(daemon));
-    }
-    return serve();
+    Result<Exit> done = go_on();
+    const bool good = done && done.value() == Exit::Good;
+    if (!good && own && !is_there && !begun()) fs::remove(config_path_, fault);
+    return done;
   }
 
  private:
-  /// Write the configuration where there is none; true if so.
-  Result<bool> ensure_config() {
-    std::error_code fault;
-    config_path_ =
-        flags_.endpoint.config.empty() ? folder_ + "/accreted.toml" : flags_.endpoint.config;
-    if (fs::exists(config_path_, fault)) {
-      if (flags_.predict.empty() && flags_.times.empty()) return false;
-      if (!flags_.endpoint.config.empty()) {
-        return Error{Errc::Malformed, config_path_ +
-                                          " is there already; write --predict and "
-                                          "--time into it"};
-      }
-      terminal::note(config_path_ +
-                     " is there already and holds: --predict and --time are not "
-                     "read again");
-      return false;
-    }
-    const fs::path absolute = fs::absolute(folder_.empty() ? "." : folder_, fault);
-    fs::create_directories(absolute, fault);
-    const std::string text = config_toml(flags_, catalogue_, (absolute / "store").string());
-    ACCRETE_TRY([[maybe_unused]] const Config checked, parse_config(text, config_path_));
-    ACCRETE_DO(write_file(config_path_, text));
-    return true;
+  ConnectConfig wanted(const std::string& folder) const {
+    return {flags_.predict, flags_.times, folder + "/store", flags_.port};
   }
 
-  Result<Exit> serve() {
+  /// The configuration as it would be written, checked. Errors: Malformed.
+  Result<std::string> wanted_config(const std::string& folder) const {
+    std::string text = connect_toml(wanted(folder), catalogue_);
+    ACCRETE_DO(check_connect_toml(text, config_path_, catalogue_));
+    return text;
+  }
+
+  Status write_config() {
+    std::error_code fault;
+    const fs::path absolute = fs::absolute(folder_.empty() ? "." : folder_, fault);
+    ACCRETE_TRY(const std::string text, wanted_config(absolute.string()));
+    const bool made = fs::create_directories(absolute, fault);
+    // What will be in it are the database's rows.
+    if (made) fs::permissions(absolute, fs::perms::owner_all, fault);
+    return write_file(config_path_, text);
+  }
+
+  /// Whether something of the database was copied: then the configuration is that of the copy.
+  bool begun() const {
+    std::error_code fault;
+    const std::string snapshot = postgres::snapshot_path(slot_options());
+    return followed_ || fs::exists(snapshot, fault) || fs::exists(snapshot + ".part", fault);
+  }
+
+  postgres::SlotOptions slot_options() const {
+    postgres::SlotOptions slot;
+    slot.url = flags_.url;
+    slot.slot = flags_.slot;
+    slot.publication = flags_.publication;
+    slot.folder = folder_;
+    slot.new_snapshot = flags_.new_snapshot;
+    slot.store = config_.store.path;
+    slot.own_daemon = flags_.endpoint.config.empty();
+    return slot;
+  }
+
+  /// With a configuration that is there.
+  Result<Exit> go_on() {
+    ACCRETE_TRY(config_, load_config(config_path_));
+    ACCRETE_DO(check_tasks(config_));
+    ACCRETE_DO(check_same(config_, wanted(folder_)));
+    ACCRETE_DO(keep_configured(config_, catalogue_));
+    if (config_.tasks.empty()) {
+      terminal::note("nothing is predicted: " + config_path_ +
+                     " has no [[task]]; add one, or remove the file and give --predict");
+    }
     StopSignals signals;
+    if (flags_.endpoint.config.empty()) {
+      ACCRETE_TRY(OwnDaemon daemon, OwnDaemon::start(config_path_, folder_ + "/accreted.log"));
+      daemon_.emplace(std::move(daemon));
+      ACCRETE_DO(daemon_->await_ready([&] { return signals.came(); }, tell));
+    }
+    if (signals.came()) return Exit::Good;
+    return serve(signals);
+  }
+
+  Result<Exit> serve(StopSignals& signals) {
     postgres::ConnectorOptions options;
-    options.slot.url = flags_.url;
-    options.slot.slot = flags_.slot;
-    options.slot.publication = flags_.publication;
-    options.slot.folder = folder_;
-    options.slot.new_snapshot = flags_.new_snapshot;
+    options.slot = slot_options();
     ACCRETE_TRY(options.producer.endpoint,
                 endpoint_of(flags_.endpoint, config_,
                             flags_.ingest.empty() ? config_.endpoints.ingest : flags_.ingest));
@@ -290,10 +281,13 @@ class Connect {
       writer.emplace(std::move(back));
     }
     postgres::ConnectorHooks hooks;
-    Status beside = Ok{};  // of the daemon we started, and of what writes back
+    Status beside = Ok{};        // of the daemon we started, and of what writes back
+    std::optional<Exit> failed;  // once that was told
     hooks.stopped = [&] {
       if (beside && daemon_) beside = daemon_->alive();
       if (beside && writer) beside = writer->fault();
+      // At once: those who wait for an answer of the daemon's end later.
+      if (!beside && !failed) failed = terminal::fail(beside.error());
       return signals.came() || !beside;
     };
     hooks.note = tell;
@@ -302,14 +296,14 @@ class Connect {
            " records");
     };
     hooks.streaming = [this] {
+      followed_ = true;
       tell("following the changes of database " + database_);
       sd_notify(0, "READY=1");
     };
     const Status followed = postgres::follow(options, catalogue_, config_.schema, hooks);
     sd_notify(0, "STOPPING=1");
     if (!followed) return followed.error();
-    if (!beside) return beside.error();
-    return Exit::Good;
+    return failed.value_or(Exit::Good);
   }
 
   Result<stream::SubscriberOptions> subscriber_options(const std::string& name) {
@@ -327,6 +321,7 @@ class Connect {
   std::string folder_;
   std::string config_path_;
   Config config_;
+  bool followed_ = false;
   std::optional<OwnDaemon> daemon_;
 };
 
@@ -348,7 +343,8 @@ constexpr const char* kExamples =
   4. Every transaction from then on is sent once and whole, in the order of commits; the server is
      told what the daemon has made durable and may forget that much of its log.
   5. Predictions are printed as JSON (without --config), and kept in the table of --write-back.
-Ctrl-C ends it, and the accreted of step 2 with it. A server or daemon that is away is waited for.
+Ctrl-C ends it, and the accreted of step 2 with it. A daemon that is away is waited for, a
+server once it was reached.
 
 The server needs wal_level = logical and nothing installed. The role needs REPLICATION, and either
 owns the tables, or may read them and finds the publication made. As a service: accrete-postgres,
@@ -399,6 +395,7 @@ void add_connect(CLI::App& app, Exit& exit) {
   command
       ->add_option("--port", flags->port,
                    "first of the four ports of a configuration that is written")
+      ->check(CLI::Range(1, kFirstPortMax))
       ->capture_default_str();
   command->add_flag("--print-config", flags->print_config,
                     "print the configuration that would be written, and stop");

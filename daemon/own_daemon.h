@@ -1,6 +1,8 @@
 // accreted as a child of the tool: started with a configuration, ended with its parent.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <string>
 
 #include <sys/types.h>
@@ -19,14 +21,25 @@ class OwnDaemon {
   /// Asks it to stop, and waits: it commits what it has.
   ~OwnDaemon();
 
-  /// Errors: Unavailable with where to read why, once it has ended.
+  /// Wait until it answers on its endpoints, or `stopped`, which is asked several times a second.
+  /// What it does meanwhile (it folds its log) is told to `note` now and then.
+  /// Errors: as alive().
+  Status await_ready(const std::function<bool()>& stopped,
+                     const std::function<void(const std::string&)>& note);
+  /// Errors: Unavailable once it has ended: by which signal, or with which exit code and the last
+  /// fault that it wrote; and where its log is.
   Status alive();
 
  private:
-  OwnDaemon(pid_t child, std::string log) : child_(child), log_(std::move(log)) {}
+  OwnDaemon(pid_t child, int notify, std::string log, std::uint64_t begin)
+      : child_(child), notify_(notify), log_(std::move(log)), log_begin_(begin) {}
+  void close_notify();
+  std::string last_fault() const;
 
   pid_t child_;  // -1: waited for
+  int notify_;   // where it says that it is ready, as to systemd; -1 once it has
   std::string log_;
+  std::uint64_t log_begin_;  // bytes of earlier runs
 };
 
 }  // namespace accrete::daemon

@@ -123,7 +123,9 @@ Result<std::unique_ptr<Database>> Database::open(const DatabaseOptions& options)
     return Error{Errc::Unavailable, "'" + options.path + "' holds no store yet"};
   } else {
     std::error_code failure;
-    fs::create_directories(options.path, failure);
+    const bool made = fs::create_directories(options.path, failure);
+    // All rows are in it: for its owner alone. A folder that was there is as somebody wants it.
+    if (made && !failure) fs::permissions(options.path, fs::perms::owner_all, failure);
     if (failure) {
       return Error{Errc::Unavailable, "cannot create '" + options.path + "': " + failure.message()};
     }

@@ -29,6 +29,51 @@ std::string flattened(std::string_view text) {
   return out;
 }
 
+/// Where the password of a URL is, if anything is: [begin, end).
+std::pair<std::size_t, std::size_t> password_of(std::string_view url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t begin = scheme == url.npos ? 0 : scheme + 3;
+  const std::size_t host = url.rfind('@');
+  const std::size_t colon = url.find(':', begin);
+  if (host == url.npos || colon == url.npos || colon > host) return {0, 0};
+  return {colon + 1, host};
+}
+
+/// The server's or libpq's words, which may repeat the URL, without its passwords.
+std::string discreet(std::string words, std::string_view url) {
+  const auto hide = [&words](std::string_view secret) {
+    if (secret.empty()) return;
+    for (std::size_t at = words.find(secret); at != words.npos; at = words.find(secret, at + 3))
+      words.replace(at, secret.size(), "***");
+  };
+  const auto [begin, end] = password_of(url);
+  hide(url.substr(begin, end - begin));
+  constexpr std::string_view setting = "password=";
+  if (const std::size_t at = url.find(setting); at != url.npos) {
+    const std::string_view rest = url.substr(at + setting.size());
+    hide(rest.substr(0, rest.find_first_of("& ")));
+  }
+  return words;
+}
+
+/// Errors: Malformed for what libpq would take for the name of a database.
+Status check_url(const std::string& url) {
+  const std::size_t scheme = url.find("://");
+  const std::size_t setting = url.find('=');
+  const bool is_url = scheme != url.npos && scheme < setting;
+  if (is_url) {
+    const std::string name = url.substr(0, scheme);
+    if (name == "postgresql" || name == "postgres") return Ok{};
+    return Error{Errc::Malformed, "\"" + name +
+                                      "://…\" is no PostgreSQL URL; expected "
+                                      "postgresql://user@host/database"};
+  }
+  if (setting != url.npos || url.find('@') == url.npos) return Ok{};
+  return Error{Errc::Malformed,
+               "the URL does not begin with postgresql://; expected "
+               "postgresql://user@host/database"};
+}
+
 Errc code_of(PGconn* connection, const PGresult* result) {
   if (PQstatus(connection) != CONNECTION_OK) return Errc::Unavailable;
   const char* state = result == nullptr ? nullptr : PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -73,6 +118,7 @@ Connection& Connection::operator=(Connection&&) noexcept = default;
 Connection::~Connection() = default;
 
 Result<Connection> Connection::open(const std::string& url, ConnectionKind kind) {
+  ACCRETE_DO(check_url(url));
   const bool replication = kind == ConnectionKind::Replication;
   // `dbname` first: with expand_dbname it may be a whole URL, and what comes after it wins.
   const std::array<const char*, 8> names = {
@@ -85,7 +131,8 @@ Result<Connection> Connection::open(const std::string& url, ConnectionKind kind)
       nullptr,     nullptr};
   auto parts = std::make_unique<Parts>(PQconnectdbParams(names.data(), values.data(), 1));
   if (PQstatus(parts->connection) != CONNECTION_OK) {
-    return Error{Errc::Unavailable, "PostgreSQL: " + flattened(PQerrorMessage(parts->connection))};
+    return Error{Errc::Unavailable,
+                 "PostgreSQL: " + discreet(flattened(PQerrorMessage(parts->connection)), url)};
   }
   PQsetNoticeProcessor(
       parts->connection, [](void*, const char*) {}, nullptr);

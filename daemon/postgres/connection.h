@@ -22,7 +22,7 @@ class Connection {
  public:
   /// `url`: postgresql://user@host:port/database?… or "host=… dbname=…", as libpq reads it (and its
   /// environment and ~/.pgpass). Times are printed in ISO style and UTC, text in UTF-8.
-  /// Errors: Unavailable, without the password.
+  /// Errors: Unavailable; Malformed for a URL of something else. Never with the password.
   static Result<Connection> open(const std::string& url, ConnectionKind kind);
   Connection(Connection&&) noexcept;
   Connection& operator=(Connection&&) noexcept;

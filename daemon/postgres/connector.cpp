@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <filesystem>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -62,6 +64,12 @@ class Connector {
                 ensure_publications(sql, catalogue_, options_.slot.publication));
     if (!producer_) ACCRETE_DO(open_producer());
     if (!producer_) return Ok{};  // stopped
+    if (options_.slot.new_snapshot && durable() > 0 && !std::exchange(told_held_, true)) {
+      hooks_.note("--new-snapshot changes nothing: the daemon has this database up to " +
+                  lsn_text(durable()) + ", and goes on from there; to " +
+                  begin_anew(options_.slot));
+    }
+    told_held_ = true;
     ACCRETE_DO(flush());
     ACCRETE_DO(ensure_slot(sql, options_.slot, catalogue_, translator_, durable(), hooks_.stopped));
     if (durable() < kStreamPositionMin) ACCRETE_DO(send_snapshot());
@@ -172,6 +180,9 @@ class Connector {
       if (position % kSnapshotFlushTransactions == 0) ACCRETE_DO(flush());
     }
     ACCRETE_DO(flush());
+    if (durable() < spool.consistent_point()) return Ok{};  // stopped
+    std::error_code fault;
+    std::filesystem::remove(snapshot_path(options_.slot), fault);
     if (!hooks_.stopped() && hooks_.snapshot) hooks_.snapshot(rows);
     return Ok{};
   }
@@ -231,6 +242,7 @@ class Connector {
   std::uint64_t published_ = 0;  // newest durable position that a follower was told
   milliseconds pause_ = kBackOffMin;
   bool away_ = false;
+  bool told_held_ = false;  // what becomes of --new-snapshot was said, or nothing was to be said
 };
 
 }  // namespace

@@ -101,6 +101,26 @@ SourceTransaction mark_transaction(MarkKind kind) {
   return out;
 }
 
+/// All tables that the role may not read, before there is a slot that holds the server's log.
+Status check_readable(Connection& connection, const Catalogue& catalogue) {
+  std::string oids;
+  for (const CatalogueTable& table : catalogue.tables)
+    oids += (oids.empty() ? "" : ", ") + std::to_string(table.oid);
+  ACCRETE_TRY(
+      const Rows closed,
+      connection.query("SELECT string_agg(c.oid::regclass::text, ', ' ORDER BY c.relname), "
+                       "quote_ident(current_user) FROM pg_class c WHERE c.oid IN (" +
+                       oids +
+                       ") AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND "
+                       "a.attnum > 0 AND NOT a.attisdropped AND NOT "
+                       "has_column_privilege(c.oid, a.attnum, 'SELECT'))"));
+  if (closed.empty() || !closed[0][0]) return Ok{};
+  return Error{Errc::Malformed,
+               "PostgreSQL: the role may not read all that is to be copied; let "
+               "them say: GRANT SELECT ON " +
+                   *closed[0][0] + " TO " + closed[0][1].value_or("")};
+}
+
 /// All rows of one table, as transactions.
 Status copy_table(Connection& connection, const CatalogueTable& table, Translator& translator,
                   SpoolWriter& spool, std::uint64_t& transactions,
@@ -134,9 +154,16 @@ Status begin_slot(Connection& connection, const SlotOptions& options, const Cata
                   Translator& translator, const std::string& part,
                   const std::function<bool()>& stopped) {
   ACCRETE_TRY(Connection replication, Connection::open(options.url, ConnectionKind::Replication));
-  ACCRETE_TRY(const Rows created,
-              replication.query("CREATE_REPLICATION_SLOT " + Connection::name(options.slot) +
-                                " LOGICAL pgoutput EXPORT_SNAPSHOT"));
+  const Result<Rows> made =
+      replication.query("CREATE_REPLICATION_SLOT " + Connection::name(options.slot) +
+                        " LOGICAL pgoutput EXPORT_SNAPSHOT");
+  if (!made) {
+    // Refused, there is no slot that would be ours; a lost connection leaves that open.
+    std::error_code fault;
+    if (made.error().code != Errc::Unavailable) std::filesystem::remove(part, fault);
+    return made.error();
+  }
+  const Rows& created = made.value();
   if (created.empty() || created[0].size() < 3 || !created[0][1] || !created[0][2]) {
     return Error{Errc::Malformed, "CREATE_REPLICATION_SLOT gave no snapshot"};
   }
@@ -164,6 +191,34 @@ Status begin_slot(Connection& connection, const SlotOptions& options, const Cata
 }
 
 }  // namespace
+
+std::string begin_anew(const SlotOptions& options) {
+  if (options.own_daemon) {
+    return "begin anew: remove the daemon's store " + options.store +
+           ", and run this with --new-snapshot";
+  }
+  return "begin anew: stop accreted, give it an empty store (it has " + options.store +
+         "), start it, and run this with --new-snapshot";
+}
+
+Status check_server(const std::string& url) {
+  ACCRETE_TRY(Connection sql, Connection::open(url, ConnectionKind::Sql));
+  ACCRETE_TRY(const Rows level, sql.query("SHOW wal_level"));
+  if (level.empty() || level[0][0] != "logical") {
+    return Error{Errc::Malformed,
+                 "PostgreSQL: the server has wal_level = " +
+                     (level.empty() ? std::string() : level[0][0].value_or("")) +
+                     "; set wal_level = logical in postgresql.conf and restart the server"};
+  }
+  const Result<Connection> follower = Connection::open(url, ConnectionKind::Replication);
+  if (follower) return Ok{};
+  ACCRETE_TRY(const Rows role, sql.query("SELECT current_user"));
+  return Error{follower.error().code,
+               follower.error().detail +
+                   "; to follow changes the role needs REPLICATION (ALTER ROLE " +
+                   Connection::name(role.at(0).at(0).value_or("")) +
+                   " REPLICATION), and pg_hba.conf must let it in"};
+}
 
 std::string snapshot_path(const SlotOptions& options) {
   return (std::filesystem::path(options.folder) / (options.slot + ".snapshot")).string();
@@ -194,9 +249,7 @@ Status ensure_slot(Connection& connection, const SlotOptions& options, const Cat
   const std::string path = snapshot_path(options);
   const std::string part = path + ".part";
   ACCRETE_TRY(SlotState slot, slot_state(connection, options.slot));
-  const std::string again =
-      "begin anew: stop accreted, give it an empty store, start it, and run "
-      "this with --new-snapshot";
+  const std::string again = begin_anew(options);
   if (slot.exists && slot.lost && durable > 0) {
     return Error{Errc::NotFound, "replication slot \"" + options.slot +
                                      "\" is lost: the server has removed log that was not yet read "
@@ -227,6 +280,7 @@ Status ensure_slot(Connection& connection, const SlotOptions& options, const Cat
                      "\" exists, and this daemon has nothing of what came before it. Another "
                      "daemon's? Give --slot a name of its own. Nobody's? Add --new-snapshot"};
   }
+  ACCRETE_DO(check_readable(connection, catalogue));
   fs::create_directories(options.folder, fault);
   fs::remove(path, fault);
   // From here on the slot is ours, whatever happens before its snapshot is complete.

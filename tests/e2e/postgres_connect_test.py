@@ -5,6 +5,7 @@ import os
 import pathlib
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
@@ -305,6 +306,159 @@ class Slots(Case):
         self.ask("SELECT pg_create_logical_replication_slot('mine', 'test_decoding')")
         self.assertIn("of another plugin or database",
                       self.refused(daemon, "--slot", "mine", "--publication", "other"))
+
+
+class OwnCase(Case):
+    """Without --config: the tool writes one and starts a daemon with it."""
+    SHOP = ("CREATE TABLE customers (id int PRIMARY KEY, name text);"
+            "CREATE TABLE albums (id int PRIMARY KEY);"
+            "CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, "
+            "total numeric(10,2), placed timestamp);"
+            "INSERT INTO customers SELECT g, 'n' FROM generate_series(1, 20) g;"
+            "INSERT INTO orders SELECT g, 1 + g % 20, g, timestamp '2024-01-01' + g * "
+            "interval '6 hours' FROM generate_series(1, 400) g;")
+    SPEND = ("spend: PREDICT SUM(orders.total, 0, 30, DAYS) FOR EACH customers.id EVERY 7 DAYS")
+
+    def setUp(self):
+        super().setUp()
+        self.ask(self.SHOP)
+        self.own = os.path.join(self.folder, "own")
+        self.port = free_row_of_ports()
+
+    def arguments(self, *more):
+        port = () if "--port" in more else ("--port", self.port)
+        return "--folder", self.own, *port, *more
+
+    def fault(self, *more, code=65, url=None):
+        """What a run that ends by itself says."""
+        found, _, errors = harness.run_tool("connect", "postgres", url or self.server.url("shop"),
+                                            *self.arguments(*more))
+        self.assertEqual(found, code, errors)
+        return errors
+
+    def left(self):
+        return sorted(os.listdir(self.own)) if os.path.isdir(self.own) else []
+
+    def mode(self, *names):
+        return os.stat(os.path.join(self.own, *names)).st_mode & 0o777
+
+    def child(self, connect):
+        found = subprocess.run(["ps", "-o", "pid=", "--ppid", str(connect.pid)],
+                                       capture_output=True, text=True, check=True).stdout
+        return int(found)
+
+
+@unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
+class OwnDaemons(OwnCase):
+    def test_a_fault_in_a_query_is_told_at_once_and_leaves_nothing(self):
+        faults = {
+            self.SPEND.replace("customers.id", "customers.nr"): 'FOR EACH names the entity\'s key',
+            "PREDICT COUNT(albums.*, 0, 30, DAYS) FOR EACH customers.id": "no foreign key",
+            "PREDICT LIST_DISTINCT(orders.customer, 0, 30, DAYS) RANK TOP 3 FOR EACH customers.id":
+                "not executed yet",
+            self.SPEND.replace("total", "totl"): 'did you mean "total"?',
+            self.SPEND.replace("total", "revenue"): 'has no column "revenue"',
+            "PREDICT orders.totl FOR EACH orders.id": "totl",
+            "PREDICT": "PREDICT",
+        }
+        for query, words in faults.items():
+            with self.subTest(query):
+                errors = self.fault("--predict", query)
+                self.assertIn(words, errors)
+                self.assertNotIn("no answer", errors)
+                self.assertEqual(self.left(), [])
+                self.fault("--print-config", "--predict", query)
+        # The next run begins as the first one; one that asks for something else is told so.
+        connect = self.connect(*self.arguments("--predict", self.SPEND))
+        self.await_log("following the changes of database shop", connect)
+        self.assertNotIn("accrete.snapshot", self.left())
+        self.assertEqual((self.mode(), self.mode("store")), (0o700, 0o700))
+        self.await_log('"task":"spend"', connect)
+        self.end(connect)
+        errors = self.fault("--predict", self.SPEND.replace("30", "60"))
+        self.assertRegex(errors, "accreted.toml is there already and has no task .*; edit .*"
+                                 "accreted.toml, or remove it")
+        self.assertIn("says otherwise than --time orders.;",
+                      self.fault("--time", "orders.", "--predict", self.SPEND))
+        # The same again is no fault, and what the daemon has stands.
+        connect = self.connect(*self.arguments("--predict", self.SPEND, "--time", "orders.placed",
+                                               "--new-snapshot"))
+        self.await_log("--new-snapshot changes nothing: the daemon has this database", connect)
+        self.end(connect)
+        # A fault written into the file is told with the file.
+        with open(os.path.join(self.own, "accreted.toml"), "a", encoding="utf-8") as file:
+            file.write('[[task]]\nname = "more"\npredict = "PREDICT COUNT(albums.*, 0, 9, DAYS) '
+                       'FOR EACH customers.id"\n')
+        self.assertRegex(self.fault(), r"(?s)accreted\.toml: .*no foreign key")
+        self.ask("SELECT pg_drop_replication_slot('accrete')")
+        os.remove(os.path.join(self.own, "accreted.toml"))
+        self.assertIn("begin anew: remove the daemon's store " + os.path.join(self.own, "store"),
+                      self.fault(code=66))
+
+    def test_a_role_that_may_not_leaves_nothing(self):
+        self.ask("CREATE ROLE reader LOGIN; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reader")
+        url = self.server.url("shop").replace("cdc@", "reader@")
+        errors = self.fault("--predict", self.SPEND, url=url, code=69)
+        self.assertIn('ALTER ROLE "reader" REPLICATION', errors)
+        self.assertEqual(self.left(), [])
+        self.ask("ALTER ROLE reader REPLICATION")
+        errors = self.fault("--predict", self.SPEND, url=url)
+        self.assertIn("CREATE PUBLICATION", errors)
+        self.assertNotIn("accreted.toml", self.left())
+        self.ask("REVOKE SELECT ON orders, albums FROM reader; "
+                 "CREATE PUBLICATION accrete FOR ALL TABLES")
+        errors = self.fault("--predict", self.SPEND, url=url)
+        self.assertIn("GRANT SELECT ON albums, orders TO reader", errors)
+        self.assertNotIn("accreted.toml", self.left())
+        self.assertEqual(self.ask("SELECT count(*) FROM pg_replication_slots"), [["0"]])
+
+    def test_a_daemon_that_ends_is_told_with_its_reason(self):
+        with socket.socket() as held:
+            held.bind(("127.0.0.1", self.port + 1))
+            held.listen()
+            errors = self.fault(code=69)
+        self.assertRegex(errors, r"accreted has ended \(exit code \d+\): .*"
+                                 f"{self.port + 1}.*; its log: .*accreted.log")
+        self.assertNotIn("accreted.toml", self.left())
+        self.assertIn("65534", self.fault("--port", 65534, code=64))
+        connect = self.connect(*self.arguments())
+        self.await_log("following the changes of database shop", connect)
+        self.assertIn("nothing is predicted: " + os.path.join(self.own, "accreted.toml"),
+                      self.log())
+        self.assertRegex(self.fault(code=69), "another accreted running on it")
+        os.kill(self.child(connect), signal.SIGKILL)
+        self.await_log("accreted has ended (signal 9, Killed); its log: ", connect)
+        self.assertEqual(connect.wait(harness.DEADLINE_S), 69)
+
+    def test_a_url_of_something_else_keeps_its_password(self):
+        for url in ("mysql://root:sekrit@localhost/shop", "root:sekrit@localhost/shop",
+                    "postgresql://root:sekrit@[::1/shop"):
+            for arguments in ((), ("--print-config",)):
+                code, out, errors = harness.run_tool("connect", "postgres", url, *arguments)
+                self.assertNotEqual(code, 0)
+                self.assertNotIn("sekrit", out + errors)
+                self.assertIn("URL" if "[" not in url else "]", errors)
+
+    def test_a_command_that_is_not_there(self):
+        for words, said in ((("sttus",), 'no command "sttus"; did you mean "status"?'),
+                            (("connect", "mysql", "x"),
+                             'no command "connect mysql"; there is postgres'),
+                            (("bogus", "--json"), 'no command "bogus"; there is feed, connect'),
+                            (("log",), "subcommand is required")):
+            code, _, errors = harness.run_tool(*words)
+            self.assertEqual(code, 64)
+            self.assertIn(said, errors)
+
+
+@unittest.skipIf(postgres.skip_reason(), postgres.skip_reason())
+class WrongServer(OwnCase):
+    settings = "wal_level = replica"
+
+    def test_a_server_that_keeps_no_logical_log_is_left_as_it_was(self):
+        self.assertIn("wal_level = replica; set wal_level = logical in postgresql.conf and restart "
+                      "the server", self.fault("--predict", self.SPEND))
+        self.assertEqual(self.left(), [])
+        self.assertEqual(self.ask("SELECT count(*) FROM pg_publication"), [["0"]])
 
 
 if __name__ == "__main__":

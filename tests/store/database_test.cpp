@@ -65,6 +65,24 @@ TEST(DatabaseOpen, MakesTheFolderAndOpensItAgain) {
   }
 }
 
+TEST(DatabaseOpen, TheFolderItMakesIsForItsOwnerAlone) {
+  Scratch scratch;
+  DatabaseOptions options = scratch.options();
+  const auto mode = [](const std::string& path) {
+    return std::filesystem::status(path).permissions();
+  };
+  const std::filesystem::perms before = mode(scratch.path());
+  options.path += "/deep";
+  static_cast<void>(must(Database::open(options)));
+  EXPECT_EQ(mode(options.path), std::filesystem::perms::owner_all);
+  // One that was there is left as it is.
+  EXPECT_EQ(mode(scratch.path()), before);
+  std::filesystem::create_directory(options.path = scratch.path() + "/open");
+  const std::filesystem::perms open = mode(options.path);
+  static_cast<void>(must(Database::open(options)));
+  EXPECT_EQ(mode(options.path), open);
+}
+
 TEST(DatabaseOpen, RefusesAFolderOfForeignFiles) {
   Scratch scratch;
   std::ofstream(scratch.path() + "/thesis.txt") << "do not lose me";
