@@ -13,6 +13,7 @@
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
 #include "daemon/event_reader.h"
+#include "daemon/feed_place.h"
 #include "daemon/row_source.h"
 #include "daemon/terminal.h"
 #include "stream/client.h"
@@ -56,7 +57,8 @@ class Feed {
   /// Send everything behind the durable position. `keep_going`: leave out bad lines.
   Result<Exit> run(bool keep_going) {
     if (durable_ > 0 && !appends_) {
-      terminal::note("resuming after position " + terminal::grouped(durable_));
+      terminal::note("resuming after transaction " +
+                     terminal::grouped(FeedPlace::count_of(durable_)));
     }
     SourceTransaction transaction;
     while (true) {
@@ -76,6 +78,7 @@ class Feed {
       ACCRETE_DO(take(transaction));
       progress_.show(source_.progress());
     }
+    ACCRETE_DO(settle());
     ACCRETE_DO(producer_.flush());
     report_faults();
     const std::uint64_t rejected = producer_.counters().rejected;
@@ -88,7 +91,16 @@ class Feed {
  private:
   Status take(const SourceTransaction& transaction) {
     transaction.list(records_);
-    if (!appends_ && transaction.position <= durable_) {
+    if (place_.count() == FeedPlace::kCountMax) {
+      return Error{Errc::Exhausted, "more than " + terminal::grouped(FeedPlace::kCountMax) +
+                                        " transactions; feed the rest under another --source"};
+    }
+    place_.step(transaction.input);
+    if (!appends_ && place_.count() <= FeedPlace::count_of(durable_)) {
+      const bool last = place_.count() == FeedPlace::count_of(durable_);
+      if (last && FeedPlace::knows_input(durable_) && place_.position() != durable_) {
+        return changed();
+      }
       ++skipped_;
       skipped_rows_ += transaction.rows;
       // Rows name their layout by its hash, and this session has not declared it yet.
@@ -98,14 +110,37 @@ class Feed {
       return Ok{};
     }
     records_.insert(records_.begin(), layouts_.begin(), layouts_.end());
-    const std::uint64_t base = appends_ ? durable_ : 0;
-    ACCRETE_DO(producer_.send(base + transaction.position, records_));
+    const std::uint64_t position = appends_ ? durable_ + transaction.position : place_.position();
+    ACCRETE_DO(producer_.send(position, records_));
     layouts_.clear();
     ++sent_;
     rows_ += transaction.rows;
     if (appends_ && input_is_idle()) ACCRETE_DO(producer_.push());
     report_faults();
     return Ok{};
+  }
+
+  /// The input ended: all that is durable must have been in it.
+  Status settle() {
+    if (appends_ || durable_ == 0) return Ok{};
+    if (place_.count() < FeedPlace::count_of(durable_)) return changed();
+    if (FeedPlace::knows_input(durable_)) return Ok{};
+    progress_.clear();
+    terminal::note(
+        "the version before this one kept no fingerprint of what it sent: whether that "
+        "has changed since cannot be told, from now on it can");
+    // No row, only the place: the next run compares with what stands now.
+    return sent_ == 0 ? producer_.send(place_.position(), {}) : Ok{};
+  }
+
+  Error changed() const {
+    return {Errc::Malformed,
+            source_.name() + " is not what was sent before: it no longer begins with the " +
+                terminal::grouped(FeedPlace::count_of(durable_)) +
+                " transactions that the daemon holds, so rows were added to one of them, changed "
+                "or taken out (or the configuration reads them in another way); nothing was sent. "
+                "Rows that are new go in a file that is fed by itself; --source NAME sends "
+                "everything anew"};
   }
 
   void report_faults() {
@@ -137,6 +172,7 @@ class Feed {
   RowSource& source_;
   stream::Producer& producer_;
   std::uint64_t durable_;  // when the feed began
+  FeedPlace place_;        // of the newest transaction read
   bool appends_;           // positions go on from there instead of being compared with it
   terminal::ProgressLine progress_;
   std::vector<std::string_view> records_;

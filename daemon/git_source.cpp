@@ -194,6 +194,7 @@ class GitSource final : public RowSource {
     }
     const Value time = Value::of_time(history_[position_].time);
     out.position = ++position_;
+    out.input = hash64(commit_.id);  // which stands for all that is in it
     put_commit(out, time);
     rows_ += out.rows;
     return true;

@@ -23,6 +23,7 @@ struct SourceTransaction {
   std::string bytes;
   std::vector<std::uint32_t> ends;  ///< end offset of each record
   std::uint64_t rows = 0;           ///< changes among them
+  std::uint64_t input = 0;          ///< fingerprint of what it was read from
 
   /// Views of the records; replaces `out`.
   void list(std::vector<std::string_view>& out) const {
