@@ -84,6 +84,8 @@ class Feed {
     const std::uint64_t rejected = producer_.counters().rejected;
     ACCRETE_DO(producer_.close());
     progress_.clear();
+    for (const std::string& doubt : source_.doubts())
+      terminal::note(doubt);
     summarise(rejected);
     return rejected + bad_lines_ > 0 ? Exit::BadData : Exit::Good;
   }

@@ -83,6 +83,8 @@ class JsonlSource final : public RowSource {
     return text;
   }
 
+  std::vector<std::string> doubts() const override { return reader_->never_named(); }
+
  private:
   std::istream& input() { return path_ == "-" ? std::cin : file_; }
 

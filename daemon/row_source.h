@@ -53,6 +53,8 @@ class RowSource {
   virtual Progress progress() const = 0;
   /// What was read and changes no row, for people: "3 heartbeats, 2 tombstones"; "" = nothing.
   virtual std::string passed_over() const { return {}; }
+  /// What may be wrong with the rows so far, each as a sentence for people.
+  virtual std::vector<std::string> doubts() const { return {}; }
 };
 
 struct CsvOptions {

@@ -2,6 +2,8 @@
 sent is never called durable."""
 import json
 import os
+import subprocess
+import sys
 
 import harness
 from atomic_test import COMMIT, Session, part
@@ -148,6 +150,20 @@ class Feed(harness.Case):
         self.assertEqual((code, errors.count("fingerprint")), (0, 0), errors)
         self.write("rows/orders.csv", order(20), "a")
         self.refused(daemon, "csv", rows)
+        daemon.stop()
+
+    def test_misspelt_columns_are_told(self):
+        daemon = self.daemon(CONFIG.replace('time = "at"', 'time = "plcaed"')).start()
+        text = event(0).replace('"at"', '"placed"')
+        path = self.write("rows.jsonl", text)
+        code, out, errors = self.feed(daemon, "jsonl", path)
+        self.assertEqual(code, 65, errors)
+        self.assertIn('rows.jsonl:1: table "orders": the row lacks time column "plcaed"; is it '
+                      '"placed"?', errors)
+        path = self.write("other.jsonl", text.replace('"placed"', '"made"'))
+        code, out, errors = self.feed(daemon, "jsonl", path)
+        self.assertEqual(code, 0, errors)
+        self.assertIn('table "orders": none of 1 new rows has time column "plcaed"', errors)
         daemon.stop()
 
 
