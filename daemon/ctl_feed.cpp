@@ -193,6 +193,9 @@ Result<Exit> feed(RowSource& source, const FeedFlags& flags, const Config& confi
                           flags.ingest.empty() ? config.endpoints.ingest : flags.ingest));
   options.name = "accretectl";
   options.source = flags.source.empty() ? source.name() : flags.source;
+  options.on_away = [](const std::string& away) {
+    terminal::note(away.empty() ? "the daemon is back" : "the daemon is away, waiting: " + away);
+  };
   ACCRETE_TRY(const std::unique_ptr<stream::Producer> producer, stream::Producer::open(options));
   return Feed(source, *producer, appends).run(flags.keep_going);
 }

@@ -166,6 +166,49 @@ class Feed(harness.Case):
         self.assertIn('table "orders": none of 1 new rows has time column "plcaed"', errors)
         daemon.stop()
 
+    def test_a_daemon_away_is_told(self):
+        daemon = self.daemon(CONFIG)
+        path = self.write("rows.jsonl", event(0))
+        feed = self.spawn("feed", "jsonl", path, "--config", daemon.config_path,
+                          stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.assertIn(f"the daemon is away, waiting: {daemon.addresses['ingest']}",
+                      feed.stderr.readline())
+        daemon.start()
+        out, errors = feed.communicate(timeout=harness.DEADLINE_S)
+        self.assertEqual(feed.returncode, 0, errors)
+        self.assertIn("the daemon is back", errors)
+        daemon.stop()
+
+    def test_python_tells_too(self):
+        client = os.path.join(os.path.dirname(os.path.abspath(__file__)),
+                              "../../stream/clients/python/accrete.py")
+        for end, more in (("ingest", ()), ("events", ("--format", "native"))):
+            address = f"tcp://127.0.0.1:{harness.free_ports(1)[0]}"
+            child = subprocess.Popen([sys.executable, client, "feed", f"--{end}", address, "--source",
+                                      "s", *more], stdin=subprocess.PIPE, stderr=subprocess.PIPE,
+                                     text=True)
+            self.children.append(child)
+            child.stdin.write('{"table":"customers","row":{"id":1}}\n')
+            child.stdin.close()
+            self.assertIn(f"{address}: the daemon is away, waiting", child.stderr.readline())
+            child.kill()
+            child.wait()
+            child.stderr.close()
+
+    def test_what_a_subscriber_waits_for_is_told(self):
+        daemon = self.daemon(CONFIG).start()
+        self.fed(daemon, "csv", self.rows(200))
+        self.assertGreater(daemon.drain()["predictions"]["newest"], 0)
+        for asked, told in ((["spen"], 'no task "spen"; did you mean "spend"'),
+                            (["--from", "999999"], "number 999,999 is not made yet")):
+            child = self.spawn("subscribe", *asked, "--config", daemon.config_path,
+                               stderr=subprocess.PIPE, text=True)
+            self.assertIn(told, child.stderr.readline())
+            child.kill()
+            child.wait()
+            child.stderr.close()
+        daemon.stop()
+
 
 if __name__ == "__main__":
     harness.main()
