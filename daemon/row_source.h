@@ -79,6 +79,10 @@ struct GitOptions {
 };
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options);
 
+/// The history's tables are in the schema, and have the columns that it asks for.
+/// Errors: Malformed, naming what is missing and what to do.
+Status check_git_schema(const Schema& schema);
+
 /// How one change event is written.
 enum class EventFormat : std::uint8_t { Native, Debezium, Maxwell, Wal2json, Canal };
 

@@ -152,6 +152,31 @@ class Feed(harness.Case):
         self.refused(daemon, "csv", rows)
         daemon.stop()
 
+    def test_rows_set_aside_before_are_told(self):
+        daemon = self.daemon(CONFIG)
+        with open(daemon.config_path, encoding="utf-8") as file:
+            right = self.write("right.toml", file.read())
+        begin, end = CONFIG.index('[[table]]\nname = "orders"'), CONFIG.index("[[task]]")
+        daemon.configure(CONFIG[:begin])
+        daemon.start()
+        path = self.write("rows.jsonl", '{"table":"customers","row":{"id":1}}\n' + event(0) + event(1))
+        feed = ("feed", "jsonl", path, "--config", right)
+        code, out, errors = harness.run_tool(*feed)
+        self.assertEqual(code, 65, errors)
+        self.assertIn("2 transactions set aside", out)
+        daemon.stop()
+        daemon.configure(CONFIG[:end])
+        daemon.start()
+        code, out, errors = harness.run_tool(*feed)
+        self.assertIn("1 transactions were durable before and 2 set aside", out)
+        self.assertIn("--source NAME sends all again", out)
+        code, out, errors = harness.run_tool("dead-letters", "--config", right)
+        self.assertIn("under another --source", errors)
+        code, out, errors = harness.run_tool(*feed, "--source", "again")
+        self.assertEqual(code, 0, errors)
+        self.assertEqual(self.stored(daemon), 4)
+        daemon.stop()
+
     def test_misspelt_columns_are_told(self):
         daemon = self.daemon(CONFIG.replace('time = "at"', 'time = "plcaed"')).start()
         text = event(0).replace('"at"', '"placed"')
@@ -207,6 +232,18 @@ class Feed(harness.Case):
             child.kill()
             child.wait()
             child.stderr.close()
+        daemon.stop()
+
+    def test_a_history_needs_its_tables(self):
+        daemon = self.daemon(CONFIG).start()
+        for command in (["init", "-q"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q",
+                                         "--allow-empty", "-m", "x"]):
+            subprocess.run(["git", "-C", self.folder, *command], check=True)
+        code, out, errors = self.feed(daemon, "git", self.folder)
+        self.assertEqual(code, 65, errors)
+        self.assertIn('the configuration has no table "authors"', errors)
+        self.assertIn("daemon/git.toml", errors)
+        self.assertEqual(daemon.drain()["dead_letters"], 0)
         daemon.stop()
 
 
