@@ -26,7 +26,8 @@ Error wrong(std::string detail) {
 
 class CanalReader final : public EventReader {
  public:
-  explicit CanalReader(const Schema& schema) : schema_(schema), uses_(schema), writer_(schema) {}
+  explicit CanalReader(const Schema& schema)
+      : EventReader(schema), schema_(schema), uses_(schema) {}
 
   Status read(std::string_view event, SourceTransaction& out, Transaction& in) override {
     in.clear();
@@ -131,7 +132,6 @@ class CanalReader final : public EventReader {
 
   const Schema& schema_;
   ColumnUses uses_;
-  RowWriter writer_;
   JsonTree tree_;
   std::deque<std::string> texts_;  // a deque, for values view them
   NamedChange change_;

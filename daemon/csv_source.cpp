@@ -135,6 +135,7 @@ class CsvSource final : public RowSource {
     } while (out.rows < rows_max && pick(table) && time_of(table) == time);
     if (marks && !pick(table)) mark(out, MarkKind::SnapshotEnd);
     out.position = ++position_;
+    out.input = hash64(out.bytes);
     rows_ += out.rows;
     return true;
   }

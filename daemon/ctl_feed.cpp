@@ -1,5 +1,7 @@
 // accretectl feed: rows from files, a git repository or standard input into the daemon, each once.
 #include <algorithm>
+#include <chrono>
+#include <functional>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -8,11 +10,13 @@
 #include <vector>
 
 #include <poll.h>
+#include <stream.pb.h>
 #include <unistd.h>
 
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
 #include "daemon/event_reader.h"
+#include "daemon/feed_place.h"
 #include "daemon/row_source.h"
 #include "daemon/terminal.h"
 #include "stream/client.h"
@@ -54,9 +58,11 @@ class Feed {
         progress_("feed") {}
 
   /// Send everything behind the durable position. `keep_going`: leave out bad lines.
-  Result<Exit> run(bool keep_going) {
+  /// `set_aside`: how many transactions of this source the daemon has set aside by then.
+  Result<Exit> run(bool keep_going, const std::function<std::uint64_t()>& set_aside) {
     if (durable_ > 0 && !appends_) {
-      terminal::note("resuming after position " + terminal::grouped(durable_));
+      terminal::note("resuming after transaction " +
+                     terminal::grouped(FeedPlace::count_of(durable_)));
     }
     SourceTransaction transaction;
     while (true) {
@@ -76,19 +82,32 @@ class Feed {
       ACCRETE_DO(take(transaction));
       progress_.show(source_.progress());
     }
+    ACCRETE_DO(settle());
     ACCRETE_DO(producer_.flush());
     report_faults();
     const std::uint64_t rejected = producer_.counters().rejected;
     ACCRETE_DO(producer_.close());
     progress_.clear();
-    summarise(rejected);
+    for (const std::string& doubt : source_.doubts())
+      terminal::note(doubt);
+    const std::uint64_t aside = skipped_ > 0 ? set_aside() : 0;
+    summarise(rejected, aside - std::min(aside, rejected));
     return rejected + bad_lines_ > 0 ? Exit::BadData : Exit::Good;
   }
 
  private:
   Status take(const SourceTransaction& transaction) {
     transaction.list(records_);
-    if (!appends_ && transaction.position <= durable_) {
+    if (place_.count() == FeedPlace::kCountMax) {
+      return Error{Errc::Exhausted, "more than " + terminal::grouped(FeedPlace::kCountMax) +
+                                        " transactions; feed the rest under another --source"};
+    }
+    place_.step(transaction.input);
+    if (!appends_ && place_.count() <= FeedPlace::count_of(durable_)) {
+      const bool last = place_.count() == FeedPlace::count_of(durable_);
+      if (last && FeedPlace::knows_input(durable_) && place_.position() != durable_) {
+        return changed();
+      }
       ++skipped_;
       skipped_rows_ += transaction.rows;
       // Rows name their layout by its hash, and this session has not declared it yet.
@@ -98,14 +117,37 @@ class Feed {
       return Ok{};
     }
     records_.insert(records_.begin(), layouts_.begin(), layouts_.end());
-    const std::uint64_t base = appends_ ? durable_ : 0;
-    ACCRETE_DO(producer_.send(base + transaction.position, records_));
+    const std::uint64_t position = appends_ ? durable_ + transaction.position : place_.position();
+    ACCRETE_DO(producer_.send(position, records_));
     layouts_.clear();
     ++sent_;
     rows_ += transaction.rows;
     if (appends_ && input_is_idle()) ACCRETE_DO(producer_.push());
     report_faults();
     return Ok{};
+  }
+
+  /// The input ended: all that is durable must have been in it.
+  Status settle() {
+    if (appends_ || durable_ == 0) return Ok{};
+    if (place_.count() < FeedPlace::count_of(durable_)) return changed();
+    if (FeedPlace::knows_input(durable_)) return Ok{};
+    progress_.clear();
+    terminal::note(
+        "the version before this one kept no fingerprint of what it sent: whether that "
+        "has changed since cannot be told, from now on it can");
+    // No row, only the place: the next run compares with what stands now.
+    return sent_ == 0 ? producer_.send(place_.position(), {}) : Ok{};
+  }
+
+  Error changed() const {
+    return {Errc::Malformed,
+            source_.name() + " is not what was sent before: it no longer begins with the " +
+                terminal::grouped(FeedPlace::count_of(durable_)) +
+                " transactions that the daemon holds, so rows were added to one of them, changed "
+                "or taken out (or the configuration reads them in another way); nothing was sent. "
+                "Rows that are new go in a file that is fed by itself; --source NAME sends "
+                "everything anew"};
   }
 
   void report_faults() {
@@ -115,14 +157,20 @@ class Feed {
     }
   }
 
-  void summarise(std::uint64_t rejected) const {
+  void summarise(std::uint64_t rejected, std::uint64_t set_aside_before) const {
     const double seconds = std::max(progress_.seconds(), 1e-9);
     std::string line =
         terminal::grouped(rows_) + " rows in " + terminal::grouped(sent_) + " transactions, " +
         terminal::seconds_text(seconds) + ", " +
         terminal::grouped(static_cast<std::uint64_t>(static_cast<double>(rows_) / seconds)) +
         " rows/s";
-    if (skipped_ > 0) line += "; " + terminal::grouped(skipped_rows_) + " rows were durable before";
+    if (skipped_ > 0 && set_aside_before > 0) {
+      line += "; " + terminal::grouped(skipped_ - std::min(skipped_, set_aside_before)) +
+              " transactions were durable before and " + terminal::grouped(set_aside_before) +
+              " set aside, see accretectl dead-letters; --source NAME sends all again";
+    } else if (skipped_ > 0) {
+      line += "; " + terminal::grouped(skipped_rows_) + " rows were durable before";
+    }
     if (bad_lines_ > 0) line += "; " + terminal::grouped(bad_lines_) + " bad lines left out";
     if (const std::string text = source_.passed_over(); !text.empty()) {
       line += "; passed over: " + text;
@@ -137,6 +185,7 @@ class Feed {
   RowSource& source_;
   stream::Producer& producer_;
   std::uint64_t durable_;  // when the feed began
+  FeedPlace place_;        // of the newest transaction read
   bool appends_;           // positions go on from there instead of being compared with it
   terminal::ProgressLine progress_;
   std::vector<std::string_view> records_;
@@ -148,6 +197,29 @@ class Feed {
   std::uint64_t bad_lines_ = 0;
 };
 
+/// Dead letters of `source` so far; 0 where the daemon cannot be asked, for it is only a remark.
+std::uint64_t set_aside_of(const std::string& source, const FeedFlags& flags,
+                           const Config& config) {
+  constexpr std::chrono::seconds patience{2};
+  const auto endpoint = endpoint_of(flags.endpoint, config, config.endpoints.control);
+  std::uint64_t count = 0;
+  for (std::uint64_t from = 1; endpoint;) {
+    wire::ToControl question;
+    question.set_request(1);
+    question.mutable_dead_letters()->set_from(from);
+    const auto bytes =
+        stream::ask_control(endpoint.value(), question.SerializeAsString(), patience);
+    wire::FromControl answer;
+    if (!bytes || !answer.ParseFromString(bytes.value())) return 0;
+    const wire::DeadLetters& page = answer.dead_letters();
+    for (const wire::DeadLetter& letter : page.letters())
+      if (letter.source() == source) ++count;
+    if (page.letters().empty() || page.next() <= from) break;
+    from = page.next();
+  }
+  return count;
+}
+
 Result<Exit> feed(RowSource& source, const FeedFlags& flags, const Config& config, bool appends) {
   stream::ProducerOptions options;
   ACCRETE_TRY(options.endpoint,
@@ -155,8 +227,14 @@ Result<Exit> feed(RowSource& source, const FeedFlags& flags, const Config& confi
                           flags.ingest.empty() ? config.endpoints.ingest : flags.ingest));
   options.name = "accretectl";
   options.source = flags.source.empty() ? source.name() : flags.source;
+  options.on_away = [](const std::string& away) {
+    terminal::note(away.empty() ? "the daemon is back" : "the daemon is away, waiting: " + away);
+  };
   ACCRETE_TRY(const std::unique_ptr<stream::Producer> producer, stream::Producer::open(options));
-  return Feed(source, *producer, appends).run(flags.keep_going);
+  return Feed(source, *producer, appends).run(flags.keep_going, [&]() -> std::uint64_t {
+    if (!flags.ingest.empty()) return 0;  // the configuration may be another daemon's
+    return set_aside_of(options.source, flags, config);
+  });
 }
 
 /// Open the source that `open` makes of the configuration, and feed it.
@@ -219,7 +297,11 @@ void add_git(CLI::App& feed, Exit& exit) {
   flags->add_to(*command);
   command->footer("Example:\n  accretectl feed git ~/src/project --config git.toml");
   command->callback([flags, &exit] {
-    exit = run_feed(*flags, false, [&](const Config&) { return open_git(flags->git); });
+    exit = run_feed(*flags, false, [&](const Config& config) -> Result<std::unique_ptr<RowSource>> {
+      // Without a file the configuration says where the daemon is and nothing of its tables.
+      if (!flags->endpoint.config.empty()) ACCRETE_DO(check_git_schema(config.schema));
+      return open_git(flags->git);
+    });
   });
 }
 

@@ -95,6 +95,11 @@ Status print_letters(const QueryFlags& flags, const wire::DeadLetters& letters) 
                std::to_string(letter.record().size()), letter.reason()});
   }
   terminal::print(letters.letters().empty() ? "no dead letters\n" : table.text());
+  if (!letters.letters().empty()) {
+    terminal::note(
+        "their positions count as durable: once the cause is cured, only a feed under "
+        "another --source sends them again");
+  }
   if (static_cast<std::uint32_t>(letters.letters_size()) == flags.max) {
     terminal::print("more: accretectl dead-letters --from " + std::to_string(letters.next()) +
                     "\n");

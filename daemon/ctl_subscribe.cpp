@@ -1,11 +1,16 @@
 // accretectl subscribe and digest: predictions in the order of their numbers; alarms and news of
 // experts as they come.
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <limits>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+#include <stream.pb.h>
 
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
@@ -64,6 +69,7 @@ Status follow(stream::Subscriber& subscriber, const SubscribeFlags& flags) {
   std::uint64_t printed = 0;
   PredictionSeq acknowledged;
   PredictionSeq last;
+  bool silent = flags.from.has_value();  // nothing has been said about what is asked for
   const auto acknowledge = [&]() -> Status {
     terminal::flush();
     if (flags.name.empty() || last == acknowledged) return Ok{};
@@ -79,6 +85,13 @@ Status follow(stream::Subscriber& subscriber, const SubscribeFlags& flags) {
     }
     if (!next) return std::move(next).error();
     if (!next.value()) {
+      const std::uint64_t newest = subscriber.newest().value;
+      if (silent && newest > 0 && *flags.from > newest + 1) {
+        terminal::note("number " + terminal::grouped(*flags.from) +
+                       " is not made yet, the newest is " + terminal::grouped(newest) +
+                       "; waiting for it");
+        silent = false;
+      }
       ACCRETE_DO(acknowledge());
       continue;
     }
@@ -121,9 +134,36 @@ Status follow_told(const SubscribeFlags& flags, const Config& config) {
   return Ok{};
 }
 
+/// Say it where the daemon has no such task: its name may be misspelt, or it is one of former days
+/// whose predictions are still kept. Nothing is said where the daemon cannot be asked.
+void look_for_task(const SubscribeFlags& flags, const Config& config) {
+  if (flags.task.empty() || !flags.predictions.empty()) return;  // maybe of another daemon
+  constexpr std::chrono::seconds patience{5};
+  wire::ToControl question;
+  question.set_request(1);
+  question.mutable_status();
+  const auto endpoint = endpoint_of(flags.endpoint, config, config.endpoints.control);
+  if (!endpoint) return;
+  const auto bytes = stream::ask_control(endpoint.value(), question.SerializeAsString(), patience);
+  wire::FromControl answer;
+  if (!bytes || !answer.ParseFromString(bytes.value())) return;
+  const auto status = nlohmann::json::parse(answer.json(), nullptr, false);
+  const auto tasks = status.find("tasks");
+  if (tasks == status.end() || !tasks->is_array()) return;
+  std::vector<std::string> names;
+  for (const auto& task : *tasks)
+    names.push_back(task.value("name", ""));
+  if (std::find(names.begin(), names.end(), flags.task) != names.end()) return;
+  const std::string near = nearest_name(flags.task, names);
+  terminal::note("the daemon has no task \"" + flags.task + "\"" +
+                 (near.empty() ? "" : "; did you mean \"" + near + "\"") +
+                 "; what it predicted in former days is all that comes");
+}
+
 Exit run_subscribe(const SubscribeFlags& flags) {
   const Result<Config> config = config_of(flags.endpoint);
   if (!config) return terminal::fail_config(config.error());
+  look_for_task(flags, config.value());
   if (flags.drift || flags.experts) {
     const Status done = follow_told(flags, config.value());
     terminal::flush();

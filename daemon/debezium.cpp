@@ -90,7 +90,8 @@ struct Envelope {
 
 class DebeziumReader final : public EventReader {
  public:
-  explicit DebeziumReader(const Schema& schema) : schema_(schema), uses_(schema), writer_(schema) {}
+  explicit DebeziumReader(const Schema& schema)
+      : EventReader(schema), schema_(schema), uses_(schema) {}
 
   Status read(std::string_view event, SourceTransaction& out, Transaction& in) override {
     in.clear();
@@ -349,7 +350,6 @@ class DebeziumReader final : public EventReader {
 
   const Schema& schema_;
   ColumnUses uses_;
-  RowWriter writer_;
   JsonTree tree_;
   std::deque<std::string> texts_;  // a deque, for values view them
   NamedChange change_;

@@ -123,6 +123,7 @@ class BodyReader {
       name.append("\n").append(std::to_string(i));
       events[i].identity = hash64(name) | 1;
     }
+    decoded_.doubts = reader_->never_named();
     decoded_.offer.bytes = std::move(out_.bytes);
     decoded_.offer.ends = std::move(out_.ends);
     return std::move(decoded_);

@@ -20,7 +20,8 @@ using EventHeaders = std::map<std::string, std::string, std::less<>>;
 /// What a body held.
 struct DecodedBody {
   stream::Offer offer;  ///< without its source and its answer; an event for each in the body
-  std::uint64_t passed_over = 0;  ///< events that change no row
+  std::uint64_t passed_over = 0;    ///< events that change no row
+  std::vector<std::string> doubts;  ///< as EventReader::never_named()
 };
 
 /// The events of `body`, as views of it. An event may span lines.

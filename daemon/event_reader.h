@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "daemon/row_source.h"
+#include "daemon/row_writer.h"
 #include "proto/result.h"
 #include "proto/schema.h"
 
@@ -46,9 +47,14 @@ class EventReader {
   virtual Status read(std::string_view event, SourceTransaction& out, Transaction& in) = 0;
 
   const PassedOver& passed_over() const { return passed_over_; }
+  /// As RowWriter::never_named().
+  std::vector<std::string> never_named() const { return writer_.never_named(); }
 
  protected:
+  explicit EventReader(const Schema& schema) : writer_(schema) {}
   Status pass_over(std::string_view kind);
+
+  RowWriter writer_;
 
  private:
   PassedOver passed_over_;

@@ -30,12 +30,13 @@ std::string_view code_of(Errc code) {
 }
 
 std::string json_of(const Status& status, const stream::OfferOutcome& outcome,
-                    std::uint64_t passed_over) {
+                    std::uint64_t passed_over, const std::vector<std::string>& doubts) {
   using nlohmann::ordered_json;
   ordered_json json;
   if (status) {
     json = {
         {"rows", outcome.rows}, {"duplicates", outcome.duplicates}, {"passed_over", passed_over}};
+    if (!doubts.empty()) json["doubts"] = doubts;
   } else {
     const std::string where =
         outcome.event == 0 ? "" : "event " + std::to_string(outcome.event) + ": ";
@@ -135,6 +136,7 @@ Status EventSessions::offer(Peers::iterator peer, const Request& request) {
               decode_events(request.body, request.id, request.format, schema_));
   Waiting& waiting = peer->second.waiting.back();
   waiting.passed_over = decoded.passed_over;
+  waiting.doubts = std::move(decoded.doubts);
   stream::Offer offer = std::move(decoded.offer);
   offer.source = request.source;
   offer.order = waiting.order;
@@ -159,7 +161,7 @@ void EventSessions::take_answers() {
 void EventSessions::answer(Peers::iterator peer, std::uint64_t number, const Status& status,
                            const stream::OfferOutcome& outcome) {
   Waiting& waiting = peer->second.waiting.at(number - peer->second.first);
-  waiting.answer = json_of(status, outcome, waiting.passed_over);
+  waiting.answer = json_of(status, outcome, waiting.passed_over, waiting.doubts);
   note(peer->second, waiting, status);
   flush(peer);
 }

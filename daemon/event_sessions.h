@@ -70,6 +70,7 @@ class EventSessions {
     bool delimited = false;  ///< the peer is a REQ socket: an empty frame goes first
     std::string id;
     std::uint64_t passed_over = 0;
+    std::vector<std::string> doubts;
     std::size_t bytes = 0;
     std::shared_ptr<stream::OfferOrder> order;  ///< null: the message has no id
     std::optional<std::string> answer;

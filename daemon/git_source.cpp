@@ -3,6 +3,7 @@
 #include <array>
 #include <filesystem>
 #include <limits>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -18,6 +19,7 @@
 #include "proto/codec.h"
 #include "proto/hash.h"
 #include "proto/limits.h"
+#include "proto/schema.h"
 #include "proto/value.h"
 
 namespace accrete::daemon {
@@ -194,6 +196,7 @@ class GitSource final : public RowSource {
     }
     const Value time = Value::of_time(history_[position_].time);
     out.position = ++position_;
+    out.input = hash64(commit_.id);  // which stands for all that is in it
     put_commit(out, time);
     rows_ += out.rows;
     return true;
@@ -273,6 +276,29 @@ class GitSource final : public RowSource {
 };
 
 }  // namespace
+
+Status check_git_schema(const Schema& schema) {
+  const auto wrong = [](const std::string& what) {
+    return Error{Errc::Malformed, what +
+                                      "; a git history is the tables authors, files, commits and "
+                                      "changes as daemon/git.toml configures them"};
+  };
+  for (const Layout& layout : layouts()) {
+    const std::optional<TableId> id = schema.find(layout.table);
+    if (!id) return wrong("the configuration has no table \"" + layout.table + "\"");
+    const Table& table = schema.table(*id);
+    std::vector<ColumnId> asked = table.key;
+    if (table.time) asked.push_back(*table.time);
+    for (const ForeignKey& key : table.foreign_keys)
+      asked.insert(asked.end(), key.columns.begin(), key.columns.end());
+    for (const ColumnId column : asked) {
+      const std::string& name = table.columns[column.value].name;
+      if (std::find(layout.columns.begin(), layout.columns.end(), name) == layout.columns.end())
+        return wrong("table \"" + table.name + "\" of the history has no column \"" + name + "\"");
+    }
+  }
+  return Ok{};
+}
 
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options) {
   ACCRETE_TRY(std::vector<LandedCommit> history, read_history(options.repository));

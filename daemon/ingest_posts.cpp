@@ -73,11 +73,12 @@ Result<DecodedBody> decode(const HttpPost& post, EventFormat format, const Schem
 }
 
 HttpAnswer outcome_answer(const Status& status, const stream::OfferOutcome& outcome,
-                          std::uint64_t passed_over) {
+                          std::uint64_t passed_over, const std::vector<std::string>& doubts = {}) {
   if (status) {
-    return json_answer(
-        200,
-        {{"rows", outcome.rows}, {"duplicates", outcome.duplicates}, {"passed_over", passed_over}});
+    nlohmann::ordered_json said = {
+        {"rows", outcome.rows}, {"duplicates", outcome.duplicates}, {"passed_over", passed_over}};
+    if (!doubts.empty()) said["doubts"] = doubts;
+    return json_answer(200, said);
   }
   const std::string where =
       outcome.event == 0 ? "" : "event " + std::to_string(outcome.event) + ": ";
@@ -183,11 +184,12 @@ void IngestPosts::take(HttpPost post, HttpReply reply) {
   }
   const std::string source = text_of(post.query, "source");
   offer.source = std::string(kSourcePrefix) + (source.empty() ? format : source);
-  offer.answer = [gauges = world_.gauges, reply, passed_over](const Status& status,
+  offer.answer = [gauges = world_.gauges, reply, passed_over,
+                  doubts = std::move(decoded.value().doubts)](const Status& status,
                                                               const stream::OfferOutcome& outcome) {
     const bool malformed = !status && status.error().code == Errc::Malformed;
     ++(status ? gauges->posts_taken : malformed ? gauges->posts_refused : gauges->posts_delayed);
-    reply(outcome_answer(status, outcome, passed_over));
+    reply(outcome_answer(status, outcome, passed_over, doubts));
   };
   if (world_.offers->try_send(offer)) return;
   ++world_.gauges->posts_delayed;

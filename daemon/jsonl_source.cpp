@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "daemon/event_reader.h"
+#include "daemon/feed_place.h"
 #include "daemon/row_source.h"
 #include "proto/hash.h"
 #include "proto/limits.h"
@@ -42,6 +43,7 @@ class JsonlSource final : public RowSource {
     // A row without "tx" is whole by itself: whoever types rows sees each of them go.
     if (!open_.ends.empty() && (open_tx_.empty() || open_ends_)) return give(out);
     while (read_line()) {
+      lines_ = joined_hash(lines_, hash64(line_));
       if (line_.find_first_not_of(" \t\r") == std::string::npos) continue;
       Transaction in;
       clear(row_);
@@ -53,6 +55,7 @@ class JsonlSource final : public RowSource {
         if (in.ends && !open_.ends.empty() && in.id == open_tx_) return give(out);
         continue;
       }
+      row_.input = std::exchange(lines_, 0);
       if (!open_.ends.empty() && in.id == open_tx_) {
         ACCRETE_DO(join());
         if (in.ends) return give(out);
@@ -80,6 +83,8 @@ class JsonlSource final : public RowSource {
     return text;
   }
 
+  std::vector<std::string> doubts() const override { return reader_->never_named(); }
+
  private:
   std::istream& input() { return path_ == "-" ? std::cin : file_; }
 
@@ -87,6 +92,7 @@ class JsonlSource final : public RowSource {
     transaction.bytes.clear();
     transaction.ends.clear();
     transaction.rows = 0;
+    transaction.input = 0;
   }
 
   /// Hand the open transaction to the caller and begin with nothing.
@@ -112,6 +118,7 @@ class JsonlSource final : public RowSource {
       open_.ends.push_back(static_cast<std::uint32_t>(before + end));
     }
     open_.rows += row_.rows;
+    open_.input = joined_hash(open_.input, row_.input);
     return Ok{};
   }
 
@@ -129,7 +136,8 @@ class JsonlSource final : public RowSource {
   SourceTransaction row_;   // of the line just read
   SourceTransaction open_;  // being collected
   std::string open_tx_;
-  bool open_ends_ = false;  // no more of it comes
+  bool open_ends_ = false;   // no more of it comes
+  std::uint64_t lines_ = 0;  // fingerprint of those since the last row, bad ones too
   std::uint64_t line_number_ = 0;
   std::uint64_t bytes_done_ = 0;
   std::uint64_t bytes_total_ = 0;

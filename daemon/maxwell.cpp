@@ -25,7 +25,8 @@ Error wrong(std::string detail) {
 
 class MaxwellReader final : public EventReader {
  public:
-  explicit MaxwellReader(const Schema& schema) : schema_(schema), uses_(schema), writer_(schema) {}
+  explicit MaxwellReader(const Schema& schema)
+      : EventReader(schema), schema_(schema), uses_(schema) {}
 
   Status read(std::string_view event, SourceTransaction& out, Transaction& in) override {
     in.clear();
@@ -88,7 +89,6 @@ class MaxwellReader final : public EventReader {
 
   const Schema& schema_;
   ColumnUses uses_;
-  RowWriter writer_;
   JsonTree tree_;
   std::deque<std::string> texts_;  // a deque, for values view them
   NamedChange change_;

@@ -29,7 +29,7 @@ Error wrong(std::string detail) {
 /// Native rows: {"table":…,"op":…,"row":{…},"tx":…}.
 class NativeReader final : public EventReader {
  public:
-  explicit NativeReader(const Schema& schema) : uses_(schema), writer_(schema) {}
+  explicit NativeReader(const Schema& schema) : EventReader(schema), uses_(schema) {}
 
   Status read(std::string_view event, SourceTransaction& out, Transaction& in) override {
     change_.clear();
@@ -103,7 +103,6 @@ class NativeReader final : public EventReader {
   }
 
   ColumnUses uses_;
-  RowWriter writer_;
   JsonTree tree_;
   const Json* table_ = nullptr;
   const Json* row_ = nullptr;

@@ -23,6 +23,7 @@ struct SourceTransaction {
   std::string bytes;
   std::vector<std::uint32_t> ends;  ///< end offset of each record
   std::uint64_t rows = 0;           ///< changes among them
+  std::uint64_t input = 0;          ///< fingerprint of what it was read from
 
   /// Views of the records; replaces `out`.
   void list(std::vector<std::string_view>& out) const {
@@ -52,6 +53,8 @@ class RowSource {
   virtual Progress progress() const = 0;
   /// What was read and changes no row, for people: "3 heartbeats, 2 tombstones"; "" = nothing.
   virtual std::string passed_over() const { return {}; }
+  /// What may be wrong with the rows so far, each as a sentence for people.
+  virtual std::vector<std::string> doubts() const { return {}; }
 };
 
 struct CsvOptions {
@@ -75,6 +78,10 @@ struct GitOptions {
   std::size_t paths_per_commit_max = 2000;  ///< larger commits keep their row, not their changes
 };
 Result<std::unique_ptr<RowSource>> open_git(const GitOptions& options);
+
+/// The history's tables are in the schema, and have the columns that it asks for.
+/// Errors: Malformed, naming what is missing and what to do.
+Status check_git_schema(const Schema& schema);
 
 /// How one change event is written.
 enum class EventFormat : std::uint8_t { Native, Debezium, Maxwell, Wal2json, Canal };

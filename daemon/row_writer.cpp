@@ -71,6 +71,29 @@ Status add_column(const Table& table, std::string_view name, std::vector<std::st
   return Ok{};
 }
 
+/// One letter is another, or there is one more, or two neighbours have changed places. Numbers are
+/// meant as they are, and so are short names.
+bool is_typo_of(std::string_view name, std::string_view wanted) {
+  constexpr std::size_t kShort = 4;
+  if (std::min(name.size(), wanted.size()) < kShort) return false;
+  while (!name.empty() && !wanted.empty() && name.front() == wanted.front()) {
+    name.remove_prefix(1);
+    wanted.remove_prefix(1);
+  }
+  while (!name.empty() && !wanted.empty() && name.back() == wanted.back()) {
+    name.remove_suffix(1);
+    wanted.remove_suffix(1);
+  }
+  constexpr std::string_view kDigits = "0123456789";
+  const std::string_view longer = name.size() > wanted.size() ? name : wanted;
+  if (name.find_first_of(kDigits) != std::string_view::npos ||
+      wanted.find_first_of(kDigits) != std::string_view::npos) {
+    return false;
+  }
+  return longer.size() <= 1 ||
+         (name.size() == 2 && wanted.size() == 2 && name[0] == wanted[1] && name[1] == wanted[0]);
+}
+
 }  // namespace
 
 const NamedValue* find(const std::vector<NamedValue>& values, std::string_view name) {
@@ -88,6 +111,11 @@ RowWriter::RowWriter(const Schema& schema) : schema_(schema), tables_(schema.tab
       if (column.kind != ColumnKind::Ignored) {
         tables_[i].layout.columns.push_back(column.name);
       }
+    }
+    if (table.time) tables_[i].awaited.push_back({*table.time, "time"});
+    for (const ForeignKey& key : table.foreign_keys) {
+      for (const ColumnId column : key.columns)
+        tables_[i].awaited.push_back({column, "foreign-key"});
     }
   }
 }
@@ -162,7 +190,49 @@ Status RowWriter::fill_cells(TableId id, const NamedChange& change) {
     if (column && table.time == *column) ACCRETE_DO(read_time(name, table, change_.cells[place]));
     ++place;
   }
-  return check_key(table, change);
+  ACCRETE_DO(check_key(table, change));
+  return check_awaited(id, change);
+}
+
+Status RowWriter::check_awaited(TableId id, const NamedChange& change) {
+  TableState& state = tables_[id.value];
+  if (state.awaited.empty() || change.op != Op::Insert) return Ok{};
+  const Table& table = schema_.table(id);
+  std::erase_if(state.awaited, [&](const Awaited& one) {
+    return daemon::find(change.row, table.columns[one.column.value].name) != nullptr;
+  });
+  for (const auto& [column, role] : state.awaited) {
+    const std::string& wanted = table.columns[column.value].name;
+    for (const NamedValue& cell : change.row) {
+      if (table.find(cell.name) || !is_typo_of(cell.name, wanted)) continue;
+      return wrong("table \"" + table.name + "\": the row lacks " + std::string(role) +
+                   " column \"" + wanted + "\"; is it \"" + std::string(cell.name) +
+                   "\"? (if not, say \"" + wanted + "\" with null)");
+    }
+  }
+  ++state.new_rows;
+  return Ok{};
+}
+
+std::vector<std::string> RowWriter::never_named() const {
+  std::vector<std::string> out;
+  for (std::size_t i = 0; i < tables_.size(); ++i) {
+    const TableState& state = tables_[i];
+    if (state.new_rows == 0) continue;
+    const Table& table = schema_.tables()[i];
+    std::vector<std::string> others;  // of which the configuration says nothing
+    for (const std::string& name : state.layout.columns) {
+      if (!table.find(name)) others.push_back(name);
+    }
+    for (const auto& [column, role] : state.awaited) {
+      const std::string& wanted = table.columns[column.value].name;
+      const std::string near = nearest_name(wanted, others);
+      out.push_back("table \"" + table.name + "\": none of " + std::to_string(state.new_rows) +
+                    " new rows has " + std::string(role) + " column \"" + wanted + "\"" +
+                    (near.empty() ? "" : "; is it \"" + near + "\"?"));
+    }
+  }
+  return out;
 }
 
 Status RowWriter::check_key(const Table& table, const NamedChange& change) {

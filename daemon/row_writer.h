@@ -10,6 +10,7 @@
 
 #include "daemon/row_source.h"
 #include "proto/codec.h"
+#include "proto/ids.h"
 #include "proto/schema.h"
 #include "proto/value.h"
 
@@ -60,23 +61,38 @@ class RowWriter {
 
   /// Append a layout where one is due, then the change, to `out`. What an update does not say
   /// stands; what an insert or a delete does not say is NULL.
-  /// Errors: Malformed naming table and column (no key, no time); then nothing is appended.
+  /// Errors: Malformed naming table and column: no key, no time; a new row without a time or
+  ///         foreign-key column that no row has named yet, but with a column of nearly that name.
+  ///         Then nothing is appended.
   Status write(TableId table, const NamedChange& change, SourceTransaction& out);
 
   /// Take back what was appended since `mark`: rows of an event of which one is bad.
   void roll_back(const TransactionMark& mark, SourceTransaction& out);
 
+  /// Time and foreign-key columns that none of a table's new rows has named, each as a sentence
+  /// for people. A row may leave out what is NULL, so one row is no proof and many are a sign.
+  std::vector<std::string> never_named() const;
+
  private:
+  /// A column that something is asked of, until a row names it.
+  struct Awaited {
+    ColumnId column;
+    std::string_view role;
+  };
+
   /// The columns of one table as far as they have been seen, so that rows that name them in any
   /// order, or leave some out, still share one layout.
   struct TableState {
     Layout layout;
     std::uint64_t hash = 0;
     bool declared = false;
+    std::vector<Awaited> awaited;
+    std::uint64_t new_rows = 0;  ///< while some column is awaited
   };
 
   Status fill_cells(TableId id, const NamedChange& change);
   Status check_key(const Table& table, const NamedChange& change);
+  Status check_awaited(TableId id, const NamedChange& change);
   void put(TableId id, SourceTransaction& out);
 
   const Schema& schema_;

@@ -29,7 +29,8 @@ Error wrong(std::string detail) {
 
 class Wal2jsonReader final : public EventReader {
  public:
-  explicit Wal2jsonReader(const Schema& schema) : schema_(schema), uses_(schema), writer_(schema) {}
+  explicit Wal2jsonReader(const Schema& schema)
+      : EventReader(schema), schema_(schema), uses_(schema) {}
 
   Status read(std::string_view event, SourceTransaction& out, Transaction& in) override {
     in.clear();
@@ -230,7 +231,6 @@ class Wal2jsonReader final : public EventReader {
 
   const Schema& schema_;
   ColumnUses uses_;
-  RowWriter writer_;
   JsonTree tree_;
   std::deque<std::string> texts_;  // a deque, for values view them
   NamedChange change_;

@@ -29,6 +29,10 @@ struct ProducerOptions {
   std::size_t batch_bytes = 256u << 10;
   std::chrono::milliseconds reply_timeout{10'000};  ///< without any answer: reconnect and resume
   std::chrono::milliseconds give_up_after{120'000};
+  /// Told once when the daemon has been away for tell_after, with its address and why; and with ""
+  /// when it is back. Called from within the producer's own calls; none: nothing is told.
+  std::function<void(const std::string& away)> on_away;
+  std::chrono::milliseconds tell_after{5'000};
 };
 
 class Producer {

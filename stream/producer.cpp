@@ -59,6 +59,7 @@ struct Producer::Parts {
   void welcome(const wire::Welcome& message);
   Status in_trouble(Errc code, const std::string& cause);
   void back_off();
+  void tell_away(const std::string& cause);
 
   Status pump(milliseconds timeout);
   void on_ack(const wire::Ack& ack);
@@ -90,6 +91,7 @@ struct Producer::Parts {
 
   bool broken = true;  // the session must begin anew
   bool closed = false;
+  bool away_told = false;
   std::optional<Instant> trouble_since;
   milliseconds pause{0};  // before the next attempt
   Instant heard = now();
@@ -144,12 +146,15 @@ Status Producer::Parts::say_hello() {
   ACCRETE_DO(socket->send(hello.SerializeAsString()));
   const Instant asked = now();
   const milliseconds patience = std::min(options.reply_timeout, options.give_up_after);
+  const std::string silence = "no WELCOME; is the daemon running, and are the keys right?";
   while (true) {
     const milliseconds left = std::max(patience - elapsed(asked), milliseconds(0));
+    const milliseconds untold = options.tell_after - elapsed(trouble_since.value_or(asked));
+    if (untold.count() <= 0) tell_away(silence);
     Waiting item{&*socket};
-    ACCRETE_TRY(const bool ready, wait({&item, 1}, left));
-    if (!ready && left.count() == 0)
-      return Error{Errc::Unavailable, "no WELCOME; is the daemon running, and are the keys right?"};
+    const bool tells = options.on_away && !away_told;
+    ACCRETE_TRY(const bool ready, wait({&item, 1}, tells ? std::min(left, untold) : left));
+    if (!ready && left.count() == 0) return Error{Errc::Unavailable, silence};
     ACCRETE_TRY(const bool received, socket->receive(frames));
     if (!received) continue;
     wire::FromIngest message;
@@ -165,7 +170,14 @@ Status Producer::Parts::say_hello() {
   }
 }
 
+/// Once, until it is welcome again.
+void Producer::Parts::tell_away(const std::string& cause) {
+  if (!options.on_away || std::exchange(away_told, true)) return;
+  options.on_away(options.endpoint.address + ": " + cause);
+}
+
 void Producer::Parts::welcome(const wire::Welcome& message) {
+  if (std::exchange(away_told, false)) options.on_away("");
   credit_bytes = message.credit_bytes();
   for (const wire::SourcePosition& source : message.sources()) {
     if (source.source() == options.source) durable = std::max(durable, source.position());

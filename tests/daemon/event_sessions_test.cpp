@@ -16,6 +16,10 @@ constexpr const char* kConfig = R"(
 [[table]]
 name = "t"
 key = "id"
+[[table]]
+name = "bills"
+key = "id"
+time = "plcaed"
 )";
 constexpr const char* kRow = R"({"table":"t","row":{"id":1}})";
 
@@ -77,6 +81,17 @@ TEST_F(EventSessionsTest, AReqSocketGetsItsEmptyFrameAndAnIdComesBack) {
   EXPECT_NE(offers_[0].events.at(0).identity, 0u) << "known again by the id";
   answer();
   EXPECT_EQ(replies(), Frames{"p: |" + kTaken + "|7"});
+}
+
+TEST_F(EventSessionsTest, ColumnsThatNoRowNamesAreTold) {
+  send({"native", "", R"({"table":"bills","row":{"id":1,"placed":"2024-01-01"}})"});
+  EXPECT_NE(replies().at(0).find(R"(lacks time column \"plcaed\"; is it \"placed\"?)"),
+            std::string::npos);
+  send({"native", "", R"({"table":"bills","row":{"id":1,"at":"2024-01-01"}})"});
+  answer();
+  EXPECT_EQ(replies(),
+            Frames{R"(p: {"rows":1,"duplicates":0,"passed_over":0,"doubts":["table \"bills\": )"
+                   R"(none of 1 new rows has time column \"plcaed\""]})"});
 }
 
 TEST_F(EventSessionsTest, RefusesWithWordsAndGoesOn) {

@@ -167,5 +167,55 @@ TEST(JsonlSource, Faults) {
   EXPECT_EQ(open_jsonl("/nowhere/rows.jsonl", tables).error().code, Errc::NotFound);
 }
 
+TEST(JsonlSource, AMisspeltColumnIsToldAtTheFirstNewRow) {
+  const auto lines_after = [](const std::string& more) {
+    return jsonl("{\"table\":\"orders\",\"row\":{\"id\":1,\"shop\":3," + more + "}}\n");
+  };
+  for (const char* typo : {"custmer", "customre", "customers", "cuxtomer"}) {
+    const Lines lines = lines_after("\"" + std::string(typo) + "\":2");
+    ASSERT_EQ(lines.size(), 1u) << typo;
+    EXPECT_NE(lines[0].find("rows.jsonl:1: table \"orders\": the row lacks foreign-key column "
+                            "\"customer\"; is it \"" +
+                            std::string(typo) + "\"? (if not, say \"customer\" with null)"),
+              std::string::npos)
+        << lines[0];
+  }
+  // A row may leave out what is NULL, and names that differ otherwise are other columns.
+  for (const char* other : {"\"buyer\":2", "\"customer_name\":\"x\"", "\"customer2\":2",
+                            "\"note\":1", "\"customer\":null,\"custmer\":2"}) {
+    EXPECT_EQ(lines_after(other).size(), 3u) << other;
+  }
+  EXPECT_EQ(jsonl(R"({"table":"orders","op":"update","row":{"id":1,"custmer":2}})").size(), 3u);
+  EXPECT_EQ(jsonl(R"({"table":"orders","op":"delete","row":{"id":1}})").size(), 3u);
+  const Lines lines = jsonl(R"({"table":"orders","row":{"id":1,"customer":2}}
+{"table":"orders","row":{"id":2,"custmer":2}})");
+  EXPECT_EQ(lines.back(), "+ orders 2|NULL|NULL|NULL|2") << "it is known by now";
+}
+
+TEST(JsonlSource, DoubtsAboutColumnsThatNoRowNames) {
+  const Folder folder;
+  const Schema tables = schema();
+  const auto doubts = [&](const std::string& text) {
+    auto source = open_jsonl(folder.write("rows.jsonl", text), tables);
+    EXPECT_TRUE(source);
+    SourceTransaction transaction;
+    for (auto more = source.value()->next(transaction); more && more.value();)
+      more = source.value()->next(transaction);
+    return source.value()->doubts();
+  };
+  EXPECT_EQ(
+      doubts(R"({"table":"events","row":{"attime":1}}
+{"table":"events","row":{"attime":2}}
+{"table":"orders","row":{"id":1,"shop":1,"customer_id":7,"at":"2024-01-01"}})"),
+      (Lines{"table \"orders\": none of 1 new rows has foreign-key column \"customer\"; is it "
+             "\"customer_id\"?",
+             "table \"events\": none of 2 new rows has time column \"at\"; is it \"attime\"?"}));
+  EXPECT_EQ(doubts(R"({"table":"events","row":{"n":1}}
+{"table":"events","row":{"at":null}}
+{"table":"customers","row":{"id":1,"shop":1}}
+{"table":"orders","op":"update","row":{"id":1}})"),
+            Lines{});
+}
+
 }  // namespace
 }  // namespace accrete::daemon

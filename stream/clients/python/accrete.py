@@ -42,6 +42,7 @@ _FORMATS = "debezium", "maxwell", "wal2json", "canal", "native"
 _LIVE_MAX = 20_000        # live frames that wait in ZeroMQ while the past is fetched
 _TURN_S = 0.5             # longest single wait
 _ACK_S, _ACK_EVERY = 0.2, 1000  # acknowledgements by themselves: so often, or after so many
+_TELL_S = 5.0             # a daemon away so long is told of
 _RETRY_S = 0.05           # after a page that brought nothing new
 _ATTEMPT_S = 1.0          # then a question is sent again
 _VERIFY_S = 2.0           # without any link: trust progress frames and replay
@@ -802,6 +803,29 @@ class _Rows:
         return found, record
 
 
+class _Silence:
+    """Logs that the daemon is away, once, when it has been so for _TELL_S; and that it is back."""
+
+    def __init__(self, address):
+        self._address, self._told = address, False
+
+    def left(self, since):
+        """Seconds until that is told; then it was."""
+        left = since + _TELL_S - _now()
+        if self._told:
+            return float("inf")
+        if left <= 0:
+            self._told = True
+            _log.warning("%s: the daemon is away, waiting; is accreted running, and are address "
+                         "and keys right?", self._address)
+        return left if left > 0 else float("inf")
+
+    def over(self):
+        if self._told:
+            self._told = False
+            _log.warning("%s: the daemon is back", self._address)
+
+
 class Feed:
     """A producer whose transactions are folded exactly once: see feed()."""
 
@@ -817,7 +841,7 @@ class Feed:
         self._unsent, self._sent = deque(), deque()  # [position, [(layout, record)]]
         self._last = self._sent_last = self._credit = 0
         self._rejected, self._socket, self._trouble, self._pause = [], None, None, 0.0
-        self._session = 0
+        self._session, self._silence = 0, _Silence(address)
         try:
             self._begin()
         except BaseException:
@@ -909,10 +933,11 @@ class Feed:
                 return
 
     def _await_welcome(self):
-        deadline = _now() + min(self._reply_s, self._give_up_s)
+        begun = _now()
+        deadline = begun + min(self._reply_s, self._give_up_s)
         why = Unavailable("no WELCOME; is accreted running, and are address and keys right?")
         while (left := deadline - _now()) > 0:
-            message = self._read(left)
+            message = self._read(min(left, self._silence.left(self._trouble or begun)))
             body = message and message.WhichOneof("oneof_0")
             if body == "welcome":
                 self._welcome(message.welcome)
@@ -926,6 +951,7 @@ class Feed:
         return False
 
     def _welcome(self, welcome):
+        self._silence.over()
         self._credit, self._broken, self._heard = welcome.credit_bytes, False, _now()
         durable = [one.position for one in welcome.sources if one.source == self.source]
         self.position = max(self.position, *durable, 0)
@@ -1073,8 +1099,10 @@ class EventFeed:
         self.counters = Counter()
         self._run, self._names = os.urandom(12).hex(), itertools.count(1)
         self._waiting, self._bytes, self._sent = deque(), 0, 0  # (id, body); bytes; sent of them
+        #: the daemon's doubts: tables whose new rows name no time or foreign key, each once
+        self.doubts = {}
         self._rejected, self._socket, self._trouble, self._pause = [], None, None, 0.0
-        self._patience = reply_timeout
+        self._patience, self._silence = reply_timeout, _Silence(address)
         self._connect()
 
     def send(self, events: bytes | str | Mapping | Iterable, id: str | None = None) -> None:
@@ -1169,7 +1197,8 @@ class EventFeed:
 
     def _await(self):
         """Something is under way: take answers; begin anew where none comes or it was refused."""
-        self._pump(max(0.001, self._patience - (_now() - self._heard)))
+        left = max(0.001, self._patience - (_now() - self._heard))
+        self._pump(min(left, self._silence.left(self._trouble or self._heard)))
         if self._waiting and _now() - self._heard >= self._patience:
             self._patience *= 2  # the daemon may need longer than we have waited so far
             self._again(Unavailable(f"no answer for {self._reply_s:g} s; is accreted running with "
@@ -1178,6 +1207,7 @@ class EventFeed:
     def _pump(self, seconds):
         while frames := _receive(self._socket, seconds):
             seconds, self._heard = 0, _now()
+            self._silence.over()
             try:
                 said, name = json.loads(frames[0]), frames[-1]
                 code = said.get("code") if len(frames) == 2 else None
@@ -1202,6 +1232,9 @@ class EventFeed:
             return
         for what in ("rows", "duplicates", "passed_over"):
             self.counters[what] += said[what]
+        for doubt in said.get("doubts", ()):
+            # Of each body anew, with its number of rows: the last one stands for all.
+            self.doubts[re.sub(r"none of \d+", "none", doubt)] = doubt
 
     def _again(self, why):
         """All that waits is for a new connection. Errors: `why`, after give_up_after of it."""
@@ -1383,6 +1416,8 @@ def _run_events(flags) -> int:
                 to.send([text for _, text in group[:number]])
                 to.flush()
             break
+    for doubt in to.doubts.values():
+        _note(doubt)
     said = to.counters
     print(f"{said['rows']} rows, {said['duplicates']} events were durable before, "
           f"{said['passed_over']} change no row")
