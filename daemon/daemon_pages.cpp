@@ -146,7 +146,10 @@ HttpAnswer DaemonPages::answer(const HttpRequest& request, double now) {
   }
   const bool metrics = path == "/metrics";
   if (!metrics && path != "/statusz" && path != "/")
-    return {404, {}, "no such page; there are / /healthz /readyz /metrics /statusz /explain\n"};
+    return {404,
+            {},
+            "no such page; there are / /healthz /readyz /metrics /statusz /explain, and POST "
+            "/ingest\n"};
   const auto note = world_.board->read(now);
   if (!metrics) {
     if (!note) return {kUnavailable, {}, "no status yet: the log is still being folded\n"};

@@ -803,30 +803,27 @@ class _Rows:
         return found, record
 
 
-class _Silence:
-    """Logs that the daemon is away, once, when it has been so for _TELL_S; and that it is back."""
+class _Sender:
+    """What both feeds share: the end of `with`, and a word about a daemon that is away."""
+    _told = False
 
-    def __init__(self, address):
-        self._address, self._told = address, False
+    def __enter__(self):
+        return self
 
-    def left(self, since):
-        """Seconds until that is told; then it was."""
-        left = since + _TELL_S - _now()
-        if self._told:
-            return float("inf")
-        if left <= 0:
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.close()
+        else:
+            self._end()  # what is not durable is for the next run
+
+    def _untold(self, since):  # seconds
+        if not self._told and _now() - since >= _TELL_S:
             self._told = True
-            _log.warning("%s: the daemon is away, waiting; is accreted running, and are address "
-                         "and keys right?", self._address)
-        return left if left > 0 else float("inf")
-
-    def over(self):
-        if self._told:
-            self._told = False
-            _log.warning("%s: the daemon is back", self._address)
+            _log.warning("%s: the daemon is away, waiting; is accreted running?", self.address)
+        return float("inf") if self._told else since + _TELL_S - _now()
 
 
-class Feed:
+class Feed(_Sender):
     """A producer whose transactions are folded exactly once: see feed()."""
 
     def __init__(self, address, source, name, columns, keys, reply_timeout, give_up_after):
@@ -841,7 +838,7 @@ class Feed:
         self._unsent, self._sent = deque(), deque()  # [position, [(layout, record)]]
         self._last = self._sent_last = self._credit = 0
         self._rejected, self._socket, self._trouble, self._pause = [], None, None, 0.0
-        self._session, self._silence = 0, _Silence(address)
+        self._session = 0
         try:
             self._begin()
         except BaseException:
@@ -894,16 +891,7 @@ class Feed:
         finally:
             self._end(b"" if self._broken else _Wire.ToIngest(bye=_Wire.Bye()).SerializeToString())
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.close()
-        else:
-            self._end(b"")  # what is not durable is for the next run
-
-    def _end(self, last_words):
+    def _end(self, last_words=b""):
         socket, self._socket, self._broken = self._socket, None, True
         if socket:
             if last_words:
@@ -933,11 +921,10 @@ class Feed:
                 return
 
     def _await_welcome(self):
-        begun = _now()
-        deadline = begun + min(self._reply_s, self._give_up_s)
+        begun, patience = _now(), min(self._reply_s, self._give_up_s)
         why = Unavailable("no WELCOME; is accreted running, and are address and keys right?")
-        while (left := deadline - _now()) > 0:
-            message = self._read(min(left, self._silence.left(self._trouble or begun)))
+        while (left := begun + patience - _now()) > 0:
+            message = self._read(min(left, self._untold(self._trouble or begun)))
             body = message and message.WhichOneof("oneof_0")
             if body == "welcome":
                 self._welcome(message.welcome)
@@ -951,7 +938,7 @@ class Feed:
         return False
 
     def _welcome(self, welcome):
-        self._silence.over()
+        self._told = False
         self._credit, self._broken, self._heard = welcome.credit_bytes, False, _now()
         durable = [one.position for one in welcome.sources if one.source == self.source]
         self.position = max(self.position, *durable, 0)
@@ -1085,7 +1072,7 @@ class Feed:
         return parts
 
 
-class EventFeed:
+class EventFeed(_Sender):
     """A sender of change events as other tools write them: see feed(format=…).
 
     How: each message has an id, and the daemon takes them in their order or none. What has no
@@ -1099,10 +1086,9 @@ class EventFeed:
         self.counters = Counter()
         self._run, self._names = os.urandom(12).hex(), itertools.count(1)
         self._waiting, self._bytes, self._sent = deque(), 0, 0  # (id, body); bytes; sent of them
-        #: the daemon's doubts: tables whose new rows name no time or foreign key, each once
-        self.doubts = {}
+        self.doubts = {}  #: of the daemon: new rows that name no time or foreign key
         self._rejected, self._socket, self._trouble, self._pause = [], None, None, 0.0
-        self._patience, self._silence = reply_timeout, _Silence(address)
+        self._patience = reply_timeout
         self._connect()
 
     def send(self, events: bytes | str | Mapping | Iterable, id: str | None = None) -> None:
@@ -1152,15 +1138,6 @@ class EventFeed:
         finally:
             self._end()
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if kind is None:
-            self.close()
-        else:
-            self._end()  # what is not durable is for the next run
-
     def _end(self):
         socket, self._socket = self._socket, None
         if socket:
@@ -1198,7 +1175,7 @@ class EventFeed:
     def _await(self):
         """Something is under way: take answers; begin anew where none comes or it was refused."""
         left = max(0.001, self._patience - (_now() - self._heard))
-        self._pump(min(left, self._silence.left(self._trouble or self._heard)))
+        self._pump(min(left, self._untold(self._trouble or self._heard)))
         if self._waiting and _now() - self._heard >= self._patience:
             self._patience *= 2  # the daemon may need longer than we have waited so far
             self._again(Unavailable(f"no answer for {self._reply_s:g} s; is accreted running with "
@@ -1207,7 +1184,7 @@ class EventFeed:
     def _pump(self, seconds):
         while frames := _receive(self._socket, seconds):
             seconds, self._heard = 0, _now()
-            self._silence.over()
+            self._told = False
             try:
                 said, name = json.loads(frames[0]), frames[-1]
                 code = said.get("code") if len(frames) == 2 else None
@@ -1232,9 +1209,8 @@ class EventFeed:
             return
         for what in ("rows", "duplicates", "passed_over"):
             self.counters[what] += said[what]
-        for doubt in said.get("doubts", ()):
-            # Of each body anew, with its number of rows: the last one stands for all.
-            self.doubts[re.sub(r"none of \d+", "none", doubt)] = doubt
+        self.doubts.update((re.sub(r"none of \d+", "none", doubt), doubt)
+                           for doubt in said.get("doubts", ()))
 
     def _again(self, why):
         """All that waits is for a new connection. Errors: `why`, after give_up_after of it."""
