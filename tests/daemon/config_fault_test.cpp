@@ -227,7 +227,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"BatchSmall", "[network]\nbatch = 15\n",
               "5:9: [network]: batch = 15 is out of range, give 16 to 4096"},
         Fault{"MeanStepsTooMany", "[network]\nmean_steps = 1000001\n",
-              "[network]: mean_steps = 1000001 is out of range"},
+              "5:14: [network]: mean_steps = 1000001 is out of range, give 0 to 1000000"},
         Fault{"PassesNegative", "[network]\npasses = -1\n",
               "5:10: [network]: passes = -1 is out of range, give 1 to 1000"},
         Fault{"BlockLossIsNumber", "[network]\nblock_loss = 0\n",
