@@ -44,7 +44,7 @@ class CanalReader final : public EventReader {
     if (type == "TRUNCATE") {
       change_.op = Op::Truncate;
       ACCRETE_TRY(const TableId id, table_of(*document));
-      return writer_.write(id, change_, out);
+      return writer().write(id, change_, out);
     }
     const Json* ddl = document->find("isDdl");
     if (ddl != nullptr && ddl->is_true()) return pass_over("schema changes");
@@ -58,7 +58,7 @@ class CanalReader final : public EventReader {
  private:
   Result<TableId> table_of(const Json& document) {
     change_.time = time_in(document, "es", 1000);
-    return writer_.find_table(text_in(document, "database"), text_in(document, "table"));
+    return writer().find_table(text_in(document, "database"), text_in(document, "table"));
   }
 
   Status write_rows(const Json& document, SourceTransaction& out, Transaction& in) {
@@ -75,7 +75,7 @@ class CanalReader final : public EventReader {
     const Json* types = document.find("mysqlType");
     if (types != nullptr) ACCRETE_DO(check_types(*types));
     if (Status written = write_each(*data, old, types, id, out); !written) {
-      writer_.roll_back(mark, out);
+      writer().roll_back(mark, out);
       in.clear();
       return written;
     }
@@ -104,7 +104,7 @@ class CanalReader final : public EventReader {
         }
         ++former;
       }
-      ACCRETE_DO(writer_.write(id, change_, out));
+      ACCRETE_DO(writer().write(id, change_, out));
       change_.old_key.clear();
     }
     if (old != nullptr && former != old->end()) {

@@ -49,6 +49,10 @@ std::string added_column(const Schema& whole, const Schema& bound) {
   return "";
 }
 
+Error fault_in(const std::string& file, const std::string& what) {
+  return {Errc::Malformed, file + ": " + what};
+}
+
 }  // namespace
 
 std::string connect_toml(const ConnectConfig& wanted, const postgres::Catalogue& catalogue) {
@@ -84,16 +88,19 @@ Status check_connect_toml(const std::string& text, const std::string& name,
   const Schema whole = schema;
   for (const TaskConfig& task : config.tasks) {
     const Result<TaskPlan> plan = bind_task(task, schema);
-    if (!plan) return Error{Errc::Malformed, name + ": " + plan.error().detail};
+    if (!plan) return fault_in(name, plan.error().detail);
     const std::string missing = added_column(whole, schema);
     if (missing.empty()) continue;
-    return Error{Errc::Malformed, name + ": task \"" + task.name + "\": " + missing};
+    return fault_in(name, "task \"" + task.name + "\": " + missing);
   }
   return Ok{};
 }
 
 Status check_same(const Config& config, const ConnectConfig& wanted) {
-  const std::string what_to_do = "; edit " + config.file + ", or remove it to have it written anew";
+  const auto fault = [&](const std::string& lacks) {
+    return Error{Errc::Malformed, config.file + " is there already and " + lacks + "; edit " +
+                                      config.file + ", or remove it to have it written anew"};
+  };
   for (const std::string& text : wanted.predict) {
     const NamedQuery task = split(text);
     const bool held =
@@ -101,8 +108,7 @@ Status check_same(const Config& config, const ConnectConfig& wanted) {
           return other.predict == task.query && (task.name.empty() || other.name == task.name);
         });
     if (held) continue;
-    return Error{Errc::Malformed,
-                 config.file + " is there already and has no task \"" + text + "\"" + what_to_do};
+    return fault("has no task \"" + text + "\"");
   }
   for (const std::string& choice : wanted.times) {
     const std::string name = choice.substr(0, choice.rfind('.'));
@@ -111,9 +117,7 @@ Status check_same(const Config& config, const ConnectConfig& wanted) {
     const Table& table = config.schema.table(*id);
     const std::string chosen = choice.substr(name.size() + 1);
     if (column_name(table, table.time) == chosen) continue;
-    return Error{
-        Errc::Malformed,
-        config.file + " is there already and says otherwise than --time " + choice + what_to_do};
+    return fault("says otherwise than --time " + choice);
   }
   return Ok{};
 }

@@ -245,12 +245,12 @@ class DebeziumReader final : public EventReader {
   }
 
   Status write(const Envelope& envelope, SourceTransaction& out) {
-    ACCRETE_TRY(const TableId id, writer_.find_table(envelope.space, envelope.table));
+    ACCRETE_TRY(const TableId id, writer().find_table(envelope.space, envelope.table));
     const Table& table = schema_.table(id);
     change_.time = envelope.time;
     if (envelope.op == 't') {
       change_.op = Op::Truncate;
-      return writer_.write(id, change_, out);
+      return writer().write(id, change_, out);
     }
     const bool deletes = envelope.op == 'd';
     const Json* image = deletes ? envelope.before : envelope.after;
@@ -268,7 +268,7 @@ class DebeziumReader final : public EventReader {
       ACCRETE_DO(read_row(*envelope.before, fields_of(envelope, "before"), false, id, before_));
       keep_old_key(table, before_, change_);
     }
-    return writer_.write(id, change_, out);
+    return writer().write(id, change_, out);
   }
 
   /// Values that were not logged stand only in an update; a delete needs its key alone.

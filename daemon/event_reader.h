@@ -53,10 +53,10 @@ class EventReader {
  protected:
   explicit EventReader(const Schema& schema) : writer_(schema) {}
   Status pass_over(std::string_view kind);
-
-  RowWriter writer_;
+  RowWriter& writer() { return writer_; }
 
  private:
+  RowWriter writer_;
   PassedOver passed_over_;
 };
 

@@ -69,7 +69,7 @@ class MaxwellReader final : public EventReader {
  private:
   Status write(const Json& document, SourceTransaction& out) {
     ACCRETE_TRY(const TableId id,
-                writer_.find_table(text_in(document, "database"), text_in(document, "table")));
+                writer().find_table(text_in(document, "database"), text_in(document, "table")));
     change_.time = time_in(document, "ts", kSecondUs);
     const Json* data = document.find("data");
     if (data == nullptr) return wrong("no \"data\"");
@@ -78,7 +78,7 @@ class MaxwellReader final : public EventReader {
       ACCRETE_DO(read_row(*old, id, before_));
       fill_old_key(schema_.table(id), before_, change_);
     }
-    return writer_.write(id, change_, out);
+    return writer().write(id, change_, out);
   }
 
   Status read_row(const Json& row, TableId table, std::vector<NamedValue>& out) {

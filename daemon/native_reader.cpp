@@ -41,10 +41,10 @@ class NativeReader final : public EventReader {
     for (const Json& member : *object)
       ACCRETE_DO(read_member(member, in.id));
     if (table_ == nullptr) return wrong("\"table\" is missing");
-    ACCRETE_TRY(const TableId id, writer_.find_table(table_->text()));
+    ACCRETE_TRY(const TableId id, writer().find_table(table_->text()));
     if (row_ != nullptr) ACCRETE_DO(read_object(*row_, id, change_.row));
     if (old_key_ != nullptr) ACCRETE_DO(read_object(*old_key_, id, change_.old_key));
-    return writer_.write(id, change_, out);
+    return writer().write(id, change_, out);
   }
 
  private:

@@ -71,6 +71,13 @@ Status add_column(const Table& table, std::string_view name, std::vector<std::st
   return Ok{};
 }
 
+Error misspelt(const std::string& table, std::string_view role, const std::string& wanted,
+               std::string_view named) {
+  return wrong("table \"" + table + "\": the row lacks " + std::string(role) + " column \"" +
+               wanted + "\"; is it \"" + std::string(named) + "\"? (if not, say \"" + wanted +
+               "\" with null)");
+}
+
 /// One letter is another, or there is one more, or two neighbours have changed places. Numbers are
 /// meant as they are, and so are short names.
 bool is_typo_of(std::string_view name, std::string_view wanted) {
@@ -205,9 +212,7 @@ Status RowWriter::check_awaited(TableId id, const NamedChange& change) {
     const std::string& wanted = table.columns[column.value].name;
     for (const NamedValue& cell : change.row) {
       if (table.find(cell.name) || !is_typo_of(cell.name, wanted)) continue;
-      return wrong("table \"" + table.name + "\": the row lacks " + std::string(role) +
-                   " column \"" + wanted + "\"; is it \"" + std::string(cell.name) +
-                   "\"? (if not, say \"" + wanted + "\" with null)");
+      return misspelt(table.name, role, wanted, cell.name);
     }
   }
   ++state.new_rows;

@@ -92,10 +92,10 @@ class Wal2jsonReader final : public EventReader {
                    std::string(action.substr(0, 40)) + "\"");
     }
     ACCRETE_TRY(const TableId id,
-                writer_.find_table(text_in(event, "schema"), text_in(event, "table")));
+                writer().find_table(text_in(event, "schema"), text_in(event, "table")));
     if (action == "T") {
       change_.op = Op::Truncate;
-      return writer_.write(id, change_, out);
+      return writer().write(id, change_, out);
     }
     const bool deletes = action == "D";
     change_.op = deletes ? Op::Delete : action == "U" ? Op::Update : Op::Insert;
@@ -106,7 +106,7 @@ class Wal2jsonReader final : public EventReader {
       ACCRETE_DO(read_columns(*identity, id, before_));
       keep_old_key(schema_.table(id), before_, change_);
     }
-    return writer_.write(id, change_, out);
+    return writer().write(id, change_, out);
   }
 
   Error no_row(TableId id, bool deletes) const {
@@ -162,7 +162,7 @@ class Wal2jsonReader final : public EventReader {
     for (const Json& change : changes) {
       ++number;
       if (Status read = read_one(change, time_of(document), out); !read) {
-        writer_.roll_back(mark, out);
+        writer().roll_back(mark, out);
         return wrong("change " + std::to_string(number) + ": " + read.error().detail);
       }
     }
@@ -184,7 +184,7 @@ class Wal2jsonReader final : public EventReader {
     const bool deletes = kind == "delete";
     change_.op = deletes ? Op::Delete : kind == "update" ? Op::Update : Op::Insert;
     ACCRETE_TRY(const TableId id,
-                writer_.find_table(text_in(event, "schema"), text_in(event, "table")));
+                writer().find_table(text_in(event, "schema"), text_in(event, "table")));
     const Json* old = event.find("oldkeys");
     if (deletes && old == nullptr) return no_row(id, true);
     ACCRETE_DO(deletes ? read_parallel(*old, "keynames", "keytypes", "keyvalues", id, change_.row)
@@ -194,7 +194,7 @@ class Wal2jsonReader final : public EventReader {
       ACCRETE_DO(read_parallel(*old, "keynames", "keytypes", "keyvalues", id, before_));
       keep_old_key(schema_.table(id), before_, change_);
     }
-    return writer_.write(id, change_, out);
+    return writer().write(id, change_, out);
   }
 
   /// Names, types and values in three lists of one length; types may be left out.
