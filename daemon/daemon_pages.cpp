@@ -145,11 +145,12 @@ HttpAnswer DaemonPages::answer(const HttpRequest& request, double now) {
     return {405, {}, "POST events here: /ingest?format=FORMAT\n", {{"Allow", "POST"}}};
   }
   const bool metrics = path == "/metrics";
-  if (!metrics && path != "/statusz" && path != "/")
+  if (!metrics && path != "/statusz" && path != "/") {
     return {404,
             {},
             "no such page; there are / /healthz /readyz /metrics /statusz /explain, and POST "
             "/ingest\n"};
+  }
   const auto note = world_.board->read(now);
   if (!metrics) {
     if (!note) return {kUnavailable, {}, "no status yet: the log is still being folded\n"};
