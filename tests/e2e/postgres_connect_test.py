@@ -164,7 +164,8 @@ class Chinook(Case):
 
     def newest(self, config, connect):
         """Number of the newest prediction once everything sent is folded."""
-        code, _, errors = harness.run_tool("drain", "--config", config)
+        code, _, errors = harness.run_tool("drain", "--config", config,
+                                           "--timeout", harness.DEADLINE_S)
         self.assertEqual(code, 0, errors + self.log())
         self.assertIsNone(connect.poll(), self.log())
         code, out, errors = harness.run_tool("status", "--json", "--config", config)
