@@ -20,6 +20,7 @@ namespace accrete::bench {
 namespace {
 
 struct Options : Flags {
+  std::uint64_t lag_max = daemon::LimitsConfig().lag_records_max;
   std::uint64_t rows = 500'000;
   std::size_t batch_rows = 64;
   std::size_t transaction_rows = 64;
@@ -87,7 +88,8 @@ struct Run {
 
 Run ingest(const Records& records, const Shop& shop, const Options& options,
            const std::string& store) {
-  const daemon::Config config = shop_config(store, "");
+  daemon::Config config = shop_config(store, "");
+  config.limits.lag_records_max = options.lag_max;
   Run run;
   {
     const auto server = must(daemon::Server::start(config, nullptr));
@@ -182,6 +184,7 @@ int main(int argc, char** argv) {
   app.add_option("--batch-rows", options.batch_rows, "rows a message")->check(CLI::PositiveNumber);
   app.add_option("--transaction-rows", options.transaction_rows, "rows a source transaction")
       ->check(CLI::PositiveNumber);
+  app.add_option("--lag-max", options.lag_max, "rows the fold may be behind; 0: what memory holds");
   app.add_option("--repeat", options.repeat, "rounds; floor and daemon take turns")
       ->check(CLI::PositiveNumber);
   CLI11_PARSE(app, argc, argv);

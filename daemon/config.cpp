@@ -151,6 +151,7 @@ void read_limits(TomlSection& root, LimitsConfig& out, Complaints& complaints) {
   read_count(section, "group_rows_max", out.group_rows_max, {1, 1u << 20});
   read_size(section, "transaction_max", out.transaction_bytes_max);
   read_count(section, "queue_batches_max", out.queue_batches_max, {1, 1u << 16});
+  section.read("lag_max", out.lag_records_max, kAnyCount);
   read_count(section, "producers_max", out.producers_max, {1, 1u << 20});
   section.read_size("log_max", out.log_bytes_max);
   section.read_size("predictions_max", out.predictions_bytes_max);

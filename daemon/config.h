@@ -51,6 +51,8 @@ struct LimitsConfig {
   std::size_t group_rows_max = 512;                ///< rows of one group commit
   std::size_t transaction_bytes_max = 256u << 20;  ///< one source transaction
   std::size_t queue_batches_max = 8;               ///< groups waiting for the fold; small ones join
+  /// Durable records that the fold may be behind before producers wait; 0: `queue_batches_max`.
+  std::uint64_t lag_records_max = 10'000'000;
   std::size_t producers_max = 1024;
   std::uint64_t log_bytes_max = 0;  ///< change log; 0 = no bound; full: producers get EXHAUSTED
   std::uint64_t predictions_bytes_max = 10ull << 30;  ///< retained predictions; 0 = no bound

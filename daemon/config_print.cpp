@@ -139,6 +139,7 @@ void print_limits(std::string& out, const LimitsConfig& limits) {
   line(out, "group_rows_max", std::to_string(limits.group_rows_max));
   line(out, "transaction_max", size_text(limits.transaction_bytes_max));
   line(out, "queue_batches_max", std::to_string(limits.queue_batches_max));
+  line(out, "lag_max", std::to_string(limits.lag_records_max));
   line(out, "producers_max", std::to_string(limits.producers_max));
   line(out, "log_max", size_text(limits.log_bytes_max));
   line(out, "predictions_max", size_text(limits.predictions_bytes_max));

@@ -1,17 +1,22 @@
 // accretectl status, predict, explain, dead-letters, checkpoint, drain and reload: questions on the
 // control socket.
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <poll.h>
 #include <stream.pb.h>
 
+#include "daemon/clock.h"
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
 #include "daemon/ctl_prediction.h"
+#include "daemon/report_running.h"
 #include "daemon/terminal.h"
 #include "proto/prediction.h"
 #include "proto/time.h"
@@ -20,6 +25,9 @@
 
 namespace accrete::daemon {
 namespace {
+
+constexpr std::uint64_t kNearlyFolded = 4096;  // records: no work to wait for from outside
+constexpr int kDrainLookMs = 200;
 
 struct QueryFlags {
   EndpointFlags endpoint;
@@ -113,13 +121,21 @@ Status print_answer(const QueryFlags& flags, const wire::FromControl& answer) {
   return print_json(flags, answer.json());
 }
 
-Exit run(const QueryFlags& flags, wire::ToControl question) {
+/// `get(flags, config)` has the answer.
+template <class Get>
+Exit run(const QueryFlags& flags, Get&& get) {
   const Result<Config> config = config_of(flags.endpoint);
   if (!config) return terminal::fail_config(config.error());
-  const Result<wire::FromControl> answer = ask(flags, config.value(), std::move(question));
+  const Result<wire::FromControl> answer = get(flags, config.value());
   if (!answer) return terminal::fail(answer.error());
   const Status printed = print_answer(flags, answer.value());
   return printed ? Exit::Good : terminal::fail(printed.error());
+}
+
+Exit run(const QueryFlags& flags, wire::ToControl question) {
+  return run(flags, [&question](const QueryFlags& asked, const Config& config) {
+    return ask(asked, config, std::move(question));
+  });
 }
 
 void put_key(const QueryFlags& flags, google::protobuf::RepeatedPtrField<wire::Cell>* out) {
@@ -163,6 +179,42 @@ Exit run_explain(const QueryFlags& flags) {
 }
 
 /// A command without arguments of its own.
+/// The daemon that drains answers nothing else meanwhile, so most of the work is waited for from
+/// here: for as long as the fold gets on, and --timeout after it last did.
+Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
+  terminal::ProgressLine progress("drain");
+  std::uint64_t most = 0;
+  std::uint64_t least = 0;
+  double got_on = steady_seconds();
+  while (steady_seconds() - got_on < static_cast<double>(flags.timeout_s)) {
+    wire::ToControl question;
+    question.mutable_status();
+    ACCRETE_TRY(const wire::FromControl answer, ask(flags, config, std::move(question)));
+    ACCRETE_TRY(const auto running, report::read_running(answer.json(), config.endpoints.control));
+    const std::uint64_t left = running.lag_records;
+    if (left < kNearlyFolded) break;
+    if (most == 0 || left < least) got_on = steady_seconds();
+    least = left;
+    most = std::max(most, left);
+    progress.look({most - left, most - left, most});
+    ::poll(nullptr, 0, kDrainLookMs);
+  }
+  progress.clear();
+  wire::ToControl question;
+  question.mutable_drain();
+  return ask(flags, config, std::move(question));
+}
+
+void add_drain(CLI::App& app, Exit& exit) {
+  CLI::App* command = app.add_subcommand(
+      "drain",
+      "fold everything that is durable, checkpoint, then answer; waits while the fold gets on");
+  const auto flags = std::make_shared<QueryFlags>();
+  flags->add_to(*command);
+  command->footer("Example:\n  accretectl drain --config accreted.toml");
+  command->callback([flags, &exit] { exit = run(*flags, drain); });
+}
+
 void add_plain(CLI::App& app, Exit& exit, const std::string& name, const std::string& what,
                void (*fill)(wire::ToControl&)) {
   CLI::App* command = app.add_subcommand(name, what);
@@ -243,8 +295,7 @@ void add_query(CLI::App& app, Exit& exit) {
   add_dead_letters(app, exit);
   add_plain(app, exit, "checkpoint", "commit what was derived so far",
             [](wire::ToControl& question) { question.mutable_checkpoint(); });
-  add_plain(app, exit, "drain", "fold everything that is durable, checkpoint, then answer",
-            [](wire::ToControl& question) { question.mutable_drain(); });
+  add_drain(app, exit);
   add_plain(app, exit, "reload",
             "read the configuration again: log level and allow-list; says what needs a restart",
             [](wire::ToControl& question) { question.mutable_reload(); });

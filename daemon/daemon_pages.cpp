@@ -67,8 +67,8 @@ HttpAnswer DaemonPages::readiness(double now) const {
   }
   return {kUnavailable,
           {},
-          "behind: " + std::to_string(world_.waiting()) +
-              " groups wait for the fold, the oldest for up to " + seconds_text(lag(now)) + "\n"};
+          "behind: " + std::to_string(world_.durable() - gauges.folded) +
+              " records wait for the fold, the oldest for up to " + seconds_text(lag(now)) + "\n"};
 }
 
 /// Rates are of at least kRateSeconds, however many browsers ask.

@@ -19,6 +19,7 @@
 #include "daemon/event_sessions.h"
 #include "daemon/explain_desk.h"
 #include "daemon/fold.h"
+#include "daemon/fold_queue.h"
 #include "daemon/http_address.h"
 #include "daemon/http_server.h"
 #include "daemon/ingest_posts.h"
@@ -43,7 +44,6 @@ using namespace std::chrono_literals;
 constexpr std::size_t kOutgoingBatches = 64;
 constexpr std::size_t kQuestions = 64;
 constexpr int kFoldNice = 5;
-const std::size_t kGroupBytes = stream::IngestOptions().group_bytes_max;
 constexpr std::uint32_t kLettersShown = 20;
 // A place for each message that the events thread and the HTTP thread may have under way.
 constexpr std::size_t kOffers = EventSessions::kUnansweredMax + 64;
@@ -54,12 +54,16 @@ std::uint64_t steady_ms() {
   return static_cast<std::uint64_t>(steady_seconds() * 1e3) + 1;
 }
 
+FoldQueue::Bounds queue_bounds(const LimitsConfig& limits) {
+  return {limits.queue_batches_max, limits.group_rows_max, stream::IngestOptions().group_bytes_max,
+          limits.lag_records_max};
+}
+
 }  // namespace
 
 struct Server::Parts {
   explicit Parts(const Config& configuration)
       : config(configuration),
-        slices(configuration.limits.queue_batches_max),
         offers(kOffers),
         questions(kQuestions),
         outgoing(kOutgoingBatches),
@@ -67,7 +71,6 @@ struct Server::Parts {
 
   const Config& config;
   Gauges gauges;
-  stream::Mailbox<LogSlice> slices;                    // ingest -> fold
   stream::Mailbox<stream::Offer> offers;               // http, events -> ingest
   stream::Mailbox<stream::ControlQuestion> questions;  // publish -> fold
   stream::Mailbox<stream::OutgoingBatch> outgoing;     // fold -> publish
@@ -75,6 +78,7 @@ struct Server::Parts {
 
   std::unique_ptr<store::Database> database;
   std::optional<store::Log> log;
+  std::optional<FoldQueue> slices;  // ingest -> fold
   std::unique_ptr<store::State> state;
   std::unique_ptr<store::PredictionLog> predictions;
   std::unique_ptr<LiveSink> live_sink;
@@ -139,6 +143,7 @@ struct Server::Parts {
 Status Server::Parts::open_store() {
   ACCRETE_TRY(database, store::Database::open(database_options(config, config.store.path)));
   ACCRETE_TRY(log, store::Log::open(*database));
+  slices.emplace(*log, queue_bounds(config.limits));
   ACCRETE_TRY(state, store::State::open(*database));
   ACCRETE_TRY(predictions, store::PredictionLog::open(*database));
   const bool refold = !state->fresh() && state->cursor().fingerprint != fold_fingerprint(config);
@@ -187,7 +192,7 @@ Status Server::Parts::open_http() {
                            const std::lock_guard lock(failure_mutex);
                            return first_failure ? first_failure->detail : std::string();
                          },
-                         [this] { return slices.size(); }, [this] { return log->end().value; },
+                         [this] { return slices->groups(); }, [this] { return log->end().value; },
                          [this] { return gauges.fold_turns + fold->steps(); }});
   IngestPosts::World world;
   world.schema = &config.schema;
@@ -240,11 +245,7 @@ Status Server::Parts::open_ingest(const stream::CurveKeys& keys) {
       *database, *log, config.limits.log_bytes_max,
       [this](LogSlice slice) -> Status {
         gauges.durable_bytes += slice.bytes.size();
-        // Single rows share a place: while the fold trains, they are acknowledged.
-        const auto join = [this](LogSlice& waiting, const LogSlice& next) {
-          return waiting.join(next, config.limits.group_rows_max, kGroupBytes);
-        };
-        if (slices.send(std::move(slice), join)) return Ok{};
+        if (slices->give(std::move(slice))) return Ok{};
         return Error{Errc::Unavailable, "stopping"};
       },
       &gauges.commit_seconds);
@@ -303,13 +304,14 @@ void Server::Parts::run_ingest() {
   while (const auto offer = offers.try_receive())
     offer->answer(Error{Errc::Unavailable, "the daemon takes no rows any more"}, {});
   ingest.reset();
-  slices.close();
+  slices->close();
 }
 
 /// The fold takes a group that the ingest thread sent.
 Status Server::Parts::admit(const LogSlice& slice) {
   const double begin = steady_seconds();
   ACCRETE_DO(fold->admit(slice));
+  slices->admitted(fold->admitted());
   gauges.fold_seconds.add(steady_seconds() - begin);
   gauges.folded_bytes += slice.bytes.size();
   return Ok{};
@@ -318,7 +320,7 @@ Status Server::Parts::admit(const LogSlice& slice) {
 Status Server::Parts::drain() {
   const Ordinal end = log->end();
   while (fold->admitted() < end) {
-    const auto slice = slices.receive();
+    ACCRETE_TRY(const auto slice, slices->wait());
     if (!slice) return Error{Errc::Unavailable, "stopping"};
     ACCRETE_DO(admit(*slice));
   }
@@ -351,14 +353,15 @@ Result<Reloaded> Server::Parts::reload() {
 
 /// One turn of the fold thread: what mail there is, or half a second of quiet.
 Status Server::Parts::turn(Answers& answering) {
-  pollfd waiting[2] = {{slices.fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
-  ::poll(waiting, 2, 500);
+  pollfd waiting[2] = {{slices->fd(), POLLIN, 0}, {questions.fd(), POLLIN, 0}};
+  ::poll(waiting, 2, slices->in_log() ? 0 : 500);
   ++gauges.fold_turns;
-  if (const auto slice = slices.try_receive()) ACCRETE_DO(admit(*slice));
+  ACCRETE_TRY(const auto slice, slices->take());
+  if (slice) ACCRETE_DO(admit(*slice));
   for (const std::string& line : columns.news(*fold))
     spdlog::warn("{}", line);
   gauges.folded = fold->folded().value;
-  if (slices.size() == 0) gauges.caught_up_ms = steady_ms();
+  if (slices->idle()) gauges.caught_up_ms = steady_ms();
   note_commit();
   while (auto question = questions.try_receive()) {
     const double begin = steady_seconds();
@@ -378,12 +381,12 @@ void Server::Parts::run_fold() {
   // matrix products are started from here and inherit it. Refused only where a sandbox forbids it.
   ::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), kFoldNice);
   Answers answering({fold.get(), database.get(), &*log, predictions.get(), &gauges, live_sink.get(),
-                     [this] { return slices.size(); }, [this] { return drain(); },
+                     [this] { return slices->groups(); }, [this] { return drain(); },
                      [this]() -> Result<std::string> {
                        ACCRETE_TRY(const Reloaded reloaded, reload());
                        return reloaded_json(reloaded);
                      }});
-  while (!slices.closed()) {
+  while (!slices->closed()) {
     if (Status done = turn(answering); !done) {
       fail("fold", done.error());
       break;
@@ -392,7 +395,7 @@ void Server::Parts::run_fold() {
   if (!failed()) {
     if (Status done = fold->checkpoint(); !done) fail("fold", done.error());
   }
-  slices.close();
+  slices->close();
   outgoing.close();
   answers.close();
 }
@@ -459,7 +462,7 @@ std::uint64_t Server::fold_turns() const {
 std::string Server::summary() const {
   return std::to_string(parts_->log->end().value) + " records durable, " +
          std::to_string(parts_->predictions->end().value) + " predictions, " +
-         std::to_string(parts_->slices.size()) + " groups waiting";
+         std::to_string(parts_->slices->groups()) + " groups waiting";
 }
 
 Result<Reloaded> Server::reload() {

@@ -149,7 +149,10 @@ double ProgressLine::seconds() const {
 }
 
 void ProgressLine::show(const Progress& progress) {
-  if (++calls_ % kCallsPerLook != 0) return;
+  if (++calls_ % kCallsPerLook == 0) look(progress);
+}
+
+void ProgressLine::look(const Progress& progress) {
   const Clock::time_point now = Clock::now();
   if (now < next_) return;
   next_ = now + (rewrite_ ? kRewriteEvery : kLineEvery);

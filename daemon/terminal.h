@@ -64,6 +64,8 @@ class ProgressLine {
   explicit ProgressLine(std::string what);
   /// Cheap; draws when it is time to.
   void show(const Progress& progress);
+  /// The same for who comes seldom: asks the clock each time.
+  void look(const Progress& progress);
   /// Make room for other output, and after the last show().
   void clear();
   double seconds() const;

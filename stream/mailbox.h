@@ -50,7 +50,12 @@ class Mailbox {
 
   /// The same without waiting: false when full or closed, and `message` is untouched.
   bool try_send(T& message) {
+    return try_send(message, [](T&, T&) { return false; });
+  }
+  template <class Join>
+  bool try_send(T& message, Join&& join) {
     const std::lock_guard lock(mutex_);
+    if (!closed_ && !queue_.empty() && join(queue_.back(), message)) return true;
     if (closed_ || queue_.size() >= capacity_) return false;
     queue_.push_back(std::move(message));
     signal();

@@ -41,10 +41,10 @@ TEST_F(DaemonPagesTest, ReadyIsCaughtUp) {
   EXPECT_EQ(get("/healthz", 1).status, 200u);
   gauges.caught_up_ms = 2'000;
   EXPECT_EQ(get("/readyz", 6.9).status, 200u);
-  waiting = 3;
+  gauges.folded = 33;
   EXPECT_EQ(get("/readyz", 7.5).status, 503u);
   EXPECT_EQ(get("/readyz", 7.5).body,
-            "behind: 3 groups wait for the fold, the oldest for up to 6 s\n");
+            "behind: 44 records wait for the fold, the oldest for up to 6 s\n");
   gauges.caught_up_ms = 7'000;
   EXPECT_EQ(get("/readyz", 7.5).status, 200u);
   failure = "fold: the disk is full";

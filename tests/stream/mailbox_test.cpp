@@ -54,7 +54,10 @@ TEST(Mailbox, MessagesThatJoinTakeNoPlace) {
   EXPECT_EQ(box.receive(), 7);
   EXPECT_EQ(box.receive(), 3);
   sender.join();
-  EXPECT_TRUE(box.send(1, sums_to_nine));
+  int one = 1;
+  EXPECT_TRUE(box.try_send(one, sums_to_nine));
+  int nine = 9;
+  EXPECT_FALSE(box.try_send(nine, sums_to_nine)) << "full, and it does not join";
   box.close();
   EXPECT_FALSE(box.send(1, sums_to_nine)) << "closed";
   EXPECT_EQ(box.receive(), 1);
