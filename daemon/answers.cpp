@@ -151,6 +151,12 @@ std::string Answers::answer(std::string_view bytes) {
   return answer.SerializeAsString();
 }
 
+bool Answers::folds(std::string_view bytes) {
+  wire::ToControl question;
+  if (!question.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()))) return false;
+  return question.has_drain() || question.has_checkpoint();
+}
+
 Status Answers::fill(const wire::ToControl& question, wire::FromControl& answer) {
   switch (question.body_case()) {
     case wire::ToControl::kStatus: {
@@ -231,8 +237,11 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   if (request.letters() > 0) {
     ACCRETE_TRY(json["letters"], letters_json(*world_.log, fold.layouts(), request.letters()));
   }
-  json["queues"] = {{"groups_waiting", world_.queued()},
-                    {"rows_waiting_for_watermark", fold.timeline().waiting()}};
+  json["queues"] = {
+      {"groups_waiting", world_.queued()},
+      {"rows_waiting_for_watermark", fold.timeline().waiting()},
+      // In the midst of a history: those whose turn has come, and what waits with them.
+      {"rows_being_folded", fold.timeline().next() == nullptr ? 0 : fold.timeline().waiting()}};
   json["memory_bytes"] = {{"fold", fold.memory_bytes()},
                           {"store", world_.database->memory_bytes()},
                           {"resident", resident_bytes()}};
@@ -314,6 +323,10 @@ Result<std::string> Answers::explain(const wire::ExplainQuery& query) const {
   for (std::size_t c = 0; c < names.size(); ++c)
     weights[names[c]] = number(task->weights()[c]);
   json["weights"] = std::move(weights);
+  if (GraphNetwork* network = task->network()) {
+    const auto evidence = network->evidence(row, at);
+    if (evidence) json["network"] = evidence_json(*evidence, fold.schema());
+  }
   Json features = Json::object();
   const auto feature_names = task->features().names();
   const auto values = task->feature_values(row, at);

@@ -37,6 +37,8 @@ class Answers {
 
   /// Serialized wire.FromControl for a serialized wire.ToControl. Never fails: errors are Faults.
   std::string answer(std::string_view question);
+  /// Whether answering it folds or commits.
+  static bool folds(std::string_view question);
 
   /// The JSON of a status alone.
   Result<std::string> status(const wire::StatusRequest& request) const;

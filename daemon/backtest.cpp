@@ -206,6 +206,8 @@ FoldOptions fold_options(const Config& config) {
   options.checkpoint_records_min = config.limits.checkpoint_records_min;
   options.lateness_us = config.limits.lateness_us;
   options.network = config.network;
+  options.network.activation_bytes_max = std::clamp<std::size_t>(
+      options.learners_bytes_max / 8, 256u << 10, config.network.activation_bytes_max);
   options.blocks = config.blocks;
   return options;
 }

@@ -101,8 +101,10 @@ Result<std::string> expert_news_line(std::string_view payload) {
   ACCRETE_TRY(const ExpertNews news, decode_expert_news(payload));
   std::string what;
   for (const std::uint32_t parent : news.parents)
-    what += (what.empty() ? ", by layer of expert " : ", ") + std::to_string(parent);
-  if (news.parents.empty()) {
+    what += (what.empty() ? ", copied by layer from expert " : ", ") + std::to_string(parent);
+  if (news.kind == ExpertNewsKind::Freeze) {
+    what = ", expert " + std::to_string(news.first) + ": it learns no more";
+  } else if (news.parents.empty()) {
     what = ", experts " + std::to_string(news.first) + " and " + std::to_string(news.first + 1) +
            ", loss " + short_number(news.loss_before) + " -> " + short_number(news.loss_after) +
            " on block " + std::to_string(news.worst_block);

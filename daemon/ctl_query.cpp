@@ -179,8 +179,8 @@ Exit run_explain(const QueryFlags& flags) {
 }
 
 /// A command without arguments of its own.
-/// The daemon that drains answers nothing else meanwhile, so most of the work is waited for from
-/// here: for as long as the fold gets on, and --timeout after it last did.
+/// Most of the work is waited for from here, so that it can be shown: for as long as the fold gets
+/// on, and --timeout after it last did.
 Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
   terminal::ProgressLine progress("drain");
   std::uint64_t most = 0;
@@ -191,7 +191,7 @@ Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
     question.mutable_status();
     ACCRETE_TRY(const wire::FromControl answer, ask(flags, config, std::move(question)));
     ACCRETE_TRY(const auto running, report::read_running(answer.json(), config.endpoints.control));
-    const std::uint64_t left = running.lag_records;
+    const std::uint64_t left = running.lag_records + running.rows_being_folded;
     if (left < kNearlyFolded) break;
     if (most == 0 || left < least) got_on = steady_seconds();
     least = left;

@@ -10,18 +10,19 @@ namespace accrete::daemon {
 
 /// An expert was born in every layer, for the rows of a block; or two neighbours were merged to
 /// make room for it. Or they were not (Rollback), since some block's examples lost too much by it;
-/// or neither was, since the network would have been clearly sharper.
+/// or neither was, since the network would have been clearly sharper. Or an expert learns no more
+/// (Freeze), since a newer one was born.
 struct ExpertEvent {
-  enum class Kind : std::uint8_t { Birth, Merge, Rollback };
+  enum class Kind : std::uint8_t { Birth, Merge, Rollback, Freeze };
 
   Kind kind = Kind::Birth;
   TimeUs at;                ///< when the block had given enough examples
-  std::uint32_t block = 0;  ///< that was to have an expert
+  std::uint32_t block = 0;  ///< that was to have an expert; Freeze: that it was born for
   /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
   std::vector<std::uint32_t> parents;
 
   // Merge and Rollback.
-  std::uint32_t first = 0;  ///< the pair is this and the next, as numbered until then
+  std::uint32_t first = 0;  ///< the pair is this and the next, as numbered until then; Freeze: it
   /// Of the expert whose blocks' examples lost most, against the bound: its first block and the
   /// mean losses with two experts and with one.
   std::uint32_t worst_block = 0;
@@ -34,7 +35,8 @@ struct ExpertEvent {
   double rise_after = 0;
   bool sharper = false;  ///< Rollback: for that reason
 
-  bool is_merge() const { return parents.empty(); }  ///< or a merge rolled back
+  /// Or a merge rolled back.
+  bool is_merge() const { return parents.empty() && kind != Kind::Freeze; }
 };
 
 }  // namespace accrete::daemon

@@ -287,6 +287,7 @@ Status Fold::drain() {
     if (entry.time > now_) {
       ACCRETE_DO(republish());
       ACCRETE_DO(fire_before(entry.time));
+      if (options_.between_instants && now_ != kTimeMin) options_.between_instants();
       if (now_ == kTimeMin) {
         for (auto& task : tasks_)
           task->begin(entry.time);

@@ -9,6 +9,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -52,6 +53,9 @@ struct FoldOptions {
   std::int64_t lateness_us = 0;
   NetworkConfig network;
   BlocksConfig blocks;
+  /// Called now and then in a long admit(), where all up to an instant is folded: who wants to read
+  /// the fold may, but not fold on or commit.
+  std::function<void()> between_instants;
   TimeUs freeze_after = kTimeMax;  ///< backtest --freeze: rows and labels after are dropped
 };
 
@@ -137,7 +141,7 @@ class Fold {
   void make_tasks(std::vector<TaskPlan> plans);
   Status apply_entry(const TimelineEntry& entry);
   Status apply(Ordinal ordinal, std::string_view entry, TimeUs time);
-  Status upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time);
+  Status upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry, TimeUs time);
   void remove(NodeId node, Ordinal ordinal, TimeUs time);
   void truncate(TableId table, Ordinal ordinal, TimeUs time);
   std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);

@@ -44,6 +44,7 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
       ++counters_.unknown_deletes;
     }
   }
+  const std::uint32_t rows_before = graph_->node_count(layout->table);
   const NodeId node =
       table.key.empty() ? graph_->append(layout->table) : graph_->intern(layout->table, key_);
   cells_in_column_order(change, *layout, table, cells_);
@@ -54,10 +55,12 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   // A row whose own time is yet to come may be changed before: from that time on it is the new one.
   const bool early = change.op == Op::Update && newest && !newest->deleted && time < newest->from &&
                      !graph_->version(node, time);
-  return upsert(node, ordinal, entry, returns || early ? std::max(time, newest->from) : time);
+  return upsert(node, node.row >= rows_before, ordinal, entry,
+                returns || early ? std::max(time, newest->from) : time);
 }
 
-Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs time) {
+Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry,
+                    TimeUs time) {
   const auto newest = graph_->newest_version(node);
   const store::Version version{time, ordinal, false};
   synthesis_->changing(node, newest, time);
@@ -65,7 +68,7 @@ Status Fold::upsert(NodeId node, Ordinal ordinal, std::string_view entry, TimeUs
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (network_ != nullptr) {
     if (const RowContent* row = rows_->content(node, version)) {
-      network_->folded(node, row->cells, time, std::max(now_, time));
+      network_->folded(node, is_new, row->cells, time, std::max(now_, time));
     }
   }
   // A version older than the newest is late: the edges follow the newest, or ended with it.

@@ -5,10 +5,10 @@
 namespace accrete::daemon {
 namespace {
 
-static_assert(static_cast<int>(ExpertEvent::Kind::Merge) ==
-                  static_cast<int>(ExpertNewsKind::Merge) &&
-              static_cast<int>(ExpertEvent::Kind::Rollback) ==
-                  static_cast<int>(ExpertNewsKind::Rollback));
+static_assert(
+    static_cast<int>(ExpertEvent::Kind::Merge) == static_cast<int>(ExpertNewsKind::Merge) &&
+    static_cast<int>(ExpertEvent::Kind::Rollback) == static_cast<int>(ExpertNewsKind::Rollback) &&
+    static_cast<int>(ExpertEvent::Kind::Freeze) == static_cast<int>(ExpertNewsKind::Freeze));
 
 ExpertNews news_of(const ExpertEvent& event) {
   ExpertNews news;

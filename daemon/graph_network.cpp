@@ -1,5 +1,6 @@
-// Learning and answering; graph_network_replay.cpp remembers old blocks without their rows,
-// graph_network_merge.cpp makes room for experts, graph_network_state.cpp keeps it.
+// Learning and answering; graph_network_units.cpp says in what numbers, graph_network_replay.cpp
+// remembers old blocks without their rows, graph_network_merge.cpp makes room for experts,
+// graph_network_state.cpp keeps it.
 #include "daemon/graph_network.h"
 
 #include <algorithm>
@@ -18,8 +19,6 @@ namespace {
 // Labels that must be there before the first step: they say the unit of numbers.
 constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kLabelFanOut = 16;
-constexpr double kFarOut = 100;  // of labels, in units in which deviations are about 1
-constexpr double kProbabilityMin = 1e-3;
 constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .03
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
@@ -88,19 +87,6 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   ridge_ = std::make_unique<NetworkRidge>(kind_, base, config.width);
 }
 
-/// A label as the network sees it; what is far out tells no more than that.
-double GraphNetwork::in_units(double label) const {
-  return std::clamp((label - centre_) / unit_, -kFarOut, kFarOut);
-}
-
-/// What is known without the network, as a score.
-double GraphNetwork::score_of(double start) const {
-  if (!on_heads_) return 0;
-  if (kind_ == TaskKind::Regression) return in_units(start);
-  const double p = std::clamp(start, kProbabilityMin, 1 - kProbabilityMin);
-  return std::log(p / (1 - p));
-}
-
 void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) {
   outcomes_.clear();
   memory_.newest(row, at, k, outcomes_);
@@ -156,6 +142,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
+  keep_unit();
   if (!asks_rows_) pairs_.add(rows, labels, at, signals_);  // rows come one by one: no pairs
   if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
@@ -241,22 +228,6 @@ void GraphNetwork::replace(models::ExpertNetwork<float> network) {
 bool GraphNetwork::ready() const {
   if (labels_ < kFirstLabels || memory_.size() == 0) return false;
   return kind_ != TaskKind::Regression || (squares_ > 0 && std::isfinite(squares_));
-}
-
-void GraphNetwork::begin() {
-  if (kind_ == TaskKind::Regression) {
-    centre_ = mean_;
-    unit_ = std::sqrt(squares_ / static_cast<double>(labels_));
-  }
-  network_ = std::make_unique<models::ExpertNetwork<float>>(kind_, options());
-  if (world_.config().mean_steps > 0)
-    averaged_ = std::make_unique<models::ExpertNetwork<float>>(network_->copy_values());
-  first_blocks_ = {memory_.blocks() - 1};
-}
-
-models::Target GraphNetwork::target_of(const NetworkExample& example) const {
-  return {kind_ == TaskKind::Regression ? in_units(example.label) : example.label, 1,
-          score_of(example.start)};
 }
 
 void GraphNetwork::train(TimeUs now) {
@@ -350,7 +321,7 @@ void GraphNetwork::give_birth_if_due(TimeUs now) {
 /// It grows on a copy, which takes the network's place unless it is clearly sharper: what the new
 /// expert adds to a row's experts may do that. Then the block stays with the newest expert.
 void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
-  metrics_.add(score_blocks(now));
+  metrics_.add(score_blocks(now, block));
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
@@ -374,38 +345,15 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   const std::uint32_t closed = static_cast<std::uint32_t>(first_blocks_.size()) - 2;
   if (world_.config().draws_rows()) fit_mixtures(closed, now);
   replace(std::move(grown));
+  if (world_.config().old_experts == NetworkConfig::OldExperts::Freeze) {
+    ExpertEvent freeze;
+    freeze.kind = ExpertEvent::Kind::Freeze;
+    freeze.at = now;
+    freeze.first = closed;
+    freeze.block = first_blocks_[closed];
+    events_.push_back(std::move(freeze));
+  }
   leave_rows(block);
-}
-
-void GraphNetwork::answer(std::span<const float> scores, double start, models::Output& out) const {
-  out = models::Output{};
-  switch (kind_) {
-    case TaskKind::Binary:
-      out.value = 1 / (1 + std::exp(-(scores[0] + score_of(start))));
-      return;
-    case TaskKind::Regression:
-      out.value = centre_ + unit_ * (scores[0] + score_of(start));
-      return;
-    default:
-      break;
-  }
-  double sum = 0;
-  const float most = *std::ranges::max_element(scores);
-  for (const float score : scores) {
-    out.classes.push_back(std::exp(static_cast<double>(score - most)));
-    sum += out.classes.back();
-  }
-  for (double& share : out.classes)
-    share /= sum;
-}
-
-/// What is said before anything is learnt.
-models::Output GraphNetwork::unknown(double start) const {
-  models::Output out;
-  if (kind_ == TaskKind::Binary) out.value = 0.5;
-  if (kind_ == TaskKind::Regression) out.value = mean_;
-  if (on_heads_) out.value = start;
-  return out;
 }
 
 void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::size_t stride,

@@ -4,8 +4,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +32,22 @@ namespace accrete::daemon {
 struct ExpertSample;  // graph_network_merge.cpp
 class Propagation;
 
+/// What an answer of the network came from.
+struct NetworkEvidence {
+  /// Rows of a table that were read around the one that is asked about, each once.
+  struct Read {
+    std::optional<TableId> table;  ///< nullopt: outcomes of the row itself
+    std::size_t rows = 0;
+    std::int64_t newest_us = models::kAgeless;  ///< before the time asked about; kAgeless: no time
+    std::int64_t oldest_us = models::kAgeless;
+  };
+  /// On heads: what it adds to what all others say, a logit or in the label's own unit. Else NaN.
+  double adds = 0;
+  std::vector<Read> read;
+  std::vector<models::RoutingStats> layers;  ///< the last one's only node is the row itself
+  std::vector<std::uint32_t> experts;        ///< by the block each was born for
+};
+
 /// Candidate "network" of a task (binary, regression or multiclass), and where the configuration
 /// asks for it "network-ridge" (network_ridge.h).
 ///
@@ -52,7 +70,7 @@ class Propagation;
 /// it: neighbours, since expert t listens to blocks up to its own, so they must keep their order.
 /// It learns to say what the two said. If then examples of any expert's blocks lose more than the
 /// bound, all is as before, the block stays with the newest expert, and the pair is not tried again
-/// until another birth.
+/// until another birth, or until a block has found all pairs refused.
 ///
 /// What learns jumps about the best weights as its steps are long; a mean of them answers
 /// (NetworkConfig::mean_steps), and a network that is to have one expert more, or one less, begins
@@ -133,9 +151,13 @@ class GraphNetwork final : private LabelRows {
   /// What labels say of the task so far: its prior() is the network's weight before any loss is
   /// known.
   const models::LabelSignals& signals() const { return signals_; }
-  /// How well it knows the newest NetworkMetrics::kBlocksMax blocks of which enough examples are
-  /// kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each block.
-  BlockScores score_blocks(TimeUs at);
+  /// How well it knows the newest NetworkMetrics::kBlocksMax blocks before `end` of which enough
+  /// examples are kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each.
+  BlockScores score_blocks(TimeUs at,
+                           std::uint32_t end = std::numeric_limits<std::uint32_t>::max());
+
+  /// How it would answer about a row; nothing before its first step. Leaves no trace.
+  std::optional<NetworkEvidence> evidence(std::uint32_t row, TimeUs at);
 
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
@@ -171,6 +193,8 @@ class GraphNetwork final : private LabelRows {
   void replace(models::ExpertNetwork<float> network);
   bool ready() const;
   void begin();
+  void take_unit();
+  void keep_unit();
   std::size_t nodes_max() const;
   void step(TimeUs now);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
@@ -243,8 +267,10 @@ class GraphNetwork final : private LabelRows {
   std::uint64_t labels_ = 0;  // moments of the labels so far
   double mean_ = 0;
   double squares_ = 0;
-  double centre_ = 0;  // targets are (label - centre) / unit, as of the first step
+  // Targets are (label - centre) / unit; on heads what they said is the centre.
+  double centre_ = 0;
   double unit_ = 1;
+  std::uint64_t unit_due_ = 0;               // labels with which the unit is looked at again
   std::vector<std::uint32_t> first_blocks_;  // of each expert: the block it was born for
   std::vector<std::uint32_t> refused_;       // first experts of pairs that are not to be merged
   std::uint32_t without_room_ = 0;           // newest block that has no expert for want of room

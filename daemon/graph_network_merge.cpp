@@ -206,8 +206,12 @@ bool GraphNetwork::is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent&
 /// Whether two experts became one, so that `block` may have one of its own. Cost: two passes over
 /// samples of all experts' blocks and kDistilSteps steps of training.
 bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
-  const bool any = refused_.size() + 2 < experts();
-  if (!any || !world_.config().merge_rise_max) return false;
+  if (!world_.config().merge_rise_max) return false;
+  if (refused_.size() + 2 >= experts()) {  // this block goes without; the next may find them alike
+    refused_.clear();
+    without_room_ = block;
+    return false;
+  }
   grow_inputs();  // no row is folded until the end, so the merged network needs no further columns
   const std::vector<ExpertSample> samples = sample_experts();
   const std::optional<Pair> pair = most_alike(samples, refused_);

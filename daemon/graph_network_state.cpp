@@ -34,7 +34,7 @@ void put_event(ByteWriter& writer, const ExpertEvent& event) {
 std::optional<ExpertEvent> get_event(ByteReader& reader) {
   ExpertEvent event;
   const auto kind = reader.get<std::uint8_t>();
-  if (kind > static_cast<std::uint8_t>(ExpertEvent::Kind::Rollback)) return std::nullopt;
+  if (kind > static_cast<std::uint8_t>(ExpertEvent::Kind::Freeze)) return std::nullopt;
   event.kind = static_cast<ExpertEvent::Kind>(kind);
   event.at.value = reader.get<std::int64_t>();
   event.block = reader.get<std::uint32_t>();
@@ -96,6 +96,7 @@ void GraphNetwork::stage(store::State& state) {
   writer.put(squares_);
   writer.put(centre_);
   writer.put(unit_);
+  writer.put(unit_due_);
   writer.put_all(std::span(std::as_const(first_blocks_)));
   writer.put_all(std::span(std::as_const(refused_)));
   writer.put(without_room_);
@@ -144,6 +145,7 @@ Status GraphNetwork::load(store::State& state) {
   squares_ = reader.get<double>();
   centre_ = reader.get<double>();
   unit_ = reader.get<double>();
+  unit_due_ = reader.get<std::uint64_t>();
   first_blocks_ = reader.get_all<std::uint32_t>();
   refused_ = reader.get_all<std::uint32_t>();
   without_room_ = reader.get<std::uint32_t>();

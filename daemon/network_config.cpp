@@ -89,6 +89,17 @@ std::string truth(bool value) {
   return value ? "true" : "false";
 }
 
+// A row is learnt from and answered as a whole, whatever lies around it.
+constexpr std::uint64_t kNeighbourhoodMax = 32u << 20;
+
+/// Of vectors of all rows that may be read for one, through one foreign key a layer.
+std::uint64_t neighbourhood_bytes(const NetworkConfig& network) {
+  std::uint64_t rows = 1;
+  for (const std::uint64_t fan_out : network.fan_out)
+    rows *= fan_out;
+  return rows * network.width * sizeof(float);
+}
+
 std::string list_of(const std::vector<std::uint64_t>& numbers) {
   std::string out = "[";
   for (const std::uint64_t number : numbers)
@@ -112,6 +123,12 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     section.read_counts("fan_out", network.fan_out, {1, 128});
     if (network.fan_out.empty() || network.fan_out.size() > 3) {
       section.complain("fan_out", "fan_out must have 1 to 3 numbers, one a layer");
+    } else if (const std::uint64_t bytes = neighbourhood_bytes(network);
+               bytes > kNeighbourhoodMax) {
+      section.complain("fan_out", "what lies around one row may take " +
+                                      std::to_string(bytes >> 20) + " MiB an array, at most " +
+                                      std::to_string(kNeighbourhoodMax >> 20) +
+                                      ": give less fan_out or width");
     }
     section.read("uniform", network.uniform);
     section.read("on_heads", network.on_heads);
@@ -124,7 +141,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
     read_count(section, "mean_steps", network.mean_steps, {0, 1'000'000});
-    read_count(section, "memory", network.memory, {1024, 1u << 20});
+    read_count(section, "memory", network.memory, {4096, 1u << 20});
     read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
     if (read_name(section, "replay", replay_names(), network.replay) &&
         network.replay != Replay::Rows && network.old_experts != OldExperts::Freeze) {

@@ -185,4 +185,39 @@ Json network_course_json(const AnyTask& task, const BlockScores* now) {
   return json;
 }
 
+Json evidence_json(const NetworkEvidence& evidence, const Schema& schema) {
+  constexpr double kDayUs = 86'400e6;
+  const auto days = [](std::int64_t age_us) {
+    return age_us == models::kAgeless ? Json() : rounded(static_cast<double>(age_us) / kDayUs);
+  };
+  Json json;
+  json["adds"] = rounded(evidence.adds);
+  json["read"] = Json::array();
+  for (const NetworkEvidence::Read& read : evidence.read) {
+    json["read"].push_back({{"table", read.table ? Json(schema.table(*read.table).name) : Json()},
+                            {"rows", read.rows},
+                            {"newest_days", days(read.newest_us)},
+                            {"oldest_days", days(read.oldest_us)}});
+  }
+  json["layers"] = Json::array();
+  for (const models::RoutingStats& layer : evidence.layers) {
+    double total = 0;
+    for (const double load : layer.load)
+      total += load;
+    Json experts = Json::object();
+    double extras = 0;
+    for (std::size_t e = 0; e < layer.load.size(); ++e) {
+      const double share = total > 0 ? layer.load[e] / total : 0;
+      if (e >= evidence.experts.size()) {
+        extras += share;
+      } else if (share > 0) {
+        experts[name_of(evidence.experts[e])] = rounded(share);
+      }
+    }
+    experts[kExtras] = rounded(extras);
+    json["layers"].push_back({{"nodes", layer.nodes}, {"experts", std::move(experts)}});
+  }
+  return json;
+}
+
 }  // namespace accrete::daemon

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "daemon/any_task.h"
+#include "daemon/graph_network.h"
 #include "daemon/network_metrics.h"
 
 namespace accrete::daemon {
@@ -20,6 +21,12 @@ nlohmann::ordered_json network_json(const AnyTask& task);
 /// The same with its course: "routing": {"experts": [name], "points": [{"at", "answers", "layers":
 /// [[share by name]]}]}, "matrix": as matrix_json(). `now`: scores of this moment; null: none.
 nlohmann::ordered_json network_course_json(const AnyTask& task, const BlockScores* now);
+
+/// What an answer came from: {"adds", "read": [{"table", "rows", "newest_days", "oldest_days"}],
+/// "layers": [{"nodes", "experts": {"block 0": share, …, "extras"}}]}. `adds`, on heads: a logit,
+/// or in the label's unit. A table of null: outcomes of the row itself. Ages are as of the time
+/// asked about. The last layer's node is the row itself, so its shares are the row's experts.
+nlohmann::ordered_json evidence_json(const NetworkEvidence& evidence, const Schema& schema);
 
 /// {"measure", "examples", "blocks": [number], "rows": [{"at", "experts", "values", "losses"}],
 /// "forgetting"}: by block, null where a row has none. `measure` is the kind's headline; a row is

@@ -271,12 +271,11 @@ bool NetworkRows::keep_items(std::vector<models::SparseEntry>& items) {
   return true;
 }
 
-void NetworkRows::begin_block(NodeId first, TimeUs at) {
+void NetworkRows::begin_block(std::optional<NodeId> newcomer, TimeUs at) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     const TableId id{static_cast<std::uint16_t>(t)};
     const std::uint32_t count = graph_.node_count(id);
-    const bool newest = id == first.table && count > 0 && first.row == count - 1;
-    tables_[t].block_rows.push_back(newest ? first.row : count);
+    tables_[t].block_rows.push_back(newcomer && newcomer->table == id ? newcomer->row : count);
   }
   block_times_.push_back(block_times_.empty() ? at : std::max(at, block_times_.back()));
   blocks_dirty_ = true;

@@ -13,6 +13,7 @@
 #include <bit>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -92,9 +93,9 @@ class NetworkRows {
       __builtin_prefetch(slot + at);
   }
 
-  /// A new data block begins at `at` with this row, which is in the graph: it belongs to the block,
-  /// unless it was there before, and so do all that come after it.
-  void begin_block(NodeId first, TimeUs at);
+  /// A new data block begins at `at`: all rows that the graph gets from now on belong to it, and so
+  /// does `newcomer`, the row that it got last (nullopt: a row began it that was there before).
+  void begin_block(std::optional<NodeId> newcomer, TimeUs at);
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(block_times_.size()) + 1; }
   /// The block in which a row was first mentioned; it never changes. Cost: O(log blocks).
   std::uint32_t block(NodeId node) const;

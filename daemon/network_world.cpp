@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <optional>
 #include <utility>
 
 #include "daemon/saved.h"
@@ -46,11 +47,12 @@ NetworkWorld::NetworkWorld(const NetworkConfig& config, const BlocksConfig& bloc
       [this](std::size_t t) { return rows_.names(TableId{static_cast<std::uint16_t>(t)}); });
 }
 
-void NetworkWorld::folded(NodeId node, std::span<const Value> cells, TimeUs from, TimeUs now) {
+void NetworkWorld::folded(NodeId node, bool is_new, std::span<const Value> cells, TimeUs from,
+                          TimeUs now) {
   rows_.observe(node.table, cells, from);
   ++seen_;
   if (clock_.add({from.value, std::exchange(new_classes_, 0)}) != block()) {
-    rows_.begin_block(node, now);
+    rows_.begin_block(is_new ? std::optional(node) : std::nullopt, now);
     begun_ = true;
     if (novelty_ != nullptr) novelty_->begin(block());
   }

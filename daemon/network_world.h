@@ -35,9 +35,10 @@ class NetworkWorld {
   /// The block that is open.
   std::uint32_t block() const { return rows_.blocks() - 1; }
 
-  /// A row was put into the graph; `cells` are complete, `from` is when the version begins, `now`
-  /// the fold's time. The first row of a new block is of that block.
-  void folded(NodeId node, std::span<const Value> cells, TimeUs from, TimeUs now);
+  /// A row was put into the graph; `is_new`: no row has named it before. `cells` are complete,
+  /// `from` is when the version begins, `now` the fold's time. A new row that begins a block is of
+  /// it.
+  void folded(NodeId node, bool is_new, std::span<const Value> cells, TimeUs from, TimeUs now);
   /// Labels of classes that no row had before: the row after them may begin a block.
   void classes_came(std::uint64_t count) {
     new_classes_ += static_cast<std::uint32_t>(std::min<std::uint64_t>(count, models::classes_max));

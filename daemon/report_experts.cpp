@@ -230,7 +230,8 @@ std::string expert_matrix(const Experts& experts) {
   std::string out =
       "<div class=\"scroll\"><table class=\"heat\"><caption>What is still known of each block" +
       std::string("<small>") + escaped(metric_title(experts.measure)) +
-      " of the network alone on up to " + std::to_string(experts.examples) +
+      " of the network (on heads: with what they had said) on up to " +
+      std::to_string(experts.examples) +
       " kept examples of a block, at the end of each number of experts; darker is better" +
       (std::isnan(experts.forgetting)
            ? ""

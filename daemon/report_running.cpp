@@ -93,6 +93,7 @@ Status read_lag(const Place& root, Running& out) {
   ACCRETE_TRY(const Place queues, root.member("queues"));
   ACCRETE_TRY(out.groups_waiting, whole_at(queues, "groups_waiting"));
   ACCRETE_TRY(out.rows_waiting, whole_at(queues, "rows_waiting_for_watermark"));
+  ACCRETE_TRY(out.rows_being_folded, whole_at(queues, "rows_being_folded"));
   return Ok{};
 }
 

@@ -58,7 +58,8 @@ struct Running {
   double checkpoint_age = 0;
   std::uint64_t records_since_checkpoint = 0;
   std::uint64_t groups_waiting = 0;
-  std::uint64_t rows_waiting = 0;  ///< for the watermark
+  std::uint64_t rows_waiting = 0;       ///< for the watermark
+  std::uint64_t rows_being_folded = 0;  ///< in the midst of a history; 0: nothing is under way
   std::uint64_t resident_bytes = 0;
   std::uint64_t disk_bytes = 0;
   std::uint64_t dead_letters = 0;

@@ -58,6 +58,11 @@ Json experts_json(const AnyTask& task) {
     const bool rolled_back = event.kind == ExpertEvent::Kind::Rollback;
     const Json at = format_time(event.at);
     const Json rise = {{"before", event.rise_before}, {"after", event.rise_after}};
+    if (event.kind == ExpertEvent::Kind::Freeze) {
+      events.push_back(
+          {{"at", at}, {"kind", "freeze"}, {"expert", event.first}, {"block", event.block}});
+      continue;
+    }
     if (event.is_merge()) {
       if (!rolled_back) --expert;
       events.push_back({{"at", at},

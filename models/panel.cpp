@@ -15,7 +15,7 @@ using Eigen::Index;
 using Eigen::MatrixXd;
 using Eigen::VectorXd;
 
-constexpr std::uint8_t state_version = 1;
+constexpr std::uint8_t state_version = 2;
 constexpr float missing = std::numeric_limits<float>::quiet_NaN();
 
 // Beyond this skewness labels are regressed on by their logarithm.
@@ -65,7 +65,22 @@ struct LabelMoments {
   double weight = 0;
   double sum = 0;
   double squares = 0;
+  double least = std::numeric_limits<double>::infinity();  // of all, whatever their weights
+  double most = -std::numeric_limits<double>::infinity();
 
+  void add(double label, double by) {
+    weight += by;
+    sum += by * label;
+    squares += by * label * label;
+    least = std::min(least, label);
+    most = std::max(most, label);
+  }
+  /// A head that is far beyond all labels errs, and where scales are logarithmic errs beyond all
+  /// measure: no farther out than the labels lie apart.
+  double within(double value) const {
+    const double apart = most - least;
+    return std::clamp(value, least - apart, most + apart);
+  }
   double mean() const { return weight > 0 ? sum / weight : 0; }
   double spread() const {
     if (weight <= 0) return 1;
@@ -227,6 +242,7 @@ void Panel::predict(std::span<const Input> inputs, std::size_t stride,
       Output& output = outputs[i * stride + k];
       output = unfitted();
       if (fitted()) heads_[k]->predict(z, labels_.mean(), labels_.spread(), output);
+      if (fitted() && kind_ == TaskKind::Regression) output.value = labels_.within(output.value);
     }
   }
 }
@@ -305,11 +321,8 @@ void Panel::learn(std::span<const Input> population, std::span<const double> lab
   labels_.weight *= factor;
   labels_.sum *= factor;
   labels_.squares *= factor;
-  for (const std::size_t i : known) {
-    labels_.weight += weights[i];
-    labels_.sum += weights[i] * labels[i];
-    labels_.squares += weights[i] * labels[i] * labels[i];
-  }
+  for (const std::size_t i : known)
+    labels_.add(labels[i], weights[i]);
   if (learnt_ >= refit_at_) refit();
 }
 
@@ -388,7 +401,8 @@ void Panel::save(std::string& out) const {
   writer.f64(population_.seeds);
   writer.u64(population_.means.size());
   writer.raw(population_.means.data(), population_.means.size() * sizeof(float));
-  for (const double v : {labels_.weight, labels_.sum, labels_.squares}) {
+  for (const double v :
+       {labels_.weight, labels_.sum, labels_.squares, labels_.least, labels_.most}) {
     writer.f64(v);
   }
   linear_.save(writer);
@@ -410,13 +424,15 @@ Status Panel::load(std::string_view bytes, const ReadPart& read_part) {
   fresh.population_.seeds = reader.f64();
   fresh.population_.means.resize(reader.count(sizeof(float)));
   reader.raw(fresh.population_.means.data(), fresh.population_.means.size() * sizeof(float));
-  for (double* v : {&fresh.labels_.weight, &fresh.labels_.sum, &fresh.labels_.squares}) {
+  for (double* v : {&fresh.labels_.weight, &fresh.labels_.sum, &fresh.labels_.squares,
+                    &fresh.labels_.least, &fresh.labels_.most}) {
     *v = reader.f64();
   }
   fresh.linear_.load(reader);
   ACCRETE_DO(fresh.memory_.load(reader, read_part));
   fresh.design_.load(reader);
   reader.require(fresh.refit_at_ >= options_.refit_rows);
+  reader.require(!fresh.fitted() || fresh.labels_.least <= fresh.labels_.most);
   if (!reader.failed() && fresh.fitted()) {
     for (auto& head : fresh.heads_) {
       head->load(reader, fresh.design_.columns());

@@ -14,6 +14,8 @@ std::string_view news_name(ExpertNewsKind kind) {
       return "birth";
     case ExpertNewsKind::Merge:
       return "merge";
+    case ExpertNewsKind::Freeze:
+      return "freeze";
     case ExpertNewsKind::Rollback:
       break;
   }
@@ -71,15 +73,14 @@ Result<ExpertNews> decode_expert_news(std::string_view payload) {
   return news;
 }
 
-Result<std::string> expert_news_json(std::string_view payload) {
-  ACCRETE_TRY(const ExpertNews news, decode_expert_news(payload));
-  std::string out = "{\"task\":";
-  json_text::append_string(out, news.task);
-  out += ",\"count\":" + std::to_string(news.count) + ",\"kind\":";
-  json_text::append_string(out, news_name(news.kind));
-  out += ",\"as_of\":";
-  json_text::append_string(out, format_time(news.as_of));
-  out += ",\"block\":" + std::to_string(news.block);
+namespace {
+
+/// What became of experts: whose copies they are, or which were merged at what cost.
+void append_change(const ExpertNews& news, std::string& out) {
+  if (news.kind == ExpertNewsKind::Freeze) {
+    out += ",\"expert\":" + std::to_string(news.first);
+    return;
+  }
   if (!news.parents.empty() || news.kind == ExpertNewsKind::Birth) {
     out += ",\"parents\":[";
     for (std::size_t layer = 0; layer < news.parents.size(); ++layer)
@@ -101,6 +102,20 @@ Result<std::string> expert_news_json(std::string_view payload) {
   out += '}';
   if (news.kind == ExpertNewsKind::Rollback)
     out += std::string(",\"reason\":\"") + (news.sharper ? "sharper" : "loss") + '"';
+}
+
+}  // namespace
+
+Result<std::string> expert_news_json(std::string_view payload) {
+  ACCRETE_TRY(const ExpertNews news, decode_expert_news(payload));
+  std::string out = "{\"task\":";
+  json_text::append_string(out, news.task);
+  out += ",\"count\":" + std::to_string(news.count) + ",\"kind\":";
+  json_text::append_string(out, news_name(news.kind));
+  out += ",\"as_of\":";
+  json_text::append_string(out, format_time(news.as_of));
+  out += ",\"block\":" + std::to_string(news.block);
+  append_change(news, out);
   out += ",\"model\":" + std::to_string(news.model) + ",\"seq\":" + std::to_string(news.seq.value) +
          '}';
   return out;

@@ -14,10 +14,11 @@
 namespace accrete {
 
 /// An expert was born; two became one to make room for it; or neither was, since somebody's
-/// examples would have lost too much or the network would have been clearly sharper.
-enum class ExpertNewsKind : std::uint8_t { Birth = 0, Merge = 1, Rollback = 2 };
+/// examples would have lost too much or the network would have been clearly sharper; or an expert
+/// learns no more, since a newer one was born.
+enum class ExpertNewsKind : std::uint8_t { Birth = 0, Merge = 1, Rollback = 2, Freeze = 3 };
 
-/// "birth", "merge" or "rollback".
+/// "birth", "merge", "rollback" or "freeze".
 std::string_view news_name(ExpertNewsKind kind);
 
 /// (task, count) is its identity: a daemon that comes back from a crash may publish one again, with
@@ -27,12 +28,12 @@ struct ExpertNews {
   std::uint64_t count = 0;  ///< 1, 2, 3, … of this task within an epoch
   ExpertNewsKind kind = ExpertNewsKind::Birth;
   TimeUs as_of;             ///< event time at which it happened
-  std::uint32_t block = 0;  ///< the data block that an expert is born for
+  std::uint32_t block = 0;  ///< the data block that an expert is born for; Freeze: was born for
   /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
   std::vector<std::uint32_t> parents;
 
-  // Of merges: the pair is expert `first` and the next; the first block of the expert
-  // whose examples lost most, and their mean loss with two experts and with one.
+  // Of merges: the pair is expert `first` and the next (Freeze: it is `first`); the first block of
+  // the expert whose examples lost most, and their mean loss with two experts and with one.
   std::uint32_t first = 0;
   std::uint32_t worst_block = 0;
   double loss_before = 0;
@@ -57,7 +58,8 @@ void encode_expert_news(const ExpertNews& news, std::string& out);
 Result<ExpertNews> decode_expert_news(std::string_view payload);
 
 /// One line of JSON: {"task","count","kind","as_of","block","parents","rise","model","seq"}; of a
-/// merge "expert","with","loss" instead of "parents", "reason" of a rollback. `payload` is a
+/// merge "expert","with","loss" instead of "parents", "reason" of a rollback, "expert" alone of a
+/// freeze. `payload` is a
 /// serialized wire.ExpertNews. Errors: Malformed.
 Result<std::string> expert_news_json(std::string_view payload);
 

@@ -216,6 +216,9 @@ INSTANTIATE_TEST_SUITE_P(
               "5:11: [network]: fan_out must have 1 to 3 numbers, one a layer"},
         Fault{"FanOutLong", "[network]\nfan_out = [4, 4, 4, 4, 4]\n",
               "5:11: [network]: fan_out must have 1 to 3 numbers, one a layer"},
+        Fault{"FanOutHuge", "[network]\nfan_out = [128, 128, 128]\nwidth = 256\n",
+              "5:11: [network]: what lies around one row may take 2048 MiB an array, at most 32: "
+              "give less fan_out or width"},
         Fault{"FanOutZero", "[network]\nfan_out = [4, 0]\n",
               "5:11: [network]: fan_out = 0 is out of range, give 1 to 128"},
         Fault{"UniformIsNumber", "[network]\nuniform = 1\n",
@@ -233,7 +236,7 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"BlockLossIsNumber", "[network]\nblock_loss = 0\n",
               "5:14: key \"block_loss\" in [network] must be true or false, found an integer"},
         Fault{"MemorySmall", "[network]\nmemory = 255\n",
-              "5:10: [network]: memory = 255 is out of range, give 1024 to 1048576"}),
+              "5:10: [network]: memory = 255 is out of range, give 4096 to 1048576"}),
     name_of);
 
 INSTANTIATE_TEST_SUITE_P(

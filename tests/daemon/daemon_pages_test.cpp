@@ -75,7 +75,7 @@ TEST_F(DaemonPagesTest, StatusIsWhatTheFoldWroteLast) {
       "ingest":{"rows":9},"predictions":{"newest":4321,"published":3},
       "lag":{"seconds":0.5,"records":2,"bytes":2048},
       "checkpoint":{"age_seconds":12.5,"records_since":2},
-      "queues":{"groups_waiting":0,"rows_waiting_for_watermark":0},
+      "queues":{"groups_waiting":0,"rows_waiting_for_watermark":0,"rows_being_folded":0},
       "memory_bytes":{"resident":1},"subscribers":[{"name":"<b>","acknowledged":5,"behind":6}],
       "stages":{"commit":{"count":4,"seconds":0.01,"p50":0.0016,"p99":null}},
       "tables":[{"table":"orders","insert":1234,"update":5,"delete":6,"truncate":0}],

@@ -54,6 +54,27 @@ TEST(GraphNetwork, SameBitsForAnyGroupingCommitsAndThreads) {
   }
 }
 
+TEST(GraphNetwork, ABlockThatAnOldRowBeginsIsLoadedAgain) {
+  const Config config = shop_config();
+  FoldOptions options = network_options();
+  options.blocks.every_rows = 301;  // by turns an order begins a block, and an update
+  std::vector<Transaction> stream = shop(1, 1);
+  for (std::int64_t i = 1; i < 1000; ++i) {
+    const TimeUs at = day(0.1 * static_cast<double>(i));
+    const std::string update =
+        change_record(customers_layout(), Op::Update,
+                      {Value::of_integer(29), Value::of_text(i % 4 == 1 ? "Bonn" : "Graz")}, at);
+    stream.push_back({static_cast<std::uint64_t>(i) + 1,
+                      {i % 2 == 0 ? order(1000 + i, i % 30, 3, at) : update}});
+  }
+  World world(config, options);
+  world.feed(std::span(stream).first(950));  // in the fourth block
+  ASSERT_TRUE(world.fold().checkpoint());
+  world.crash();
+  world.feed(std::span(stream).subspan(950));
+  EXPECT_EQ(world.stored_digest(), digest_of(config, stream, options));
+}
+
 TEST(GraphNetwork, ABoundOnExpertsKeepsTheSameBitsForAnyGroupingAndThreads) {
   const Config config = shop_config();
   const auto stream = shop(6, 600);
@@ -279,6 +300,21 @@ TEST(GraphNetwork, QuestionsLeaveNoTrace) {
       ASSERT_TRUE(task->what_if(task->population(now), now, [](Prediction&) { return Ok{}; }));
     }
   }
+  World* between = nullptr;
+  std::size_t questions = 0;
+  FoldOptions asking = options;
+  asking.between_instants = [&] {
+    if (between == nullptr || ++questions % 7 != 0) return;
+    for (const auto& task : between->fold().tasks()) {
+      const TimeUs now = between->fold().now();
+      ASSERT_TRUE(task->what_if(task->population(now), now, [](Prediction&) { return Ok{}; }));
+    }
+  };
+  World interrupted(config, asking);
+  between = &interrupted;
+  interrupted.feed(stream, 100);
+  EXPECT_GT(questions, 200U);
+  EXPECT_EQ(interrupted.stored_digest(), quiet.stored_digest());
   EXPECT_EQ(asked.stored_digest(), quiet.stored_digest());
   for (const char* task : {"active", "spend"})
     EXPECT_EQ(course_of(asked, task).dump(), course_of(quiet, task).dump());

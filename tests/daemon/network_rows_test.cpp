@@ -16,9 +16,6 @@
 namespace accrete::daemon {
 namespace {
 
-/// Blocks begin between rows here.
-constexpr NodeId kNobody{TableId{0}, NetworkRows::kNoRow};
-
 NetworkRows rows_of(World& world, std::size_t cache_bytes) {
   return {world.fold().schema(), world.fold().graph(), world.fold().rows(), cache_bytes};
 }
@@ -182,7 +179,7 @@ TEST(NetworkRows, BlocksAreThoseOfFirstMention) {
   };
   const std::span all(stream.stream);
   for (std::uint32_t number = 0; number < 5; ++number) {
-    if (number > 0) rows.begin_block(kNobody, day(10.0 * number));
+    if (number > 0) rows.begin_block(std::nullopt, day(10.0 * number));
     const std::size_t first = number == 3 ? 0 : all.size() / 5 * number;
     if (number != 3) world.feed(all.subspan(first, all.size() / 5), 1);  // block 3 has no rows
     note(number);
@@ -206,11 +203,11 @@ TEST(NetworkRows, ContinueBitForBitFromWhatWasSaved) {
     NetworkRows kept = rows_of(world, 1u << 20);
     observe_all(world, kept);
     kept.freeze();
-    kept.begin_block(kNobody, day(3));
+    kept.begin_block(std::nullopt, day(3));
     kept.stage(world.state());
     ASSERT_TRUE(world.fold().checkpoint());
     observe_all(world, kept);  // beyond the frozen moments
-    kept.begin_block(kNobody, day(5));
+    kept.begin_block(std::nullopt, day(5));
     kept.stage(world.state());
     ASSERT_TRUE(world.fold().checkpoint());
     NetworkRows loaded = rows_of(world, 1u << 20);
@@ -300,11 +297,11 @@ TEST(NetworkRows, TheRowThatBeginsABlockIsItsFirst) {
   const TableId person = *world.fold().schema().find("people");
   const TableId team = *world.fold().schema().find("teams");
   const std::uint32_t last = world.fold().graph().node_count(person) - 1;
-  rows.begin_block({person, last}, day(1));
+  rows.begin_block(NodeId{person, last}, day(1));
   EXPECT_EQ(rows.block({person, last}), 1U);
   EXPECT_EQ(rows.block({person, last - 1}), 0U);
   EXPECT_EQ(rows.block({team, 0}), 0U);
-  rows.begin_block({person, 5}, day(2));  // an old row changed: it stays where it was
+  rows.begin_block(std::nullopt, day(2));  // an old row changed: it stays where it was
   EXPECT_EQ(rows.block({person, 5}), 0U);
   EXPECT_EQ(rows.block({person, last}), 1U);
   EXPECT_EQ(rows.block({person, last + 1}), 2U);
@@ -318,7 +315,7 @@ TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
   NetworkRows rows = rows_of(world, 1u << 20);
   observe_all(world, rows);
   rows.freeze();
-  rows.begin_block(kNobody, day(1));
+  rows.begin_block(std::nullopt, day(1));
   rows.stage(world.state());
   ASSERT_TRUE(world.fold().checkpoint());
   for (const char* key : {"/network/rows/0", "/network/blocks"}) {

@@ -11,9 +11,6 @@
 
 namespace accrete::daemon {
 
-/// Blocks begin between rows here.
-inline constexpr NodeId kNobody{TableId{0}, NetworkRows::kNoRow};
-
 inline constexpr std::size_t kCacheBytes = 8u << 20;
 
 /// A folded stream, its rows, and a sampler around one of its tables.
@@ -30,7 +27,7 @@ struct Sampled {
   void feed_all(const RandomStream& stream) {
     const std::span all(stream.stream);
     feed(all.first(all.size() / 2));
-    rows.begin_block(kNobody, day(stream.now() / 2));
+    rows.begin_block(std::nullopt, day(stream.now() / 2));
     feed(all.subspan(all.size() / 2));
     observe_all(world, rows);
     rows.freeze();

@@ -220,13 +220,13 @@ TEST(SubgraphSampler, IsTheSameWithoutTheRowsOfTheFuture) {
     for (const bool with_future : {false, true}) {
       Sampled sampled(stream, seed, 2);
       sampled.feed(std::span(past).first(cut / 2));
-      sampled.rows.begin_block(kNobody, at);
+      sampled.rows.begin_block(std::nullopt, at);
       sampled.feed(std::span(past).subspan(cut / 2));
       observe_all(sampled.world, sampled.rows);
       sampled.rows.freeze();
       const std::uint32_t there = sampled.world.fold().graph().node_count(sampled.entity);
       if (with_future) {
-        sampled.rows.begin_block(kNobody, TimeUs{at.value + 1});
+        sampled.rows.begin_block(std::nullopt, TimeUs{at.value + 1});
         sampled.feed(future);
         observe_all(sampled.world, sampled.rows);
       }

@@ -161,7 +161,7 @@ class Experts(harness.Case):
         matrix = text[text.index('<table class="heat">'):]
         matrix = matrix[:matrix.index("</table>")]
         self.assertEqual(matrix.count("</tr>"), rows + 1)
-        self.assertIn("AUROC of the network alone", matrix)
+        self.assertIn("AUROC of the network (on heads", matrix)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ std::string encoded(const ExpertNews& news) {
 
 TEST(ExpertNews, ComesBackFromItsBytes) {
   ExpertNews news = example();
-  for (const auto kind : {ExpertNewsKind::Birth, ExpertNewsKind::Merge, ExpertNewsKind::Rollback}) {
+  for (const auto kind : {ExpertNewsKind::Birth, ExpertNewsKind::Merge, ExpertNewsKind::Rollback,
+                          ExpertNewsKind::Freeze}) {
     news.kind = kind;
     const auto back = decode_expert_news(encoded(news));
     ASSERT_TRUE(back) << back.error().detail;
@@ -77,6 +78,16 @@ TEST(ExpertNews, IsOneLineOfJson) {
             R"({"task":"churn \"EU\"","count":3,"kind":"rollback",)"
             R"("as_of":"2020-09-13T12:26:40Z","block":7,"parents":[0,2],)"
             R"("rise":{"before":0.125,"after":0.75},"reason":"sharper","model":9000,"seq":77})");
+}
+
+TEST(ExpertNews, AFreezeNamesTheExpert) {
+  ExpertNews freeze = example();
+  freeze.kind = ExpertNewsKind::Freeze;
+  freeze.parents.clear();
+  freeze.first = 2;
+  EXPECT_EQ(expert_news_json(encoded(freeze)).value(),
+            R"({"task":"churn \"EU\"","count":3,"kind":"freeze","as_of":"2020-09-13T12:26:40Z",)"
+            R"("block":7,"expert":2,"model":9000,"seq":77})");
 }
 
 TEST(ExpertNews, RefusesOtherBytes) {

@@ -1,0 +1,93 @@
+// Answers of the graph network in their own units, and what they came from.
+#include <cmath>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "daemon/graph_network.h"
+#include "daemon/network_report.h"
+#include "tests/daemon/fold_world.h"
+
+namespace accrete::daemon {
+namespace {
+
+FoldOptions network_options() {
+  FoldOptions options;
+  options.network.experts = NetworkConfig::Experts::Sage;
+  options.network.width = 16;
+  options.network.fan_out = {4, 3};
+  options.network.batch = 32;
+  options.network.passes = 2;
+  options.blocks.by = models::BlockRule::Rows;
+  options.blocks.every_rows = 300;
+  options.checkpoint_records_min = 50;
+  return options;
+}
+
+TEST(NetworkAnswers, TellsWhatAnAnswerCameFrom) {
+  const Config config = shop_config();
+  World world(config, network_options());
+  world.feed(shop(5, 300));
+  GraphNetwork& network = *world.fold().find_task("spend")->network();
+  const TimeUs now = world.fold().now();
+  std::size_t rows = 0;
+  for (std::uint32_t customer = 0; customer < 30; ++customer) {
+    const auto evidence = network.evidence(customer, now);
+    ASSERT_TRUE(evidence);
+    EXPECT_TRUE(std::isfinite(evidence->adds)) << "on heads";
+    ASSERT_EQ(evidence->layers.size(), 2U);
+    EXPECT_EQ(evidence->layers.back().nodes, 1U) << "the customer";
+    EXPECT_EQ(evidence->experts.size(), network.experts());
+    for (const NetworkEvidence::Read& read : evidence->read) {
+      EXPECT_GT(read.rows, 0U);
+      EXPECT_LE(read.newest_us, read.oldest_us);
+      EXPECT_GE(read.newest_us, models::kAgeless);
+      rows += read.rows;
+    }
+    const auto json = evidence_json(*evidence, world.fold().schema());
+    double share = 0;
+    for (const auto& [name, of_row] : json["layers"][1]["experts"].items())
+      share += of_row.get<double>();
+    EXPECT_NEAR(share, 1, 1e-3);
+  }
+  EXPECT_GT(rows, 100U);
+}
+
+/// Hardly any trade in the first days, then a customer's orders have a price of their own.
+std::vector<Transaction> quiet_start(std::int64_t orders) {
+  std::vector<Transaction> stream = shop(1, 1);
+  Rng rng(4, 0, Purpose::Test);
+  for (std::int64_t i = 1; i < orders; ++i) {
+    const auto customer = static_cast<std::int64_t>(rng.below(30));
+    const double price = i < orders / 8 ? 0.01 * static_cast<double>(rng.below(10))
+                                        : 100 + 20 * static_cast<double>(customer);
+    stream.push_back({static_cast<std::uint64_t>(i) + 1,
+                      {order(100 + i, customer, price, day(0.05 * static_cast<double>(i)))}});
+  }
+  return stream;
+}
+
+TEST(NetworkAnswers, AQuietStartDoesNotSetTheUnitForEver) {
+  const Config config = shop_config();
+  const auto stream = quiet_start(1600);
+  for (const bool on_heads : {false, true}) {
+    FoldOptions options = network_options();
+    options.network.on_heads = on_heads;
+    World world(config, options);
+    world.feed(stream);
+    const AnyTask& task = *world.fold().find_task("spend");
+    std::map<std::string, double> errors;
+    const auto names = task.candidate_names();
+    for (std::size_t c = 0; c < names.size(); ++c) {
+      for (const auto& [name, value] : task.metrics()[c].sliding())
+        if (name == "mae") errors[names[c]] = value;
+    }
+    EXPECT_LT(errors.at("network"), 1.3 * errors.at(on_heads ? "ridge-32k" : "global-mean"))
+        << (on_heads ? "on heads" : "alone");
+  }
+}
+
+}  // namespace
+}  // namespace accrete::daemon
