@@ -106,10 +106,10 @@ TEST(SeedSummary, LabelsAreToldAsTheyWereKnownAtTheTime) {
       out.push_back(batch.told[0](0, c));
     return out;
   };
-  const auto expect = [](const std::vector<double>& told, const std::vector<double>& wanted) {
-    ASSERT_EQ(told.size(), SeedSummary::kLabelColumns);
+  const auto expect = [](const std::vector<double>& got, const std::vector<double>& wanted) {
+    ASSERT_EQ(got.size(), SeedSummary::kLabelColumns);
     for (std::size_t c = 0; c < wanted.size(); ++c)
-      EXPECT_NEAR(told[c], wanted[c], 1e-6) << c;
+      EXPECT_NEAR(got[c], wanted[c], 1e-6) << c;
   };
   expect(told(0, 5, 0), {0, 0, 0, 0, 0, 0});
   // Of the other's label the first entity knows the mean of all.

@@ -193,19 +193,25 @@ Status load(ExpertNetwork<Real>& network, const Saved& from) {
   });
 }
 
+NetworkOptions told_options(const GraphWorld& world) {
+  NetworkOptions options = network_options(world, 6);
+  options.shape.told = {2, 0};
+  return options;
+}
+
 /// A network with a past: two experts, five classes, columns that came later, also of what the head
 /// is told, moments.
 struct Past {
   GraphWorld world = make_graph_world(13, {16, 50, 4, 2});
-  NetworkOptions options = network_options(world, 6);
+  NetworkOptions options = told_options(world);
   GraphBatch batch = make_batch(world, all_entities(world));
   std::vector<Target> targets = random_targets(TaskKind::Multiclass, 16, 5, 13);
-  const bool tells = tell(2, 0);
   ExpertNetwork<float> network{TaskKind::Multiclass, options};
   ExpertNetwork<float> fresh{TaskKind::Multiclass, options};
 
   Past() {
     network.grow_classes(3);
+    batch.told = random_told(16, {2, 0});
     std::vector<Target> early = targets;
     for (Target& target : early)
       target.value = std::min(target.value, 2.0);
@@ -217,14 +223,8 @@ struct Past {
     batch.features[0].rightCols(1).setConstant(.5F);
     network.grow_told(0, 3);
     network.grow_told(1, 1);
-    tell(3, 1);
+    batch.told = random_told(16, {3, 1});
     train(network, batch, targets, 4);
-  }
-
-  bool tell(std::size_t first, std::size_t second) {
-    if (options.shape.told.empty()) options.shape.told = {first, second};
-    batch.told = {random_matrix<float>(43, 16, first), random_matrix<float>(44, 16, second)};
-    return true;
   }
 };
 

@@ -90,7 +90,7 @@ TEST_P(Gradient, OfEveryParameterIsThatOfDifferences) {
   const auto [kind, experts] = GetParam();
   const GraphWorld world = make_graph_world(3, {5, 12, 2, 2});
   GraphBatch batch = make_batch(world, some_seeds(5));
-  batch.told = {random_matrix<float>(41, 5, 3), random_matrix<float>(42, 5, 2)};
+  batch.told = random_told(5, {3, 2});
   ASSERT_GT(batch.nodes(), batch.reach[1]);
   ASSERT_GT(std::count(batch.age_us.begin(), batch.age_us.end(), kAgeless), 0);
   NetworkOptions options = network_options(world, 6, experts);
