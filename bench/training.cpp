@@ -21,6 +21,7 @@
 #include "daemon/network_memory.h"
 #include "daemon/network_plan.h"
 #include "daemon/seed_parts.h"
+#include "daemon/seed_summary.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/expert_network.h"
 #include "proto/hash.h"
@@ -87,6 +88,7 @@ class Training {
         rows_(fold_.schema(), fold_.graph(), fold_.rows(), 1u << 30),
         plan_(daemon::plan_network(fold_.schema(), entity_, options.fan_out.size())),
         sampler_(fold_.schema(), plan_, fold_.graph(), rows_),
+        summary_(plan_, true),
         examples_(read_examples(options.data, fold_, entity_)) {
     observe(fold_, rows_);
     sample_.fan_out = options.fan_out;
@@ -108,6 +110,7 @@ class Training {
     for (const TableId table : plan_.tables)
       network.shape.columns.push_back(rows_.width(table));
     network.shape.columns.push_back(daemon::LabelRow::kColumns);
+    network.shape.told = summary_.columns(plan_, rows_);
     network_.emplace(TaskKind::Binary, network);
   }
 
@@ -160,6 +163,10 @@ class Training {
     if (examples.size() == 1) sample.nodes_max = std::numeric_limits<std::size_t>::max();
     const double start = daemon::cpu_seconds();
     const bool fits = sampler_.sample(seeds_, sample, batch_);
+    if (fits) {
+      summary_.write(
+          plan_, seeds_, 0, memory_, [](double label) { return label; }, batch_);
+    }
     const double middle = daemon::cpu_seconds();
     cost.sampled += middle - start;
     if (!fits) return std::min(sampler_.share_read(), daemon::kRefused);
@@ -181,6 +188,7 @@ class Training {
   daemon::NetworkRows rows_;
   daemon::NetworkPlan plan_;
   daemon::SubgraphSampler sampler_;
+  daemon::SeedSummary summary_;
   daemon::SampleOptions sample_;
   std::optional<models::ExpertNetwork<float>> network_;
   models::GraphBatch batch_;

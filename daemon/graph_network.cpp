@@ -70,6 +70,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       memory_(memory_options(world_.config(), kind_, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
+      summary_(plan_, kind_ != TaskKind::Multiclass && !asks_rows_),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
       signals_(kind_, {kSignalPairs}),
       propagation_(propagation),
@@ -110,6 +111,7 @@ models::NetworkOptions GraphNetwork::options() const {
   options.shape.layer.width = config.width;
   options.shape.layer.relations = plan_.shapes();
   options.shape.columns = columns();
+  options.shape.told = summary_.columns(plan_, world_.rows());
   options.routing.top = config.top;
   options.routing.force_own_block = true;
   options.routing.topology_gate = config.topology_gate;
@@ -188,6 +190,8 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
   if (!sampler_.sample(seeds_, sampling_, batch_)) return false;
   for (std::size_t v = 0; lag_us != 0 && v < batch_.age_us.size(); ++v)
     if (batch_.age_us[v] != models::kAgeless) batch_.age_us[v] += lag_us;
+  summary_.write(
+      plan_, seeds_, lag_us, memory_, [&](double label) { return in_units(label); }, batch_);
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
   for (std::uint32_t& block : batch_.block)
@@ -200,6 +204,9 @@ void GraphNetwork::grow_inputs(models::ExpertNetwork<float>& network) const {
   const std::vector<std::size_t> columns = this->columns();
   for (std::size_t t = 0; t < columns.size(); ++t)
     network.grow_columns(t, columns[t]);
+  const std::vector<std::size_t> told = summary_.columns(plan_, world_.rows());
+  for (std::size_t s = 0; s < told.size(); ++s)
+    network.grow_told(s, told[s]);
   for (std::size_t t = 0; t < plan_.tables.size(); ++t) {
     if (world_.rows().has_items(plan_.tables[t]))
       network.grow_items(t, world_.rows().items(plan_.tables[t]));

@@ -21,6 +21,7 @@
 #include "daemon/network_mixtures.h"
 #include "daemon/network_ridge.h"
 #include "daemon/network_world.h"
+#include "daemon/seed_summary.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
 #include "models/expert_network.h"
@@ -60,6 +61,8 @@ struct NetworkEvidence {
 ///
 /// Seeds of a window are shown as of their times, some of them (LaggedView) as they were earlier:
 /// it must also know whom nothing was heard of for long.
+///
+/// The head is told means of the seed's newest rows and labels besides (seed_summary.h).
 ///
 /// Blocks: a row belongs to the block it was first mentioned in; the seed of a window belongs to
 /// the block that was open at its time, for what it is asked is asked of that time. When a block
@@ -253,6 +256,7 @@ class GraphNetwork final : private LabelRows {
   NetworkMemory memory_;
   NetworkPlan plan_;
   SubgraphSampler sampler_;
+  SeedSummary summary_;
   LabelPairs pairs_;
   models::LabelSignals signals_;
   SampleOptions sampling_;

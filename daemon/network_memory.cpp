@@ -15,6 +15,7 @@ using store::Section;
 
 constexpr std::uint32_t kPageRows = 64;
 constexpr std::size_t kRunRows = 64;  // of one instant, drawn together
+constexpr double kInstantDecay = 0.7;
 
 std::string page_key(const std::string& prefix, std::uint32_t page) {
   std::string key = prefix + "labels/";
@@ -139,6 +140,26 @@ void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   if (own.size() >= kLabelsMax) own.erase(own.begin(), own.begin() + kLabelsMax / 4);
   own.push_back({label, known});
   touched_.insert(row / kPageRows);
+  if (instants_.empty() || instants_.back().known_us < known.value) {
+    Instant next{known.value, 0, 0};
+    if (!instants_.empty()) {
+      next.sum = kInstantDecay * instants_.back().sum;
+      next.count = kInstantDecay * instants_.back().count;
+    }
+    if (instants_.size() >= kInstantsMax)
+      instants_.erase(instants_.begin(), instants_.begin() + kInstantsMax / 4);
+    instants_.push_back(next);
+  }
+  instants_.back().sum += label;
+  instants_.back().count += 1;
+  instants_dirty_ = true;
+}
+
+std::optional<double> NetworkMemory::typical(TimeUs at) const {
+  const auto next = std::ranges::upper_bound(instants_, at.value, {}, &Instant::known_us);
+  if (next == instants_.begin()) return std::nullopt;
+  const Instant& newest = *std::prev(next);
+  return newest.sum / newest.count;
 }
 
 void NetworkMemory::newest(std::uint32_t row, TimeUs at, std::size_t k,
@@ -223,7 +244,7 @@ void NetworkMemory::sample_all(std::size_t most, std::vector<NetworkExample>& ou
 }
 
 std::size_t NetworkMemory::memory_bytes() const {
-  std::size_t bytes = labels_.capacity() * sizeof(Labels);
+  std::size_t bytes = labels_.capacity() * sizeof(Labels) + instants_.capacity() * sizeof(Instant);
   for (const auto& block : blocks_)
     bytes += block.capacity() * sizeof(Stored);
   for (const Labels& own : labels_)
@@ -263,6 +284,33 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
     state.put(Section::Labels, page_key(prefix, page), bytes);
   }
   touched_.clear();
+  if (!instants_dirty_) return;
+  std::string bytes;
+  ByteWriter writer(bytes);
+  writer.put(static_cast<std::uint64_t>(instants_.size()));
+  for (const Instant& instant : instants_) {
+    writer.put(instant.known_us);
+    writer.put(instant.sum);
+    writer.put(instant.count);
+  }
+  state.put(Section::Blobs, prefix + "instants", bytes);
+  instants_dirty_ = false;
+}
+
+Status NetworkMemory::load_instants(std::string_view bytes) {
+  ByteReader reader(bytes);
+  const auto count = reader.get<std::uint64_t>();
+  bool sound = reader.ok() && count <= kInstantsMax;
+  for (std::uint64_t i = 0; i < count && sound && reader.ok(); ++i) {
+    Instant& instant = instants_.emplace_back();
+    instant.known_us = reader.get<std::int64_t>();
+    instant.sum = reader.get<double>();
+    instant.count = reader.get<double>();
+    sound = std::isfinite(instant.sum) && instant.count > 0;
+  }
+  if (sound && reader.done() && std::ranges::is_sorted(instants_, {}, &Instant::known_us))
+    return Ok{};
+  return Error{Errc::Corruption, "stored means of a network's labels do not decode"};
 }
 
 Status NetworkMemory::load_examples(std::string_view bytes) {
@@ -308,6 +356,8 @@ bool NetworkMemory::load_labels(std::size_t row, std::string_view bytes) {
 Status NetworkMemory::load(const std::string& prefix, store::State& state) {
   ACCRETE_TRY(const auto examples, state.get(Section::Blobs, prefix + "examples"));
   if (examples) ACCRETE_DO(load_examples(*examples));
+  ACCRETE_TRY(const auto instants, state.get(Section::Blobs, prefix + "instants"));
+  if (instants) ACCRETE_DO(load_instants(*instants));
   bool decoded = true;
   ACCRETE_DO(state.scan(Section::Labels, prefix + "labels/",
                         [&](std::string_view key, std::string_view value) {

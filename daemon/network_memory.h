@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -47,7 +48,8 @@ struct NetworkMemoryOptions {
 /// fold's. Deterministic: same calls, same bits.
 class NetworkMemory {
  public:
-  static constexpr std::size_t kLabelsMax = 64;  ///< of one entity
+  static constexpr std::size_t kLabelsMax = 64;                      ///< of one entity
+  static constexpr std::size_t kInstantsMax = std::size_t{1} << 14;  ///< that typical() knows
 
   explicit NetworkMemory(const NetworkMemoryOptions& options);
 
@@ -56,7 +58,8 @@ class NetworkMemory {
   /// Blocks before this one are over; or all of their examples are forgotten.
   void close_before(std::uint32_t block);
   void forget_before(std::uint32_t block);
-  /// The entity's label became known at `known`: from then on it is a row around the entity.
+  /// The entity's label became known at `known`, which never falls: from then on it is a row around
+  /// the entity.
   void know(std::uint32_t row, double label, TimeUs known);
 
   std::size_t size() const { return size_; }
@@ -84,6 +87,11 @@ class NetworkMemory {
   /// The newest `k` labels of an entity that were known at `at`, newest first, appended to `out`.
   void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<KnownLabel>& out) const;
 
+  /// Mean of all labels that were known at `at`, where each instant at which some became known
+  /// counts .7 of what the next one does, label by label. Nothing: none was, or they are forgotten.
+  /// Cost: logarithmic in kInstantsMax.
+  std::optional<double> typical(TimeUs at) const;
+
   std::size_t memory_bytes() const;
   void stage(const std::string& prefix, store::State& state);
   /// Errors: Corruption, Unavailable.
@@ -100,6 +108,12 @@ class NetworkMemory {
     return {example.row, example.label, TimeUs{example.at_us}, block, example.start};
   }
   using Labels = std::vector<KnownLabel>;  // ascending times
+  /// Labels up to an instant at which some became known, decayed.
+  struct Instant {
+    std::int64_t known_us = 0;
+    double sum = 0;
+    double count = 0;
+  };
 
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();
@@ -107,6 +121,7 @@ class NetworkMemory {
   void draw_classes(std::uint32_t block, std::size_t count, Rng& rng,
                     std::vector<NetworkExample>& out) const;
   Status load_examples(std::string_view bytes);
+  Status load_instants(std::string_view bytes);
   bool load_labels(std::size_t row, std::string_view bytes);
 
   NetworkMemoryOptions options_;
@@ -115,6 +130,8 @@ class NetworkMemory {
   bool dirty_ = false;
   std::vector<Labels> labels_;       // by entity row
   std::set<std::uint32_t> touched_;  // pages of labels_
+  std::vector<Instant> instants_;    // ascending
+  bool instants_dirty_ = false;
 };
 
 }  // namespace accrete::daemon

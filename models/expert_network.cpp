@@ -37,7 +37,7 @@ ExpertNetwork<Real>::Parts::Parts(TaskKind task, NetworkOptions chosen)
     : kind(task),
       options(std::move(chosen)),
       rows(options.shape.columns, options.shape.layer.width, options.seed),
-      head(kind, options.shape.layer.width) {
+      head(kind, options.shape.layer.width, options.shape.told) {
   ACCRETE_CHECK(options.shape.layers > 0);
   for (std::size_t l = 0; l < options.shape.layers; ++l)
     layers.emplace_back(options.shape.layer, rng(l, 0xffff'ffff));
@@ -77,12 +77,14 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
     pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
   }
   head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
+  head.add_told(batch.told, pass.scores);
 }
 
 template <class Real>
 void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
                                           const RowMatrix<Real>& d_scores) {
   head.backward(training.head, training.embedding, d_scores, d_output);
+  head.backward_told(batch.told, d_scores);
   const std::size_t depth = layers.size();
   for (std::size_t l = depth; l-- > 0;) {
     const std::size_t outputs = batch.reach[depth - l - 1];
@@ -163,6 +165,11 @@ void ExpertNetwork<Real>::grow_columns(std::size_t table, std::size_t columns) {
 template <class Real>
 void ExpertNetwork<Real>::grow_items(std::size_t table, std::size_t items) {
   parts_->rows.grow_items(table, items);
+}
+
+template <class Real>
+void ExpertNetwork<Real>::grow_told(std::size_t source, std::size_t columns) {
+  parts_->head.grow_told(source, columns);
 }
 
 template <class Real>

@@ -2,7 +2,8 @@
 // head. Forward, backward and one step of Adam by hand.
 //
 //   x_v = W_table features_v + b_table + T_table phi(age_v)       phi: sines and cosines of the age
-//   h⁰ = SiLU(LayerNorm(x)), then L layers (dymoe_layer.h), each with a residual; o = head(h^L)
+//   h⁰ = SiLU(LayerNorm(x)), then L layers (dymoe_layer.h), each with a residual; o = head(h^L),
+//   to which what is told of a seed directly is added (network_head.h)
 //
 // Source: Robinson et al. 2024 (RDL), arXiv:2407.20060, for encoders, times and sampling.
 #pragma once
@@ -30,6 +31,7 @@ struct NetworkShape {
   std::size_t layers = 2;
   LayerShape layer;
   std::vector<std::size_t> columns;  ///< of each table's features; 0: the table says nothing itself
+  std::vector<std::size_t> told;     ///< of each source of what the head reads directly
 };
 
 struct NetworkOptions {
@@ -68,6 +70,7 @@ class ExpertNetwork {
   void grow_classes(std::size_t classes);
   void grow_columns(std::size_t table, std::size_t columns);
   void grow_items(std::size_t table, std::size_t items);
+  void grow_told(std::size_t source, std::size_t columns);
 
   /// A new expert in every layer, a copy of the one used most by `sample` (nodes of the new block)
   /// in a free choice; older experts get old_expert_rate. Its gate row is the mean of the layer's

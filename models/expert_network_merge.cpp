@@ -12,6 +12,8 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy() const {
   NetworkOptions options = parts_->options;
   for (std::size_t t = 0; t < options.shape.columns.size(); ++t)
     options.shape.columns[t] = parts_->rows.columns(t);
+  for (std::size_t s = 0; s < options.shape.told.size(); ++s)
+    options.shape.told[s] = parts_->head.told(s);
   ExpertNetwork out(parts_->kind, std::move(options));
   out.parts_->add_experts(experts());
   if (parts_->kind == TaskKind::Multiclass) out.grow_classes(classes());

@@ -1,7 +1,7 @@
 // How an ExpertNetwork is written: a small frame, and parts that follow what is learnt.
 //
-//   frame   format, task, shape, columns, items, classes, experts by serial, rates, (id, version)
-//   of
+//   frame   format, task, shape, columns, items, told, classes, experts by serial, rates, (id,
+//   version) of
 //           the parts
 //   part    its id and version, then its parameters in the order of visit()
 //
@@ -20,7 +20,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t kFormat = 3;
+constexpr std::uint8_t kFormat = 4;
 constexpr std::string_view kWhat = "a graph expert network";
 
 /// Hash what `out` has from `begin` on.
@@ -56,6 +56,7 @@ void save_shape(StateWriter& writer, TaskKind kind, const NetworkShape& shape) {
     writer.u32(relation.source);
   }
   writer.u64(shape.columns.size());
+  writer.u64(shape.told.size());
 }
 
 void check_shape(StateReader& reader, TaskKind kind, const NetworkShape& shape) {
@@ -71,12 +72,14 @@ void check_shape(StateReader& reader, TaskKind kind, const NetworkShape& shape) 
     reader.require(reader.u32() == relation.source);
   }
   reader.require(reader.u64() == shape.columns.size());
+  reader.require(reader.u64() == shape.told.size());
 }
 
 /// What a frame says beyond the shape that its reader knows.
 struct Frame {
   std::vector<std::size_t> columns;
   std::vector<std::size_t> items;
+  std::vector<std::size_t> told;
   std::uint64_t classes = 0;
   std::vector<std::uint64_t> serials;
   std::uint64_t births = 0;
@@ -102,6 +105,8 @@ Result<Frame> read_frame(std::string_view bytes, TaskKind kind, const NetworkSha
     frame.columns.push_back(reader.u64());
   for (std::size_t t = 0; t < shape.columns.size() && !reader.failed(); ++t)
     frame.items.push_back(reader.u64());
+  for (std::size_t s = 0; s < shape.told.size() && !reader.failed(); ++s)
+    frame.told.push_back(reader.u64());
   for (const std::size_t items : frame.items)
     reader.require(items == 0 || shape.layer.width % kLanes == 0);
   frame.classes = reader.u64();
@@ -149,7 +154,12 @@ bool fits(const Frame& frame, std::size_t width, std::size_t number_bytes, std::
       rows += size;
     }
   }
-  return rows <= rows_max;
+  std::size_t told = 0;
+  for (const std::size_t size : frame.told) {
+    if (size > bytes) return false;
+    told += size;
+  }
+  return rows <= rows_max && told * frame.classes <= bytes / number_bytes;
 }
 
 /// The expert in "expert12.…"; nothing if the name is another's.
@@ -223,6 +233,8 @@ void ExpertNetwork<Real>::save(std::string& out) const {
     writer.u64(parts_->rows.columns(t));
   for (std::size_t t = 0; t < parts_->rows.tables(); ++t)
     writer.u64(parts_->rows.items(t));
+  for (std::size_t s = 0; s < parts_->head.sources(); ++s)
+    writer.u64(parts_->head.told(s));
   writer.u64(classes());
   writer.u64(experts());
   for (const std::uint64_t serial : parts_->serials)
@@ -255,6 +267,7 @@ Status ExpertNetwork<Real>::load(std::string_view bytes, const ReadPart& read_pa
   sizes.require(fits(frame, options.shape.layer.width, sizeof(Real), told.front().size()));
   ACCRETE_DO(sizes.finish(kWhat));
   options.shape.columns = frame.columns;
+  options.shape.told = frame.told;
   auto fresh = std::make_unique<Parts>(parts_->kind, options);
   for (std::size_t t = 0; t < frame.items.size(); ++t)
     if (frame.items[t] > 0) fresh->rows.grow_items(t, frame.items[t]);

@@ -38,6 +38,10 @@ struct GraphBatch {
   /// the table has no columns of items. A vector of no tables is the same for all of them.
   std::vector<SparseRows> items;
 
+  /// What the head reads of each seed directly: a matrix (seeds, its columns) of each source of
+  /// NetworkShape::told. None: nothing.
+  std::vector<RowMatrix<float>> told;
+
   std::size_t seeds() const { return reach.front(); }
   std::size_t nodes() const { return reach.back(); }
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <string>
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
@@ -49,10 +50,13 @@ double class_loss(std::span<double> scores, double label) {
 }  // namespace
 
 template <class Real>
-NetworkHead<Real>::NetworkHead(TaskKind kind, std::size_t width) : kind_(kind), norm_(width) {
+NetworkHead<Real>::NetworkHead(TaskKind kind, std::size_t width, std::span<const std::size_t> told)
+    : kind_(kind), norm_(width), told_(told.size()) {
   const Eigen::Index outputs = kind == TaskKind::Multiclass ? 0 : 1;
   weights_.value.setZero(static_cast<Eigen::Index>(width), outputs);
   bias_.value.setZero(1, outputs);
+  for (std::size_t s = 0; s < told.size(); ++s)
+    told_[s].value.setZero(static_cast<Eigen::Index>(told[s]), outputs);
 }
 
 template <class Real>
@@ -60,6 +64,14 @@ void NetworkHead<Real>::grow(std::size_t classes) {
   ACCRETE_CHECK(kind_ == TaskKind::Multiclass);
   grow_parameter(weights_, static_cast<std::size_t>(weights_.value.rows()), classes);
   grow_parameter(bias_, 1, classes);
+  for (std::size_t s = 0; s < told_.size(); ++s)
+    grow_parameter(told_[s], told(s), classes);
+}
+
+template <class Real>
+void NetworkHead<Real>::grow_told(std::size_t source, std::size_t columns) {
+  ACCRETE_CHECK(source < told_.size());
+  grow_parameter(told_[source], columns, outputs());
 }
 
 template <class Real>
@@ -85,10 +97,39 @@ void NetworkHead<Real>::backward(const Tape& tape, const RowMatrix<Real>& embedd
 }
 
 template <class Real>
+bool NetworkHead<Real>::tells(std::span<const RowMatrix<float>> told, std::size_t source) const {
+  ACCRETE_CHECK(told.size() == told_.size());
+  const Parameter<Real>& weights = told_[source];
+  ACCRETE_CHECK(told[source].cols() == weights.value.rows());
+  return weights.value.size() > 0;
+}
+
+template <class Real>
+void NetworkHead<Real>::add_told(std::span<const RowMatrix<float>> told,
+                                 RowMatrix<Real>& scores) const {
+  RowMatrix<Real> added;
+  for (std::size_t s = 0; s < told.size(); ++s) {
+    if (!tells(told, s)) continue;
+    multiply<Real>(as_real<Real>(told[s]), told_[s].value, added);
+    scores += added;
+  }
+}
+
+template <class Real>
+void NetworkHead<Real>::backward_told(std::span<const RowMatrix<float>> told,
+                                      const RowMatrix<Real>& d_scores) {
+  for (std::size_t s = 0; s < told.size(); ++s) {
+    if (tells(told, s)) add_outer<Real>(as_real<Real>(told[s]), d_scores, told_[s].grad());
+  }
+}
+
+template <class Real>
 void NetworkHead<Real>::visit(const VisitParameter<Real>& visit) {
   norm_.visit("head.norm", visit);
   visit("head.weights", weights_);
   visit("head.bias", bias_);
+  for (std::size_t s = 0; s < told_.size(); ++s)
+    visit("head.told" + std::to_string(s), told_[s]);
 }
 
 template <class Real>

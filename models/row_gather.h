@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <type_traits>
 
 #include "models/fixed_lanes.h"
 #include "models/sparse_rows.h"
@@ -17,6 +18,16 @@ const Real* row_of(const RowMatrix<Real>& matrix, std::size_t row) {
 template <class Real>
 Real* row_of(RowMatrix<Real>& matrix, std::size_t row) {
   return matrix.data() + row * static_cast<std::size_t>(matrix.cols());
+}
+
+/// Features are floats; a network in doubles (the gradient checks) reads a copy.
+template <class Real>
+decltype(auto) as_real(const RowMatrix<float>& features) {
+  if constexpr (std::is_same_v<Real, float>) {
+    return static_cast<const RowMatrix<float>&>(features);
+  } else {
+    return RowMatrix<Real>(features.template cast<Real>());
+  }
 }
 
 /// out (size of `rows`, d): row i is row rows[i] of `from`.

@@ -5,7 +5,6 @@
 #include <cmath>
 #include <numbers>
 #include <string>
-#include <type_traits>
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
@@ -20,16 +19,6 @@ constexpr double kDayUs = 86'400e6;
 constexpr double kShortestDays = 0.25;
 constexpr double kLongestDays = kShortestDays * 59049;  // 3^10
 constexpr double kItemStart = 0.05;  // a row of items has length 1, so it begins at about this
-
-/// Features are floats; a network in doubles (the gradient checks) reads a copy.
-template <class Real>
-decltype(auto) as_real(const RowMatrix<float>& features) {
-  if constexpr (std::is_same_v<Real, float>) {
-    return static_cast<const RowMatrix<float>&>(features);
-  } else {
-    return RowMatrix<Real>(features.template cast<Real>());
-  }
-}
 
 template <class Real>
 RowMatrix<Real> uniform(std::size_t rows, std::size_t cols, Rng& rng) {

@@ -74,6 +74,8 @@ TEST(NetworkMemory, ContinuesAfterARestartWithTheSameDraws) {
     ASSERT_EQ(drawn(*restarted, 500, step), drawn(memory, 500, step));
     for (std::uint32_t row = 0; row < 410; ++row)
       ASSERT_EQ(newest(*restarted, row, at, 300), newest(memory, row, at, 300));
+    for (std::int64_t t = 0; t <= at; ++t)
+      ASSERT_EQ(restarted->typical(TimeUs{t}), memory.typical(TimeUs{t}));
   }
 }
 
@@ -105,7 +107,7 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
   };
   for (const Section section : {Section::Blobs, Section::Labels}) {
     const auto values = kept.values(section);
-    ASSERT_EQ(values.size(), 1U);
+    ASSERT_EQ(values.size(), section == Section::Blobs ? 2U : 1U);  // means of labels, too
     const auto& [key, good] = *values.begin();
     for (std::size_t size = 1; size < good.size(); ++size)
       EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
@@ -119,6 +121,15 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
     EXPECT_TRUE(refused(section, key, unordered));
     EXPECT_FALSE(refused(section, key, good));
   }
+  const auto blobs = kept.values(Section::Blobs);
+  const auto& [means, good] = *blobs.rbegin();
+  for (std::size_t size = 1; size < good.size(); ++size)
+    EXPECT_TRUE(refused(Section::Blobs, means, good.substr(0, size))) << size << " bytes";
+  EXPECT_TRUE(refused(Section::Blobs, means, good + "x"));
+  std::string unordered = good;
+  unordered[8 + 7] = '\x7f';
+  EXPECT_TRUE(refused(Section::Blobs, means, unordered));
+  EXPECT_FALSE(refused(Section::Blobs, means, good));
   const std::string key = kept.values(Section::Labels).begin()->first;
   std::string bytes;
   ByteWriter writer(bytes);

@@ -283,6 +283,31 @@ TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
   }
 }
 
+TEST(NetworkMemory, TypicalIsAMeanOfWhatWasKnownLaterInstantsCountMore) {
+  NetworkMemory memory(of_most(100));
+  EXPECT_FALSE(memory.typical(TimeUs{1000}));
+  memory.know(1, 4, TimeUs{10});
+  memory.know(2, 8, TimeUs{10});
+  memory.know(1, 1, TimeUs{20});
+  EXPECT_FALSE(memory.typical(TimeUs{9}));
+  EXPECT_EQ(memory.typical(TimeUs{10}), 6);
+  EXPECT_EQ(memory.typical(TimeUs{19}), 6);
+  const auto both = memory.typical(TimeUs{20});
+  ASSERT_TRUE(both);
+  EXPECT_NEAR(*both, (0.7 * 12 + 1) / (0.7 * 2 + 1), 1e-12);
+  memory.know(3, 5, TimeUs{30});
+  EXPECT_EQ(memory.typical(TimeUs{20}), both);  // what comes later changes nothing
+}
+
+TEST(NetworkMemory, TypicalForgetsTheOldestInstants) {
+  NetworkMemory memory(of_most(100));
+  constexpr auto kInstants = static_cast<std::int64_t>(NetworkMemory::kInstantsMax);
+  for (std::int64_t i = 0; i <= kInstants; ++i)
+    memory.know(1, static_cast<double>(i), TimeUs{10 * i});
+  EXPECT_FALSE(memory.typical(TimeUs{10 * (kInstants / 4) - 1}));
+  EXPECT_TRUE(memory.typical(TimeUs{10 * (kInstants / 4)}));
+}
+
 TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
   NetworkMemory memory(of_most(100));
   std::map<std::uint32_t, Labels> all;  // in the order of their coming

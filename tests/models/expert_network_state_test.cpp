@@ -193,10 +193,17 @@ Status load(ExpertNetwork<Real>& network, const Saved& from) {
   });
 }
 
-/// A network with a past: two experts, five classes, columns that came later, moments.
+NetworkOptions told_options(const GraphWorld& world) {
+  NetworkOptions options = network_options(world, 6);
+  options.shape.told = {2, 0};
+  return options;
+}
+
+/// A network with a past: two experts, five classes, columns that came later, also of what the head
+/// is told, moments.
 struct Past {
   GraphWorld world = make_graph_world(13, {16, 50, 4, 2});
-  NetworkOptions options = network_options(world, 6);
+  NetworkOptions options = told_options(world);
   GraphBatch batch = make_batch(world, all_entities(world));
   std::vector<Target> targets = random_targets(TaskKind::Multiclass, 16, 5, 13);
   ExpertNetwork<float> network{TaskKind::Multiclass, options};
@@ -204,6 +211,7 @@ struct Past {
 
   Past() {
     network.grow_classes(3);
+    batch.told = random_told(16, {2, 0});
     std::vector<Target> early = targets;
     for (Target& target : early)
       target.value = std::min(target.value, 2.0);
@@ -213,6 +221,9 @@ struct Past {
     network.grow_columns(0, 4);
     batch.features[0].conservativeResize(Eigen::NoChange, 4);
     batch.features[0].rightCols(1).setConstant(.5F);
+    network.grow_told(0, 3);
+    network.grow_told(1, 1);
+    batch.told = random_told(16, {3, 1});
     train(network, batch, targets, 4);
   }
 };

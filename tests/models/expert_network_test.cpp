@@ -89,12 +89,14 @@ class Gradient : public testing::TestWithParam<std::tuple<TaskKind, ExpertKind>>
 TEST_P(Gradient, OfEveryParameterIsThatOfDifferences) {
   const auto [kind, experts] = GetParam();
   const GraphWorld world = make_graph_world(3, {5, 12, 2, 2});
-  const GraphBatch batch = make_batch(world, some_seeds(5));
+  GraphBatch batch = make_batch(world, some_seeds(5));
+  batch.told = random_told(5, {3, 2});
   ASSERT_GT(batch.nodes(), batch.reach[1]);
   ASSERT_GT(std::count(batch.age_us.begin(), batch.age_us.end(), kAgeless), 0);
   NetworkOptions options = network_options(world, 6, experts);
   options.losses = {0.3, 0.2};
   options.routing.force_own_block = true;
+  options.shape.told = {3, 2};
   expect_gradient(kind, options, batch);
 }
 

@@ -164,6 +164,20 @@ inline NetworkOptions network_options(const GraphWorld& world, std::size_t width
   return options;
 }
 
+/// What a head is told of so many seeds, by source.
+inline std::vector<RowMatrix<float>> random_told(std::size_t seeds,
+                                                 const std::vector<std::size_t>& columns) {
+  std::vector<RowMatrix<float>> out;
+  Rng rng(43, 1, Purpose::Test);
+  for (const std::size_t count : columns) {
+    RowMatrix<float>& told =
+        out.emplace_back(static_cast<Eigen::Index>(seeds), static_cast<Eigen::Index>(count));
+    for (Eigen::Index i = 0; i < told.size(); ++i)
+      told.data()[i] = static_cast<float>(2 * rng.uniform() - 1);
+  }
+  return out;
+}
+
 /// Moves every parameter a little, so that nothing stands at the zero it began at.
 template <class Real>
 void shake(ExpertNetwork<Real>& network, std::uint64_t seed, double size = 0.3) {

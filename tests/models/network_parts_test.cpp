@@ -284,7 +284,7 @@ TEST(TaskLoss, StandsScoresOfAnySizeAndRowsOfNoWeight) {
 }
 
 TEST(NetworkHead, NewClassesAreZeroAndLeaveTheScoresOfTheOthers) {
-  NetworkHead<float> head(TaskKind::Multiclass, 16);
+  NetworkHead<float> head(TaskKind::Multiclass, 16, {});
   EXPECT_EQ(head.outputs(), 0u);
   head.grow(3);
   Rng rng(8, 5, Purpose::Test);
@@ -302,6 +302,41 @@ TEST(NetworkHead, NewClassesAreZeroAndLeaveTheScoresOfTheOthers) {
   ASSERT_EQ(after.cols(), 5);
   EXPECT_TRUE(after.leftCols(3) == before);
   EXPECT_TRUE(after.rightCols(2) == RowMatrix<float>::Zero(9, 2));
+}
+
+TEST(NetworkHead, WhatIsToldIsAddedByWeightsThatBeginAtZero) {
+  const std::size_t columns[] = {2, 0};
+  NetworkHead<double> head(TaskKind::Multiclass, 8, columns);
+  head.grow(2);
+  const RowMatrix<double> hidden = parameter_of(5, 8, 11).value;
+  RowMatrix<float> first(5, 3);
+  for (Eigen::Index i = 0; i < first.size(); ++i)
+    first.data()[i] = static_cast<float>(i) - 4;
+  std::vector<RowMatrix<float>> told{first.leftCols(2), RowMatrix<float>(5, 0)};
+  RowMatrix<double> embedding;
+  RowMatrix<double> plain;
+  head.forward(hidden, embedding, plain, nullptr);
+  RowMatrix<double> scores = plain;
+  head.add_told(told, scores);
+  EXPECT_TRUE(scores == plain);
+  head.add_told({}, scores);
+  EXPECT_TRUE(scores == plain);
+
+  RowMatrix<double> weights(3, 2);
+  weights << 1, -2, 3, .5, 0, 0;
+  head.visit([&](std::string_view name, Parameter<double>& parameter) {
+    if (name == "head.told0") parameter.value = weights.topRows(2);
+  });
+  head.add_told(told, scores);
+  const RowMatrix<double> expected = plain + first.cast<double>() * weights;
+  EXPECT_TRUE(scores.isApprox(expected, 1e-12));
+  head.grow_told(0, 3);  // a third column says nothing yet
+  head.grow_told(1, 1);
+  EXPECT_EQ(head.told(1), 1u);
+  told = {first, RowMatrix<float>::Ones(5, 1)};
+  RowMatrix<double> again = plain;
+  head.add_told(told, again);
+  EXPECT_TRUE(again.isApprox(expected, 1e-12));
 }
 
 TEST(Adam, IsItsDefinitionWithStepsOfEachParametersOwn) {
