@@ -80,7 +80,7 @@ class Republish {
       const double middle = daemon::cpu_seconds();
       cost.sampled += middle - start;
       if (!fits) return false;
-      network_->predict(batch_, told);
+      network_->predict(batch_, told, nullptr, nullptr, 0, &inputs_);
       cost.computed += daemon::cpu_seconds() - middle;
       scores.middleRows(static_cast<Eigen::Index>(begin), static_cast<Eigen::Index>(size)) = told;
       cost.nodes += batch_.nodes();
@@ -124,6 +124,7 @@ class Republish {
   std::vector<daemon::Seed> seeds_;
   std::optional<models::ExpertNetwork<float>> network_;
   models::GraphBatch batch_;
+  std::vector<models::RowMatrix<float>> inputs_;  // kept for their room, as the daemon does
 };
 
 /// The cheapest of a few rounds.

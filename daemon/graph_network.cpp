@@ -406,11 +406,10 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;
   const bool by_mixtures = metrics != nullptr && mixtures_.blocks() > 0;
-  std::vector<models::RowMatrix<float>> inputs;
-  answering().predict(batch_, scores, nullptr, &stats, world_.config().batch_experts,
-                      by_mixtures ? &inputs : nullptr);
+  answering().predict(batch_, scores, nullptr, &stats, world_.config().batch_experts, &inputs_);
   if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
-  if (by_mixtures) count_by_mixtures(examples.size(), inputs);
+  if (by_mixtures) count_by_mixtures(examples.size(), inputs_);
+  if (models::room_bytes(inputs_) > world_.config().activation_bytes_max) inputs_.clear();
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)
     answer(std::span(scores.data() + i * width, width), examples[i].start, out[i * stride]);
@@ -428,7 +427,7 @@ Status GraphNetwork::tell(
 
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
-         signals_.memory_bytes() + mixtures_.memory_bytes() +
+         models::room_bytes(inputs_) + signals_.memory_bytes() + mixtures_.memory_bytes() +
          (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
          (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room()) +
          (averaged_ == nullptr ? 0 : averaged_->memory_bytes());

@@ -99,7 +99,7 @@ struct NetworkEvidence {
 /// of it activation_bytes_max, all of them about ten times that, which is kept for the next pass
 /// and counted in memory_bytes(). An answer keeps few arrays, so its parts are kAnswerNodes times
 /// as large: as a rule all that a tick asks for is one batch, and what neighbourhoods share is
-/// sampled and computed once.
+/// sampled and computed once. Of their room no more than one such array's is kept.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {
@@ -287,6 +287,7 @@ class GraphNetwork final : private LabelRows {
   bool ridge_dirty_ = false;
 
   models::GraphBatch batch_;
+  std::vector<models::RowMatrix<float>> inputs_;  // of the layers, for their room
   std::vector<NetworkExample> drawn_;
   std::vector<KnownLabel> outcomes_;
   std::vector<Seed> seeds_;

@@ -19,6 +19,8 @@ constexpr std::size_t kManyChildren = 1024;
 
 constexpr std::uint32_t kNoMoment = 0xFFFF'FFFF;
 
+constexpr Eigen::Index kFeatureRowsMin = 16;
+
 // Children whose rows are on their way to the processor while an earlier one is looked at.
 constexpr std::size_t kAhead = 8;
 
@@ -101,9 +103,13 @@ void SubgraphSampler::begin(std::span<const Seed> seeds) {
     base_ = 1;
   }
   numbers_.resize(tables);
-  features_.resize(tables);
-  for (std::vector<float>& features : features_)
-    features.clear();
+  out_->features.resize(tables);
+  for (std::size_t t = 0; t < tables; ++t) {
+    const std::size_t width =
+        t < plan_.tables.size() ? rows_.width(plan_.tables[t]) : LabelRow::kColumns;
+    const auto columns = static_cast<Eigen::Index>(width);
+    if (out_->features[t].cols() != columns) out_->features[t].resize(0, columns);
+  }
   feature_rows_.assign(tables, 0);
   out_->reach.clear();
   out_->table.clear();
@@ -161,9 +167,15 @@ std::uint32_t SubgraphSampler::show(std::uint16_t table, std::uint64_t what,
 
 std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const float> features,
                                         std::span<const models::SparseEntry> items) {
-  features_[table].insert(features_[table].end(), features.begin(), features.end());
+  models::RowMatrix<float>& shown = out_->features[table];
+  const std::uint32_t row = feature_rows_[table]++;
+  if (row >= shown.rows()) {
+    shown.conservativeResize(std::max<Eigen::Index>(kFeatureRowsMin, 2 * Eigen::Index{row}),
+                             Eigen::NoChange);
+  }
+  std::copy(features.begin(), features.end(), shown.data() + row * features.size());
   if (lists_items(table)) out_->items[table].add_row(items);
-  return feature_rows_[table]++;
+  return row;
 }
 
 std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
@@ -268,7 +280,12 @@ std::optional<std::uint32_t> SubgraphSampler::node(std::uint16_t table, std::uin
 /// The list that is being written, with the beginnings of all nodes up to this one.
 std::vector<std::uint32_t>& SubgraphSampler::sources_of(std::size_t relation, std::uint32_t node) {
   models::GraphBatch::Relation& lists = out_->relations[relation];
-  lists.begin.resize(std::size_t{node} + 1, static_cast<std::uint32_t>(lists.source.size()));
+  const auto end = static_cast<std::uint32_t>(lists.source.size());
+  if (lists.begin.size() == node) {  // as for most nodes
+    lists.begin.push_back(end);
+  } else {
+    lists.begin.resize(std::size_t{node} + 1, end);
+  }
   return lists.source;
 }
 
@@ -290,6 +307,17 @@ void SubgraphSampler::prefetch(std::uint16_t table, std::size_t edge) const {
   if (edge + kAhead >= edges_.size()) return;
   const std::uint32_t row = edges_[edge + kAhead].child;
   if (!newest_of(table, row)) rows_.prefetch({plan_.tables[table], row});
+}
+
+/// Lists of those who read soon are sent for: first where they are, then their newest edges.
+void SubgraphSampler::prefetch_lists(std::size_t reader, std::size_t end) const {
+  using Stage = store::Graph::ListStage;
+  constexpr std::pair<std::size_t, Stage> kStages[] = {{2, Stage::List}, {1, Stage::Tail}};
+  for (const auto& [ahead, stage] : kStages) {
+    if (reader + ahead >= end) continue;
+    for (const DownStep& step : steps_[out_->table[reader + ahead]].down)
+      graph_.prefetch_list(step.key, places_[reader + ahead].row, stage);
+  }
 }
 
 void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out) {
@@ -346,7 +374,9 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
 void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
   if (places_[reader].moment != reading_) {
     reading_ = places_[reader].moment;
-    group_ = static_cast<std::uint32_t>(places_.size());
+    // At one time and without distances every node that is found by its row is the right one.
+    const bool all_alike = moments_.size() == 1 && !by_hop_;
+    group_ = all_alike ? 0 : static_cast<std::uint32_t>(places_.size());
   }
   const Steps& steps = steps_[out_->table[reader]];
   for (const UpStep& step : steps.up)
@@ -360,13 +390,9 @@ void SubgraphSampler::finish() {
   const std::size_t expanded = out_->reach[out_->reach.size() - 2];
   for (models::GraphBatch::Relation& lists : out_->relations)
     lists.begin.resize(expanded + 1, static_cast<std::uint32_t>(lists.source.size()));
-  out_->features.resize(plan_.table_count());
   for (std::size_t t = 0; t < plan_.table_count(); ++t) {
-    const std::size_t width =
-        t < plan_.tables.size() ? rows_.width(plan_.tables[t]) : LabelRow::kColumns;
     models::RowMatrix<float>& features = out_->features[t];
-    features.resize(static_cast<Eigen::Index>(feature_rows_[t]), static_cast<Eigen::Index>(width));
-    std::copy(features_[t].begin(), features_[t].end(), features.data());
+    features.conservativeResize(static_cast<Eigen::Index>(feature_rows_[t]), Eigen::NoChange);
     if (t >= hidden_.size()) continue;
     for (const std::uint32_t column : hidden_[t])
       features.col(static_cast<Eigen::Index>(column)).setZero();
@@ -396,6 +422,7 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
         share_read_ = static_cast<double>(next - begin) / static_cast<double>(end - begin);
         return false;
       }
+      if (by_row_) prefetch_lists(next, end);
       expand(static_cast<std::uint32_t>(next), fan_out[hop]);
     }
     out.reach.push_back(places_.size());
@@ -410,8 +437,6 @@ std::size_t SubgraphSampler::memory_bytes() const {
   std::size_t bytes = nodes_.memory_bytes() + shown_.memory_bytes() +
                       places_.capacity() * sizeof(Place) + 4 * parents_.capacity() +
                       edges_.capacity() * sizeof(store::Edge);
-  for (const std::vector<float>& features : features_)
-    bytes += 4 * features.capacity();
   for (const std::vector<std::uint32_t>& numbers : numbers_)
     bytes += 4 * numbers.capacity();
   return bytes;

@@ -145,6 +145,7 @@ class SubgraphSampler {
                    std::uint32_t number);
   void expand(std::uint32_t reader, std::size_t fan_out);
   void prefetch(std::uint16_t table, std::size_t edge) const;
+  void prefetch_lists(std::size_t reader, std::size_t end) const;
   void read_up(std::uint32_t reader, const UpStep& step);
   void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);
   void read_labels(std::uint32_t reader);
@@ -174,8 +175,7 @@ class SubgraphSampler {
   std::uint32_t base_ = 1;                           // what is below is of an earlier batch
   std::vector<Place> places_;
   std::vector<std::uint32_t> parents_;
-  std::vector<std::vector<float>> features_;        // by table
-  std::vector<std::uint32_t> feature_rows_;         // by table
+  std::vector<std::uint32_t> feature_rows_;         // by table; its features may have room for more
   std::vector<std::vector<std::uint32_t>> hidden_;  // by table: columns of features
   std::vector<bool> closed_;                        // by RelationId
   std::vector<store::Edge> edges_;

@@ -146,11 +146,12 @@ void AttentionExperts<Real>::visit(std::string_view prefix, const VisitParameter
 
 template <class Real>
 std::size_t AttentionExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes = room_bytes(tape.work, work_, d_first_, d_query_, head_);
+  std::size_t bytes = room_bytes(tape.work, work_, d_first_, d_query_, head_, d_value_);
   for (const auto& own : tape.experts) {
-    bytes += room_bytes(own.query, own.asks, own.mean, own.mixed, own.joined, own.hidden) +
-             own.norm.room() + own.attention.capacity() * sizeof(Real) +
-             own.begin.capacity() * sizeof(std::size_t);
+    bytes +=
+        room_bytes(own.query, own.asks, own.mean, own.mixed, own.joined, own.hidden, own.value) +
+        own.norm.room() + own.attention.capacity() * sizeof(Real) +
+        own.begin.capacity() * sizeof(std::size_t);
   }
   for (const Back& back : backs_)
     bytes += room_bytes(back.row, back.asks);
@@ -179,9 +180,8 @@ void AttentionExperts<Real>::attend(const ExpertCall<Real>& call, Tape& tape) co
 
 template <class Real>
 SleepCount AttentionExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
-                                           std::vector<RowMatrix<Real>>& values) const {
+                                           RowMatrix<Real>& output) const {
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
-  values.resize(std::max(values.size(), call.experts));
   const std::size_t part = width_ / heads_;
   const Real scale = Real(1) / std::sqrt(static_cast<Real>(part));
   for (std::size_t t = 0; t < call.experts; ++t) {
@@ -203,8 +203,14 @@ SleepCount AttentionExperts<Real>::forward(const ExpertCall<Real>& call, Tape& t
     multiply(own.mixed, expert.output.value, own.joined, true);
     multiply(own.joined, expert.first.value, tape.work);
     expert.norm.forward(tape.work, own.norm, own.hidden, count, &expert.first_bias.value);
-    multiply(own.hidden, expert.second.value, values[t]);
-    values[t].rowwise() += expert.second_bias.value.row(0);
+    multiply(own.hidden, expert.second.value, own.value);
+    const auto rows = call.routes.rows_of(t);
+    const auto shares = call.routes.shares_of(t);
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      Real* const value = row_of(own.value, i);
+      add_scaled(Real(1), expert.second_bias.value.data(), width_, value);
+      add_scaled(shares[i], value, width_, row_of(output, call.first + rows[i]));
+    }
   }
   return count;
 }
@@ -278,14 +284,24 @@ void AttentionExperts<Real>::backward_query(const ExpertCall<Real>& call,
 
 template <class Real>
 void AttentionExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
-                                      const std::vector<RowMatrix<Real>>& d_values,
-                                      RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+                                      const RowMatrix<Real>& d_output,
+                                      const ExpertGradients<Real>& gradients) {
   backs_.resize(std::max(backs_.size(), call.experts));
+  for (std::size_t t = 0; t < call.experts; ++t) {
+    const auto rows = call.routes.rows_of(t);
+    const auto shares = call.routes.shares_of(t);
+    const auto d_share = gradients.share_of(call.routes, t);
+    d_value_.resize(static_cast<Eigen::Index>(rows.size()), d_output.cols());
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+      d_share[i] = fixed_dot(row_of(d_output, rows[i]), row_of(tape.experts[t].value, i), width_);
+      d_value_.row(static_cast<Eigen::Index>(i)) =
+          shares[i] * d_output.row(static_cast<Eigen::Index>(rows[i]));
+    }
+    backward_value(tape.experts[t], d_value_, t);
+  }
+  attend_backward(call, tape, gradients.d_input, gradients.d_heard);
   for (std::size_t t = 0; t < call.experts; ++t)
-    backward_value(tape.experts[t], d_values[t], t);
-  attend_backward(call, tape, d_input, d_heard);
-  for (std::size_t t = 0; t < call.experts; ++t)
-    backward_query(call, tape.experts[t], t, d_input);
+    backward_query(call, tape.experts[t], t, gradients.d_input);
 }
 
 template class AttentionExperts<float>;

@@ -41,6 +41,7 @@ class AttentionExperts {
       RowMatrix<Real> mixed;           ///< (n, d) before W_o
       RowMatrix<Real> joined;          ///< y (n, d)
       RowMatrix<Real> hidden;          ///< (n, 2d) after SiLU
+      RowMatrix<Real> value;           ///< f (n, d)
       typename NormSilu<Real>::Tape norm;
     };
     std::vector<Expert> experts;
@@ -56,11 +57,9 @@ class AttentionExperts {
   /// that of align_hidden() for 2d units.
   void merge(std::size_t first, const UsagePair& usage);
   void set_rate(std::size_t expert, double rate);
-  SleepCount forward(const ExpertCall<Real>& call, Tape& tape,
-                     std::vector<RowMatrix<Real>>& values) const;
-  void backward(const ExpertCall<Real>& call, const Tape& tape,
-                const std::vector<RowMatrix<Real>>& d_values, RowMatrix<Real>& d_input,
-                RowMatrix<Real>& d_heard);
+  SleepCount forward(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output) const;
+  void backward(const ExpertCall<Real>& call, const Tape& tape, const RowMatrix<Real>& d_output,
+                const ExpertGradients<Real>& gradients);
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
   /// Bytes of what is kept between passes, the tape's among them.
   std::size_t room(const Tape& tape) const;
@@ -106,6 +105,7 @@ class AttentionExperts {
   RowMatrix<Real> d_first_;
   RowMatrix<Real> d_query_;
   RowMatrix<Real> head_;
+  RowMatrix<Real> d_value_;
 };
 
 extern template class AttentionExperts<float>;

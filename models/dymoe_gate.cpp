@@ -66,11 +66,13 @@ void group_by_column(std::size_t columns, Routes<Real>& routes) {
   std::partial_sum(routes.begin.begin(), routes.begin.end(), routes.begin.begin());
   routes.row.resize(routes.column.size());
   routes.place.resize(routes.column.size());
+  routes.share.resize(routes.column.size());
   std::vector<std::uint32_t> next(routes.begin.begin(), routes.begin.end() - 1);
   for (std::size_t i = 0; i < routes.column.size(); ++i) {
     const std::uint32_t pair = next[routes.column[i]]++;
     routes.row[pair] = static_cast<std::uint32_t>(i / routes.slots);
     routes.place[pair] = static_cast<std::uint32_t>(i);
+    routes.share[pair] = routes.weight[i];
   }
 }
 

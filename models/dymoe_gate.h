@@ -35,13 +35,14 @@ struct Routes {
   std::vector<std::uint32_t> begin;   ///< C + 1: the pairs of a column
   std::vector<std::uint32_t> row;     ///< of each pair; ascending within a column
   std::vector<std::uint32_t> place;   ///< of each pair: its index in column and weight
+  std::vector<Real> share;            ///< of each pair: its weight
 
   std::size_t rows() const { return slots == 0 ? 0 : column.size() / slots; }
   std::span<const std::uint32_t> rows_of(std::size_t c) const {
     return std::span(row).subspan(begin[c], begin[c + 1] - begin[c]);
   }
-  std::span<const std::uint32_t> places_of(std::size_t c) const {
-    return std::span(place).subspan(begin[c], begin[c + 1] - begin[c]);
+  std::span<const Real> shares_of(std::size_t c) const {
+    return std::span(share).subspan(begin[c], begin[c + 1] - begin[c]);
   }
 };
 

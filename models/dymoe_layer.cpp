@@ -26,7 +26,6 @@ struct DymoeLayer<Real>::Tape {
   RowMatrix<Real> heard;
   typename SageExperts<Real>::Tape sage;
   typename AttentionExperts<Real>::Tape attention;
-  std::vector<RowMatrix<Real>> values;  ///< by block expert
 };
 
 namespace {
@@ -89,8 +88,8 @@ struct DymoeLayer<Real>::Parts {
   }
   SleepCount work(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output,
                   RoutingStats& stats) const;
-  void mix(const Tape& tape, std::size_t first, RowMatrix<Real>& output) const;
-  void mix_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
+  void mix_extras(const Tape& tape, std::size_t first, RowMatrix<Real>& output) const;
+  void extras_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
 
   LayerShape shape;
   ExpertGate<Real> gate;
@@ -99,8 +98,8 @@ struct DymoeLayer<Real>::Parts {
   Parameter<Real> constant;  ///< of the constant expert
 
   // Of the backward pass under way.
-  std::vector<Real> d_weight;  ///< by the routes' weights
-  std::vector<RowMatrix<Real>> d_values;
+  std::vector<Real> d_share;   ///< by the weights of the routes' pairs
+  std::vector<Real> d_weight;  ///< the same in the order of rows
   RowMatrix<Real> d_heard;
   RowMatrix<Real> d_logits;
   RowMatrix<Real> d_head;
@@ -120,61 +119,46 @@ SleepCount DymoeLayer<Real>::Parts::work(const ExpertCall<Real>& call, Tape& tap
   own.block_loss = block_loss<Real>(tape.logits, T, blocks, 0, nullptr);
   add_stats(own, stats);
   const SleepCount asleep = std::visit(
-      [&](const auto& all) { return all.forward(call, tape_of(all, tape), tape.values); }, experts);
-  mix(tape, call.first, output);
+      [&](const auto& all) { return all.forward(call, tape_of(all, tape), output); }, experts);
+  mix_extras(tape, call.first, output);
   return asleep;
 }
 
-/// output = sum over experts, ascending, of g f; `first`: of its rows.
+/// What the extras say comes behind the block experts'. `first`: of the rows of `output`.
 template <class Real>
-void DymoeLayer<Real>::Parts::mix(const Tape& tape, std::size_t first,
-                                  RowMatrix<Real>& output) const {
+void DymoeLayer<Real>::Parts::mix_extras(const Tape& tape, std::size_t first,
+                                         RowMatrix<Real>& output) const {
   const Routes<Real>& routes = tape.routes;
   const std::size_t T = gate.experts();
-  for (std::size_t c = 0; c < gate.columns(); ++c) {
+  for (std::size_t c = T; c < gate.columns(); ++c) {
     if (c == T + static_cast<std::size_t>(Extra::Zero)) continue;
+    const bool copies = c == T + static_cast<std::size_t>(Extra::Copy);
     const auto rows = routes.rows_of(c);
-    const auto places = routes.places_of(c);
+    const auto shares = routes.shares_of(c);
     for (std::size_t i = 0; i < rows.size(); ++i) {
-      const Real* from = constant.value.data();
-      if (c < T) from = row_of(tape.values[c], i);
-      if (c == T + static_cast<std::size_t>(Extra::Copy)) from = row_of(tape.head, rows[i]);
-      add_scaled(routes.weight[places[i]], from, shape.width, row_of(output, first + rows[i]));
+      const Real* const from = copies ? row_of(tape.head, rows[i]) : constant.value.data();
+      add_scaled(shares[i], from, shape.width, row_of(output, first + rows[i]));
     }
   }
 }
 
-/// The gradients by the experts' values and by their weights; what extras hand on at once.
+/// The gradients by the extras' weights, and what they hand on.
 template <class Real>
-void DymoeLayer<Real>::Parts::mix_backward(const Tape& tape, const RowMatrix<Real>& d_output,
-                                           RowMatrix<Real>& d_input) {
+void DymoeLayer<Real>::Parts::extras_backward(const Tape& tape, const RowMatrix<Real>& d_output,
+                                              RowMatrix<Real>& d_input) {
   const Routes<Real>& routes = tape.routes;
   const std::size_t T = gate.experts();
-  d_weight.assign(routes.weight.size(), Real(0));
-  d_values.resize(std::max(d_values.size(), T));
-  for (std::size_t c = 0; c < gate.columns(); ++c) {
-    const auto rows = routes.rows_of(c);
-    const auto places = routes.places_of(c);
-    if (c < T) d_values[c].resize(static_cast<Eigen::Index>(rows.size()), d_output.cols());
+  for (std::size_t c = T; c < gate.columns(); ++c) {
     if (c == T + static_cast<std::size_t>(Extra::Zero)) continue;
+    const bool copies = c == T + static_cast<std::size_t>(Extra::Copy);
+    const auto rows = routes.rows_of(c);
+    const auto shares = routes.shares_of(c);
     for (std::size_t i = 0; i < rows.size(); ++i) {
       const Real* const from = row_of(d_output, rows[i]);
-      const Real* value = constant.value.data();
-      Real* to = nullptr;
-      if (c < T) {
-        d_values[c].row(static_cast<Eigen::Index>(i)) =
-            routes.weight[places[i]] * d_output.row(static_cast<Eigen::Index>(rows[i]));
-        d_weight[places[i]] = fixed_dot(from, row_of(tape.values[c], i), shape.width);
-        continue;
-      }
-      if (c == T + static_cast<std::size_t>(Extra::Copy)) {
-        value = row_of(tape.head, rows[i]);
-        to = row_of(d_input, rows[i]);
-      } else {
-        to = constant.grad().data();
-      }
-      d_weight[places[i]] = fixed_dot(from, value, shape.width);
-      add_scaled(routes.weight[places[i]], from, shape.width, to);
+      const Real* const value = copies ? row_of(tape.head, rows[i]) : constant.value.data();
+      d_share[routes.begin[c] + i] = fixed_dot(from, value, shape.width);
+      add_scaled(shares[i], from, shape.width,
+                 copies ? row_of(d_input, rows[i]) : constant.grad().data());
     }
   }
 }
@@ -291,14 +275,19 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   ACCRETE_CHECK(d_output.rows() == tape.head.rows() && d_output.cols() == tape.head.cols());
   d_input.setZero(input.rows(), input.cols());
   if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
-  parts.mix_backward(tape, d_output, d_input);
+  const Routes<Real>& routes = tape.routes;
+  parts.d_share.assign(routes.share.size(), Real(0));
+  parts.extras_backward(tape, d_output, d_input);
   const ExpertCall<Real> call = parts.call(batch, input, 0, tape);
   std::visit(
       [&](auto& all) {
-        all.backward(call, tape_of(all, tape), parts.d_values, d_input, parts.d_heard);
+        all.backward(call, tape_of(all, tape), d_output, {parts.d_share, d_input, parts.d_heard});
       },
       parts.experts);
-  route_gradient<Real>(tape.routes, parts.d_weight, parts.d_logits);
+  parts.d_weight.resize(parts.d_share.size());
+  for (std::size_t pair = 0; pair < parts.d_share.size(); ++pair)
+    parts.d_weight[routes.place[pair]] = parts.d_share[pair];
+  route_gradient<Real>(routes, parts.d_weight, parts.d_logits);
   if (losses.block > 0) {
     block_loss<Real>(tape.logits, parts.gate.experts(), blocks.first(outputs), losses.block,
                      &parts.d_logits);
@@ -325,7 +314,6 @@ std::size_t DymoeLayer<Real>::room(const Tape& tape) const {
   const Parts& parts = *parts_;
   return room_bytes(tape.head, tape.logits, tape.topology.query, tape.topology.score, tape.heard,
                     parts.d_heard, parts.d_logits, parts.d_head) +
-         room_bytes(tape.values) + room_bytes(parts.d_values) +
          std::visit([&](const auto& all) { return all.room(tape_of(all, tape)); }, parts.experts);
 }
 

@@ -56,4 +56,16 @@ struct ExpertCall {
   }
 };
 
+/// Gradients that experts give, whatever their kind.
+template <class Real>
+struct ExpertGradients {
+  std::span<Real> share;     ///< by the weights of the routes' pairs; theirs are set
+  RowMatrix<Real>& d_input;  ///< (I, d) +=
+  RowMatrix<Real>& d_heard;  ///< (I, T) by b or log b, if anything is gated; +=
+
+  std::span<Real> share_of(const Routes<Real>& routes, std::size_t t) const {
+    return share.subspan(routes.begin[t], routes.begin[t + 1] - routes.begin[t]);
+  }
+};
+
 }  // namespace accrete::models

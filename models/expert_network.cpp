@@ -217,6 +217,7 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
   Routing routing = parts_->serving();
   routing.experts_max = experts_max;
   typename Parts::Pass pass;
+  if (inputs != nullptr) pass.hidden = std::move(*inputs);
   parts_->forward(batch, routing, {}, false, pass);
   scores = std::move(pass.scores);
   if (embedding != nullptr) *embedding = std::move(pass.embedding);

@@ -117,8 +117,9 @@ class ExpertNetwork {
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores) const;
   /// The same with last-layer vectors (seeds, d), those the head is linear in, what routing did, by
   /// layer, and `inputs`: what each layer's gate read (outputs of the layer, d), last what the head
-  /// read (seeds, d). With `experts_max` above 0 the batch's experts are chosen together
-  /// (Routing::experts_max), so that a seed's bits depend on the others.
+  /// read (seeds, d); the room of what is in it is used again. With `experts_max` above 0 the
+  /// batch's experts are chosen together (Routing::experts_max), so that a seed's bits depend on
+  /// the others.
   void predict(const GraphBatch& batch, RowMatrix<Real>& scores, RowMatrix<Real>* embedding,
                std::vector<RoutingStats>* stats, std::size_t experts_max = 0,
                std::vector<RowMatrix<Real>>* inputs = nullptr) const;

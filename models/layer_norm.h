@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -118,6 +119,12 @@ class NormSilu {
     std::size_t room() const { return room_bytes(normal, gate) + scale.capacity() * sizeof(Real); }
   };
 
+  /// Where rows are added to, and times what.
+  struct Mixed {
+    std::span<const std::uint32_t> rows;
+    std::span<const Real> weights;
+  };
+
   explicit NormSilu(std::size_t width) {
     gain_.value.setOnes(1, static_cast<Eigen::Index>(width));
     shift_.value.setZero(1, static_cast<Eigen::Index>(width));
@@ -147,6 +154,19 @@ class NormSilu {
     run(rows, first, tape, count);
   }
 
+  /// Rows of `out`, the first of them at `first`, += weights[i] × what row i of x becomes with the
+  /// bias (1, w).
+  void mix(const RowMatrix<Real>& x, const RowMatrix<Real>& bias, const Mixed& mixed, Tape& tape,
+           RowMatrix<Real>& out, std::size_t first, SleepCount& count) const {
+    begin(static_cast<std::size_t>(x.rows()), tape);
+    NormSiluRows<Real> rows = rows_of(x, out);
+    rows.out = row_of(out, first);
+    rows.bias = bias.data();
+    rows.out_rows = mixed.rows.data();
+    rows.weights = mixed.weights.data();
+    run(rows, 0, tape, count);
+  }
+
   /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
   void apply(const RowMatrix<Real>& x, RowMatrix<Real>& out, const std::uint32_t* out_rows) const {
     std::vector<Real> normal(static_cast<std::size_t>(x.cols()));
@@ -168,20 +188,18 @@ class NormSilu {
   /// d_x is from. Checks: d_x has the size of d_out, or of that list.
   void backward_part(const Tape& tape, std::size_t first, const RowMatrix<Real>& d_out,
                      RowMatrix<Real>& d_x, const std::uint32_t* d_out_rows = nullptr) {
-    const bool frozen = gain_.rate == 0;
-    NormSiluGradient<Real> back{};
+    NormSiluGradient<Real> back = back_of(tape, first, d_out, d_x);
     back.d_out_rows = d_out_rows;
-    back.rows = static_cast<std::size_t>(d_x.rows());
-    back.width = static_cast<std::size_t>(d_out.cols());
-    back.gain = gain_.value.data();
-    back.shift = shift_.value.data();
-    back.normal = row_of(tape.normal, first);
-    back.gate = row_of(tape.gate, first);
-    back.scale = tape.scale.data() + first;
-    back.d_out = d_out.data();
-    back.d_x = d_x.data();
-    back.d_gain = frozen ? nullptr : gain_.grad().data();
-    back.d_shift = frozen ? nullptr : shift_.grad().data();
+    norm_silu_gradient(back);
+  }
+  /// From the gradient by what mix() added to: d_x (N, w) and d_weights (N) are set.
+  void mix_backward(const Tape& tape, const Mixed& mixed, const RowMatrix<Real>& d_out,
+                    std::span<Real> d_weights, RowMatrix<Real>& d_x) {
+    d_x.resize(static_cast<Eigen::Index>(mixed.rows.size()), d_out.cols());
+    NormSiluGradient<Real> back = back_of(tape, 0, d_out, d_x);
+    back.d_out_rows = mixed.rows.data();
+    back.weights = mixed.weights.data();
+    back.d_weights = d_weights.data();
     norm_silu_gradient(back);
   }
 
@@ -210,6 +228,24 @@ class NormSilu {
     rows.x = x.data();
     rows.out = out.data();
     return rows;
+  }
+
+  NormSiluGradient<Real> back_of(const Tape& tape, std::size_t first, const RowMatrix<Real>& d_out,
+                                 RowMatrix<Real>& d_x) {
+    const bool frozen = gain_.rate == 0;
+    NormSiluGradient<Real> back{};
+    back.rows = static_cast<std::size_t>(d_x.rows());
+    back.width = static_cast<std::size_t>(d_out.cols());
+    back.gain = gain_.value.data();
+    back.shift = shift_.value.data();
+    back.normal = row_of(tape.normal, first);
+    back.gate = row_of(tape.gate, first);
+    back.scale = tape.scale.data() + first;
+    back.d_out = d_out.data();
+    back.d_x = d_x.data();
+    back.d_gain = frozen ? nullptr : gain_.grad().data();
+    back.d_shift = frozen ? nullptr : shift_.grad().data();
+    return back;
   }
 
   Parameter<Real> gain_;

@@ -92,6 +92,16 @@ void multiply_transposed_into(const RowMatrix<Real>& a, const RowMatrix<Real>& b
 }
 
 template <class Real>
+void multiply_rows(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
+                   const RowMatrix<Real>& b, RowMatrix<Real>& out) {
+  ACCRETE_CHECK(a.cols() == b.rows() && &out != &a && &out != &b);
+  shape(out, static_cast<Eigen::Index>(rows.size()), b.cols(), false);
+  Product<Real> product = plain(a, b, out, rows.size(), false);
+  product.a_rows = rows.data();
+  run(product);
+}
+
+template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
                               const RowMatrix<Real>& b, RowMatrix<Real>& out) {
   ACCRETE_CHECK(a.cols() == b.cols() && &out != &a && &out != &b);
@@ -162,6 +172,8 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
                               std::span<const std::uint32_t>, RowMatrix<Real>&);                  \
   template void multiply_transposed_into(const RowMatrix<Real>&, const RowMatrix<Real>&,          \
                                          std::span<const std::uint32_t>, RowMatrix<Real>&);       \
+  template void multiply_rows(const RowMatrix<Real>&, std::span<const std::uint32_t>,             \
+                              const RowMatrix<Real>&, RowMatrix<Real>&);                          \
   template void multiply_rows_transposed(const RowMatrix<Real>&, std::span<const std::uint32_t>,  \
                                          const RowMatrix<Real>&, RowMatrix<Real>&);               \
   template void add_outer_rows(const RowMatrix<Real>&, const RowMatrix<Real>&,                    \

@@ -41,6 +41,11 @@ template <class Real>
 void multiply_transposed_into(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
                               std::span<const std::uint32_t> rows, RowMatrix<Real>& out);
 
+/// out (N, M) = rows of a (·, K) b (K, M).
+template <class Real>
+void multiply_rows(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
+                   const RowMatrix<Real>& b, RowMatrix<Real>& out);
+
 /// out (N, M) = rows of a (·, K) bᵀ, b (M, K).
 template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
@@ -80,6 +85,8 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
                                      std::span<const std::uint32_t>, RowMatrix<Real>&);            \
   extern template void multiply_transposed_into(const RowMatrix<Real>&, const RowMatrix<Real>&,    \
                                                 std::span<const std::uint32_t>, RowMatrix<Real>&); \
+  extern template void multiply_rows(const RowMatrix<Real>&, std::span<const std::uint32_t>,       \
+                                     const RowMatrix<Real>&, RowMatrix<Real>&);                    \
   extern template void multiply_rows_transposed(const RowMatrix<Real>&,                            \
                                                 std::span<const std::uint32_t>,                    \
                                                 const RowMatrix<Real>&, RowMatrix<Real>&);         \

@@ -2,8 +2,9 @@
 // instructions by ACCRETE_TARGET.
 #pragma once
 
-#include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <span>
 
 #include "models/neighbour_sum.h"
 #include "models/unroll.h"
@@ -33,6 +34,15 @@ inline constexpr std::size_t kVectorsAWalk = 4;
 /// Neighbours lie anywhere in the input, and no processor guesses where: so many ahead are fetched.
 inline constexpr std::size_t kAhead = 4;
 
+/// Whom to fetch while neighbour i is worked on: who comes a few steps later, here or next.
+inline std::size_t fetched_at(std::span<const std::uint32_t> neighbours,
+                              std::span<const std::uint32_t> next, std::size_t i) {
+  const std::size_t at = i + kAhead;
+  if (at < neighbours.size()) return neighbours[at];
+  const std::size_t beyond = at - neighbours.size();
+  return beyond < next.size() ? next[beyond] : neighbours.back();
+}
+
 template <class Real, std::size_t J, std::size_t Vectors>
 ACCRETE_TARGET void sum_columns(const NeighbourSum<Real>& sum, std::size_t column) {
   Vector<Real> parts[J][Vectors] = {};
@@ -40,7 +50,7 @@ ACCRETE_TARGET void sum_columns(const NeighbourSum<Real>& sum, std::size_t colum
   for (std::size_t i = 0; i < sum.neighbours.size(); ++i) {
     const Real* const from = sum.input + sum.neighbours[i] * sum.width + column;
     if (column == 0) {
-      const std::size_t ahead = sum.neighbours[std::min(i + kAhead, sum.neighbours.size() - 1)];
+      const std::size_t ahead = fetched_at(sum.neighbours, sum.next, i);
       for (std::size_t c = 0; c < sum.width; c += kVectorLanes<Real>)
         __builtin_prefetch(sum.input + ahead * sum.width + c);
     }
@@ -87,8 +97,7 @@ ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
   for (std::size_t i = 0; i < back.neighbours.size(); ++i) {
     const Real* const row = back.input + back.neighbours[i] * back.width;
     Real* const d_row = back.d_input + back.neighbours[i] * back.width;
-    const std::size_t ahead = std::min(i + kAhead, back.neighbours.size() - 1);
-    const std::size_t next = back.neighbours[ahead] * back.width;
+    const std::size_t next = fetched_at(back.neighbours, back.next, i) * back.width;
     Vector<Real> sums[J] = {};
     std::size_t c = 0;
     for (; c + kLanes <= back.width; c += kLanes) {

@@ -20,6 +20,7 @@ struct NeighbourSum {
   std::span<const std::uint32_t> neighbours;  ///< n rows of input
   std::span<const Real> weights;              ///< (n, J)
   std::span<Real* const> to;                  ///< J rows that are set
+  std::span<const std::uint32_t> next = {};   ///< rows that are asked for after these, if any
 };
 
 /// Row to[j] = sum over neighbours of weights[i, j] × their row, in their order. Cost: n d J. Every
@@ -33,9 +34,10 @@ struct NeighbourGradient {
   std::size_t width;
   std::span<const std::uint32_t> neighbours;
   std::span<const Real> weights;
-  std::span<const Real* const> d_sum;  ///< J rows
-  Real* d_input;                       ///< rows of d numbers, added to
-  std::span<Real> d_weights;           ///< (n, J), set; or none
+  std::span<const Real* const> d_sum;        ///< J rows
+  Real* d_input;                             ///< rows of d numbers, added to
+  std::span<Real> d_weights;                 ///< (n, J), set; or none
+  std::span<const std::uint32_t> next = {};  ///< as on the way there
 };
 
 /// The way back: a neighbour's row of d_input += sum over j of weights[i, j] × d_sum[j], and

@@ -23,9 +23,11 @@ struct NormSiluRows {
   std::size_t kept;  ///< numbers from one row of normal and gate to the next: width, or 0 for room
                      ///< of one row that is used again
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
-  Real* out;         ///< (rows, width), set; may be x
+  Real* out;         ///< (rows, width), set unless there are weights; may be x
   const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null
   const std::uint32_t* out_rows = nullptr;  ///< which row of `out` each is, none twice; or null
+  const Real* weights = nullptr;            ///< (rows) each × its row is added to the row of
+                                            ///< `out` in the list that there is then; or null
 };
 
 /// Returns how many y lie below −4. Cost: about 40 flops a number.
@@ -46,6 +48,8 @@ struct NormSiluGradient {
   Real* d_gain;                               ///< (width), added to row by row; or null
   Real* d_shift;                              ///< the same
   const std::uint32_t* d_out_rows = nullptr;  ///< which row of d_out each is; or null
+  const Real* weights = nullptr;              ///< (rows) as on the way there, and rows in a list
+  Real* d_weights = nullptr;                  ///< (rows) set where there are weights
 };
 
 template <class Real>

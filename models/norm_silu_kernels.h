@@ -133,39 +133,66 @@ ACCRETE_TARGET Real centre_row(const Real* x, const Real* bias, std::size_t widt
   return Real(1) / std::sqrt(total / static_cast<Real>(width) + Real(kEpsilon));
 }
 
-/// y of the row, its sigmoids and their product; `normal` becomes n.
+/// Sends for the row of a list that comes a few rows later: they lie anywhere.
 template <class Real>
-ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows, Real scale, Real* normal,
-                                          Real* gate, Real* out) {
+ACCRETE_TARGET void fetch_row(const Real* from, std::size_t width, const std::uint32_t* rows,
+                              std::size_t at, std::size_t count) {
+  constexpr std::size_t kAhead = 4;
+  if (at + kAhead >= count) return;
+  const Real* const row = from + rows[at + kAhead] * width;
+  for (std::size_t c = 0; c < width; c += kVectorLanes<Real>)
+    __builtin_prefetch(row + c);
+}
+
+/// Of each lane: −1 for each number that sleeps.
+template <class Real>
+using Sleeping = decltype(Vector<Real>{} < Real{});
+
+template <class Real>
+struct ActivatedRow {
+  Real scale;
+  Real* normal;
+  Real* gate;
+  Real* out;
+  Real weight;  ///< of what `out` is added to
+};
+
+/// y of the row, its sigmoids and their product; `normal` becomes n. Returns how many of the last
+/// numbers sleep, those of whole vectors are counted by lane.
+template <class Real, bool Weighted>
+ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows,
+                                          const ActivatedRow<Real>& row, Sleeping<Real>& sleeping) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   constexpr Real kAsleep = -4;
-  std::uint64_t asleep = 0;
-  auto sleeping = Vector<Real>{} < kAsleep;  // lanes of 0, or −1 for each that sleeps
   std::size_t c = 0;
   for (; c + kLanes <= rows.width; c += kLanes) {
-    const Vector<Real> n = vector_at(normal + c) * scale;
+    const Vector<Real> n = vector_at(row.normal + c) * row.scale;
     const Vector<Real> y = vector_at(rows.gain + c) * n + vector_at(rows.shift + c);
     Vector<Real> open = {};
     sigmoid_lanes(y, open);
-    vector_at(normal + c) = n;
-    vector_at(gate + c) = open;
-    vector_at(out + c) = y * open;
+    vector_at(row.normal + c) = n;
+    vector_at(row.gate + c) = open;
+    if constexpr (Weighted) {
+      vector_at(row.out + c) += row.weight * (y * open);
+    } else {
+      vector_at(row.out + c) = y * open;
+    }
     sleeping += y < kAsleep;
   }
-  for (std::size_t i = 0; i < kLanes; ++i)
-    asleep += static_cast<std::uint64_t>(-sleeping[i]);
-  if (c == rows.width) return asleep;
+  if (c == rows.width) return 0;
+  std::uint64_t asleep = 0;
   Vector<Real> rest = {};
   for (std::size_t k = c; k < rows.width; ++k) {
-    normal[k] *= scale;
-    rest[k - c] = rows.gain[k] * normal[k] + rows.shift[k];
+    row.normal[k] *= row.scale;
+    rest[k - c] = rows.gain[k] * row.normal[k] + rows.shift[k];
     asleep += rest[k - c] < kAsleep ? 1 : 0;
   }
   Vector<Real> open = {};
   sigmoid_lanes(rest, open);
   for (std::size_t k = c; k < rows.width; ++k) {
-    gate[k] = open[k - c];
-    out[k] = rest[k - c] * open[k - c];
+    row.gate[k] = open[k - c];
+    const Real value = rest[k - c] * open[k - c];
+    row.out[k] = Weighted ? row.out[k] + row.weight * value : value;
   }
   return asleep;
 }
@@ -173,6 +200,7 @@ ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows, Real s
 template <class Real>
 ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   std::uint64_t asleep = 0;
+  Sleeping<Real> sleeping = {};
   for (std::size_t i = 0; i < rows.rows; ++i) {
     Real* const normal = rows.normal + i * rows.kept;
     const Real* const x = rows.x + i * rows.width;
@@ -181,9 +209,16 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
                            : centre_row<Real, false>(x, nullptr, rows.width, normal);
     if (rows.scale != nullptr) rows.scale[i] = scale;
     const std::size_t to = rows.out_rows != nullptr ? rows.out_rows[i] : i;
+    Real* const gate = rows.gate + i * rows.kept;
+    Real* const out = rows.out + to * rows.width;
+    if (rows.weights != nullptr) fetch_row(rows.out, rows.width, rows.out_rows, i, rows.rows);
     asleep +=
-        activate_row(rows, scale, normal, rows.gate + i * rows.kept, rows.out + to * rows.width);
+        rows.weights != nullptr
+            ? activate_row<Real, true>(rows, {scale, normal, gate, out, rows.weights[i]}, sleeping)
+            : activate_row<Real, false>(rows, {scale, normal, gate, out, Real(1)}, sleeping);
   }
+  for (std::size_t i = 0; i < kVectorLanes<Real>; ++i)
+    asleep += static_cast<std::uint64_t>(-sleeping[i]);
   return asleep;
 }
 
@@ -198,7 +233,37 @@ template <class Number, class Real>
   through = d_out * gate * (one + y * (one - gate));
 }
 
+/// The lanes' sum in the order of fixed_dot() (fixed_lanes.h).
 template <class Real>
+ACCRETE_TARGET Real fold_dot(const Vector<Real>& lanes) {
+  const auto* const quarter = reinterpret_cast<const Quarter<Real>*>(&lanes);
+  const Quarter<Real> sum = (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
+  if constexpr (sizeof(Real) == sizeof(double)) {
+    return sum[0] + sum[1];
+  } else {
+    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
+  }
+}
+
+/// d_weights of a row: what came back · what it was told.
+template <class Real>
+ACCRETE_TARGET Real weight_gradient(const NormSiluGradient<Real>& back, const Real* normal,
+                                    const Real* gate, const Real* d_out) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  Vector<Real> products = {};
+  std::size_t c = 0;
+  for (; c + kLanes <= back.width; c += kLanes) {
+    const Vector<Real> y =
+        vector_at(back.gain + c) * vector_at(normal + c) + vector_at(back.shift + c);
+    products += vector_at(d_out + c) * (y * vector_at(gate + c));
+  }
+  Real total = fold_dot<Real>(products);
+  for (; c < back.width; ++c)
+    total += d_out[c] * ((back.gain[c] * normal[c] + back.shift[c]) * gate[c]);
+  return total;
+}
+
+template <class Real, bool Weighted>
 ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t row) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   const std::size_t width = back.width;
@@ -206,15 +271,19 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
   const Real* const gate = back.gate + row * width;
   const Real* const d_out =
       back.d_out + (back.d_out_rows != nullptr ? back.d_out_rows[row] : row) * width;
+  const Real weight = Weighted ? back.weights[row] : Real(1);
+  if constexpr (Weighted) back.d_weights[row] = weight_gradient(back, normal, gate, d_out);
   Real* const d_x = back.d_x + row * width;
   Vector<Real> sums = {};
   Vector<Real> products = {};
   std::size_t c = 0;
   for (; c + kLanes <= width; c += kLanes) {
     const Vector<Real>& n = vector_at(normal + c);
+    Vector<Real> came = vector_at(d_out + c);
+    if constexpr (Weighted) came *= weight;
     Vector<Real> through = {};
-    silu_back(vector_at(back.gain + c), vector_at(back.shift + c), n, vector_at(gate + c),
-              vector_at(d_out + c), Real(1), through);
+    silu_back(vector_at(back.gain + c), vector_at(back.shift + c), n, vector_at(gate + c), came,
+              Real(1), through);
     if (back.d_gain != nullptr) {
       vector_at(back.d_gain + c) += through * n;
       vector_at(back.d_shift + c) += through;
@@ -227,8 +296,9 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
   Real mean = fold_lanes<Real>(sums);
   Real along = fold_lanes<Real>(products);
   for (std::size_t k = c; k < width; ++k) {
+    const Real came = Weighted ? weight * d_out[k] : d_out[k];
     Real through = 0;
-    silu_back(back.gain[k], back.shift[k], normal[k], gate[k], d_out[k], Real(1), through);
+    silu_back(back.gain[k], back.shift[k], normal[k], gate[k], came, Real(1), through);
     if (back.d_gain != nullptr) {
       back.d_gain[k] += through * normal[k];
       back.d_shift[k] += through;
@@ -248,8 +318,14 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
 
 template <class Real>
 ACCRETE_TARGET void norm_silu_gradient_loop(const NormSiluGradient<Real>& back) {
-  for (std::size_t i = 0; i < back.rows; ++i)
-    gradient_row(back, i);
+  for (std::size_t i = 0; i < back.rows; ++i) {
+    if (back.weights != nullptr) {
+      fetch_row(back.d_out, back.width, back.d_out_rows, i, back.rows);
+      gradient_row<Real, true>(back, i);
+    } else {
+      gradient_row<Real, false>(back, i);
+    }
+  }
 }
 
 }  // namespace

@@ -72,9 +72,9 @@ bool has_items(const GraphBatch& batch, std::size_t table) {
 }
 
 // Nodes of one go: what they take stays in the first cache. Where nothing is kept, ages are
-// numbered for so many goes together.
+// numbered for as many goes together as have about so many.
 constexpr std::size_t kNodesAtOnce = 64;
-constexpr std::size_t kAgedAtOnce = 16 * kNodesAtOnce;
+constexpr std::size_t kAgesAtOnce = 1024;
 constexpr std::size_t kAgeSlotsMin = 256;
 
 /// to = a + b.
@@ -217,14 +217,17 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
   if (keep) norm_.begin(all.size(), shown.norm);
   shown.age.resize(all.size());
   SleepCount unused;
+  std::size_t numbered = 0;  // nodes whose ages are numbered
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
     // Ages of all nodes together where they are kept, else of some goes.
-    if (first == 0 || (!keep && first % kAgedAtOnce == 0)) {
+    if (first == numbered) {
       tape.numbers.clear();
-      const std::size_t end = keep ? all.size() : std::min(first + kAgedAtOnce, all.size());
-      for (std::size_t i = first; i < end; ++i)
-        shown.age[i] = tape.numbers.number(batch.age_us[all[i]]);
+      do {
+        const std::size_t end = std::min(numbered + kNodesAtOnce, all.size());
+        for (; numbered < end; ++numbered)
+          shown.age[numbered] = tape.numbers.number(batch.age_us[all[numbered]]);
+      } while (numbered < all.size() && (keep || tape.numbers.ages().size() < kAgesAtOnce));
       encode_ages<Real>(tape.numbers.ages(), shown.ages);
       multiply<Real>(shown.ages, table.ages.value, tape.aged);
       tape.aged.rowwise() += table.bias.value.row(0);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <string>
+#include <utility>
 
 #include "models/expert_start.h"
 #include "models/matrix_product.h"
@@ -37,54 +38,38 @@ Real hearing_of(const ExpertCall<Real>& call, std::size_t t, std::size_t u) {
   return call.heard != nullptr ? row_of(*call.heard, u)[t] : Real(1);
 }
 
-/// An expert that a node is given to, and the row of its messages that is this node's.
-struct Listener {
-  std::uint32_t expert = 0;
-  std::size_t row = 0;
-};
-
-/// Calls each(relation, neighbours, listeners) for every output and relation with both, outputs
-/// ascending: so an expert's messages are filled in the order of its rows. Who hears one neighbour
-/// alone is left out.
-template <class Real, class Each>
-void walk(const ExpertCall<Real>& call, Each each) {
-  const std::size_t relations = call.relations.size();
-  const Routes<Real>& routes = call.routes;
-  const auto read = call.relations_by_table();
-  std::vector<std::size_t> next(call.experts * relations, 0);
-  std::vector<Listener> listeners(routes.slots);
-  for (std::size_t v = 0; v < routes.rows(); ++v) {
-    const auto columns = std::span(routes.column).subspan(v * routes.slots, routes.slots);
-    for (const std::size_t r : call.read_by(read, v)) {
-      const auto neighbours = call.neighbours(r, v);
-      if (neighbours.empty()) continue;
-      std::size_t count = 0;
-      for (const std::uint32_t t : columns) {
-        if (t >= call.experts || only_heard(call, t, neighbours) != nullptr) continue;
-        listeners[count++] = {t, next[t * relations + r]++};
-      }
-      if (count > 0) each(r, neighbours, std::span<const Listener>(listeners).first(count));
-    }
+/// The same for J listeners where all neighbours are heard.
+template <std::size_t J, class Real, class Listener>
+void listen_to_all(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbours,
+                   std::span<const Listener> listeners, Real* weight) {
+  const Real share = Real(1) / static_cast<Real>(neighbours.size());
+  if (call.heard == nullptr) {
+    std::fill_n(weight, (neighbours.size() + 1) * J, share);
+    return;
   }
+  std::array<std::size_t, J> expert{};
+  for (std::size_t j = 0; j < J; ++j)
+    expert[j] = listeners[j].expert;
+  const std::size_t T = call.experts;
+  const Real* const heard = call.heard->data();
+  for (const std::uint32_t u : neighbours) {
+    for (std::size_t j = 0; j < J; ++j)
+      *weight++ = share * heard[u * T + expert[j]];
+  }
+  std::fill_n(weight, J, share);
 }
 
 /// What each of n neighbours counts for J listeners, at most two: weights (n, J), b / share of a
 /// mean, and behind them (J) what 1 / neighbours heard is for each. Sets those (n + 1) J numbers.
-template <class Real>
+template <class Real, class Listener>
 void listen(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbours,
             std::span<const Listener> listeners, Real* weight) {
   const std::size_t J = listeners.size();
   const std::size_t n = neighbours.size();
-  if (!call.mask_later_blocks) {  // the same in fewer steps: everybody is heard
-    const Real share = Real(1) / static_cast<Real>(n);
-    for (const std::uint32_t u : neighbours) {
-      const Real* const heard = call.heard != nullptr ? row_of(*call.heard, u) : nullptr;
-      for (const Listener& listener : listeners)
-        *weight++ = share * (heard != nullptr ? heard[listener.expert] : Real(1));
-    }
-    std::fill_n(weight, J, share);
-    return;
-  }
+  static_assert(kListenersMax == 2);
+  if (!call.mask_later_blocks && J == 1)
+    return listen_to_all<1>(call, neighbours, listeners, weight);
+  if (!call.mask_later_blocks) return listen_to_all<2>(call, neighbours, listeners, weight);
   for (std::size_t j = 0; j < J; ++j) {
     const std::size_t t = listeners[j].expert;
     std::size_t heard = 0;
@@ -98,6 +83,42 @@ void listen(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbo
       weight[i * J + j] *= share;
     weight[n * J + j] = share;
   }
+}
+
+/// Whom the experts of a node hear by a relation, and which of them hear several.
+template <class Listener>
+struct Walked {
+  std::size_t relation = 0;
+  std::span<const std::uint32_t> neighbours;
+  std::span<const Listener> listeners;
+};
+
+/// Calls each(walked, next) for all hearings; behind the last comes one of nobody.
+template <class Real, class Tape, class Each>
+void walk(const ExpertCall<Real>& call, const Tape& tape, Each each) {
+  const std::span listeners(tape.listeners);
+  Walked<typename decltype(listeners)::value_type> next;
+  std::size_t first = 0;
+  for (std::size_t i = 0; i <= tape.hearings.size(); ++i) {
+    const auto walked = std::exchange(next, {});
+    if (i < tape.hearings.size()) {
+      const auto& hearing = tape.hearings[i];
+      const std::span all(call.batch.relations[hearing.relation].source);
+      next = {hearing.relation, all.subspan(hearing.begin, hearing.count),
+              listeners.subspan(first, hearing.listeners)};
+      first += hearing.listeners;
+    }
+    if (i > 0) each(walked, next);
+  }
+}
+
+/// Sends for a row that is read, or written, soon.
+template <class Real>
+void fetch_row(const RowMatrix<Real>& matrix, std::size_t row) {
+  constexpr std::size_t kLine = 64 / sizeof(Real);
+  const Real* const from = row_of(matrix, row);
+  for (std::size_t c = 0; c < static_cast<std::size_t>(matrix.cols()); c += kLine)
+    __builtin_prefetch(from + c, 1);
 }
 
 /// Whether all listeners of a node hear the same.
@@ -166,11 +187,12 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 
 template <class Real>
 std::size_t SageExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes = room_bytes(tape.sum, tape.product, d_sum_, d_product_, d_message_) +
-                      tape.hearing.capacity() * sizeof(Real) +
-                      tape.place.capacity() * sizeof(std::uint32_t);
+  std::size_t bytes =
+      room_bytes(tape.sum, tape.product, head_, d_sum_, d_product_, d_message_) +
+      tape.hearings.capacity() * sizeof(Hearing) + tape.listeners.capacity() * sizeof(Listener) +
+      tape.heard.capacity() * sizeof(Real) + tape.place.capacity() * sizeof(std::uint32_t);
   for (const auto& own : tape.experts) {
-    bytes += room_bytes(own.row) + room_bytes(own.message) + own.norm.room();
+    bytes += room_bytes(own.message) + own.norm.room();
     for (const Shared& shared : own.shared)
       bytes += room_bytes(shared.message);
   }
@@ -179,53 +201,73 @@ std::size_t SageExperts<Real>::room(const Tape& tape) const {
   return bytes;
 }
 
-/// Who of an expert's rows hears whom: one node alone, or more.
+/// Who of the experts' rows hears whom: one node alone, or more.
 template <class Real>
-void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, std::size_t t,
-                                      Tape& tape) const {
-  typename Tape::Expert& own = tape.experts[t];
-  own.who.resize(relations_);
-  own.message.resize(relations_);
-  own.shared.resize(relations_);
-  for (std::size_t r = 0; r < relations_; ++r) {
-    own.who[r].clear();
-    own.shared[r].rows.clear();
-    own.shared[r].heard.clear();
-    own.shared[r].nodes.clear();
+void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, Tape& tape) const {
+  tape.hearings.clear();
+  tape.listeners.clear();
+  for (std::size_t t = 0; t < call.experts; ++t) {
+    typename Tape::Expert& own = tape.experts[t];
+    own.who.resize(relations_);
+    own.message.resize(relations_);
+    own.shared.resize(relations_);
+    for (std::size_t r = 0; r < relations_; ++r) {
+      own.who[r].clear();
+      own.shared[r].rows.clear();
+    }
   }
+  const Routes<Real>& routes = call.routes;
   const auto read = call.relations_by_table();
-  const auto rows = call.routes.rows_of(t);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    for (const std::size_t r : call.read_by(read, rows[i])) {
-      const auto neighbours = call.neighbours(r, rows[i]);
+  std::vector<std::uint32_t> next(call.experts, 0);  // row of each expert
+  for (std::size_t v = 0; v < routes.rows(); ++v) {
+    const auto columns = std::span(routes.column).subspan(v * routes.slots, routes.slots);
+    for (const std::size_t r : call.read_by(read, v)) {
+      const auto neighbours = call.neighbours(r, v);
       if (neighbours.empty()) continue;
-      if (const std::uint32_t* const only = only_heard(call, t, neighbours)) {
-        own.shared[r].rows.push_back(static_cast<std::uint32_t>(i));
-        own.shared[r].heard.push_back(*only);
-      } else {
-        own.who[r].push_back(static_cast<std::uint32_t>(i));
+      const std::size_t before = tape.listeners.size();
+      for (const std::uint32_t t : columns) {
+        if (t >= call.experts) continue;
+        typename Tape::Expert& own = tape.experts[t];
+        if (const std::uint32_t* const only = only_heard(call, t, neighbours)) {
+          own.shared[r].rows.push_back({next[t], *only});
+        } else {
+          tape.listeners.push_back({t, static_cast<std::uint32_t>(own.who[r].size())});
+          own.who[r].push_back(next[t]);
+        }
       }
+      if (tape.listeners.size() == before) continue;
+      const auto begin = neighbours.data() - call.batch.relations[r].source.data();
+      tape.hearings.push_back({static_cast<std::uint32_t>(r), static_cast<std::uint32_t>(begin),
+                               static_cast<std::uint32_t>(neighbours.size()),
+                               static_cast<std::uint32_t>(tape.listeners.size() - before)});
+    }
+    for (const std::uint32_t t : columns) {
+      if (t < call.experts) ++next[t];
     }
   }
-  const auto width = static_cast<Eigen::Index>(width_);
-  for (std::size_t r = 0; r < relations_; ++r) {
-    own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()), width);
-    Shared& shared = own.shared[r];
-    for (std::uint32_t& u : shared.heard) {  // from here on its place among the nodes
-      std::uint32_t& place = tape.place[u];
-      if (place == kNone) {
-        place = static_cast<std::uint32_t>(shared.nodes.size());
-        shared.nodes.push_back(u);
-      }
-      u = place;
+}
+
+/// Messages of the nodes that rows of an expert hear alone by a relation.
+template <class Real>
+void SageExperts<Real>::share_messages(const ExpertCall<Real>& call, std::size_t t, std::size_t r,
+                                       Tape& tape) const {
+  Shared& shared = tape.experts[t].shared[r];
+  shared.nodes.clear();
+  for (auto& row : shared.rows) {
+    std::uint32_t& place = tape.place[row.heard];
+    if (place == kNone) {
+      place = static_cast<std::uint32_t>(shared.nodes.size());
+      shared.nodes.push_back(row.heard);
     }
-    shared.message.resize(static_cast<Eigen::Index>(shared.nodes.size()), width);
-    for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
-      const std::uint32_t u = shared.nodes[p];
-      tape.place[u] = kNone;
-      shared.message.row(static_cast<Eigen::Index>(p)) =
-          hearing_of(call, t, u) * call.input.row(static_cast<Eigen::Index>(u));
-    }
+    row.heard = place;  // from here on, before it was the node
+  }
+  shared.message.resize(static_cast<Eigen::Index>(shared.nodes.size()),
+                        static_cast<Eigen::Index>(width_));
+  for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
+    const std::uint32_t u = shared.nodes[p];
+    tape.place[u] = kNone;
+    shared.message.row(static_cast<Eigen::Index>(p)) =
+        hearing_of(call, t, u) * call.input.row(static_cast<Eigen::Index>(u));
   }
 }
 
@@ -234,25 +276,39 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
   tape.experts.resize(std::max(tape.experts.size(), call.experts));
   const auto nodes = static_cast<std::size_t>(call.input.rows());
   if (tape.place.size() < nodes) tape.place.resize(nodes, kNone);
-  for (std::size_t t = 0; t < call.experts; ++t)
-    find_messages(call, t, tape);
+  find_messages(call, tape);
+  for (std::size_t t = 0; t < call.experts; ++t) {
+    typename Tape::Expert& own = tape.experts[t];
+    for (std::size_t r = 0; r < relations_; ++r) {
+      own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()),
+                            static_cast<Eigen::Index>(width_));
+      share_messages(call, t, r, tape);
+    }
+  }
+  std::size_t numbers = 0;
+  for (const Hearing& hearing : tape.hearings)
+    numbers += std::size_t{hearing.listeners} * (hearing.count + 1);
+  if (tape.heard.size() < numbers) tape.heard.resize(numbers);
   std::size_t at = 0;
-  walk(call, [&](std::size_t r, std::span<const std::uint32_t> neighbours,
-                 std::span<const Listener> listeners) {
+  walk(call, tape, [&](const Walked<Listener>& walked, const Walked<Listener>& next) {
+    const auto [r, neighbours, listeners] = walked;
     const std::size_t step = all_alike(call) ? 1 : kListenersMax;
     const std::size_t walks = all_alike(call) ? 1 : listeners.size();
+    for (std::size_t i = 0; call.heard != nullptr && i < next.neighbours.size(); ++i)
+      __builtin_prefetch(row_of(*call.heard, next.neighbours[i]) + next.listeners[0].expert);
+    for (const Listener& later : next.listeners)
+      fetch_row(tape.experts[later.expert].message[next.relation], later.row);
     std::array<Real*, kListenersMax> to{};
     for (std::size_t j = 0; j < walks; j += step) {
       const auto some = listeners.subspan(j, std::min(step, walks - j));
       const std::size_t weights = neighbours.size() * some.size();
       const std::size_t end = at + weights + some.size();
-      if (tape.hearing.size() < end) tape.hearing.resize(2 * end);
-      listen(call, neighbours, some, tape.hearing.data() + at);
+      listen(call, neighbours, some, tape.heard.data() + at);
       for (std::size_t i = 0; i < some.size(); ++i)
         to[i] = row_of(tape.experts[some[i].expert].message[r], some[i].row);
       sum_neighbours<Real>({call.input.data(), width_, neighbours,
-                            std::span<const Real>(tape.hearing).subspan(at, weights),
-                            std::span(to).first(some.size())});
+                            std::span<const Real>(tape.heard).subspan(at, weights),
+                            std::span(to).first(some.size()), next.neighbours});
       at = end;
     }
     for (const Listener& other : listeners.subspan(walks)) {
@@ -263,112 +319,111 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
 
 template <class Real>
 SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
-                                      std::vector<RowMatrix<Real>>& values) const {
+                                      RowMatrix<Real>& output) const {
   gather_messages(call, tape);
-  values.resize(std::max(values.size(), call.experts));
   SleepCount count;
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
     typename Tape::Expert& own = tape.experts[t];
-    gather_rows(call.head, call.routes.rows_of(t), own.row);
-    multiply(own.row, expert.own.value, tape.sum);
+    const auto rows = call.routes.rows_of(t);
+    multiply_rows(call.head, rows, expert.own.value, tape.sum);
     for (std::size_t r = 0; r < relations_; ++r) {
       const RowMatrix<Real>& weights = expert.relations[r].value;
       if (!own.who[r].empty()) multiply_into<Real>(own.message[r], weights, own.who[r], tape.sum);
       const Shared& shared = own.shared[r];
       if (shared.nodes.empty()) continue;
       multiply(shared.message, weights, tape.product);
-      for (std::size_t i = 0; i < shared.rows.size(); ++i) {
-        add_scaled(Real(1), row_of(tape.product, shared.heard[i]), width_,
-                   row_of(tape.sum, shared.rows[i]));
-      }
+      for (const auto& [row, heard] : shared.rows)
+        add_scaled(Real(1), row_of(tape.product, heard), width_, row_of(tape.sum, row));
     }
-    expert.norm.forward(tape.sum, own.norm, values[t], count, &expert.bias.value);
+    expert.norm.mix(tape.sum, expert.bias.value, {rows, call.routes.shares_of(t)}, own.norm, output,
+                    call.first, count);
   }
   return count;
 }
 
 template <class Real>
 void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape& tape,
-                                        std::size_t t, const RowMatrix<Real>& d_value,
-                                        RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+                                        std::size_t t, const RowMatrix<Real>& d_output,
+                                        const ExpertGradients<Real>& gradients) {
   Expert& expert = experts_[t];
   const typename Tape::Expert& own = tape.experts[t];
   const auto rows = call.routes.rows_of(t);
   const bool frozen = expert.own.rate == 0;
-  expert.norm.backward(own.norm, d_value, d_sum_);
+  expert.norm.mix_backward(own.norm, {rows, call.routes.shares_of(t)}, d_output,
+                           gradients.share_of(call.routes, t), d_sum_);
   if (!frozen) {
-    add_outer(own.row, d_sum_, expert.own.grad());
+    gather_rows(call.head, rows, head_);
+    add_outer(head_, d_sum_, expert.own.grad());
     add_column_sums(d_sum_, expert.bias.grad());
   }
-  multiply_transposed_into(d_sum_, expert.own.value, rows, d_input);
+  multiply_transposed_into(d_sum_, expert.own.value, rows, gradients.d_input);
   for (std::size_t r = 0; r < relations_; ++r) {
     const std::vector<std::uint32_t>& who = own.who[r];
     if (!frozen && !who.empty())
       add_outer_rows<Real>(own.message[r], d_sum_, who, expert.relations[r].grad());
     multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, d_messages_[t][r]);
-    if (!own.shared[r].nodes.empty()) backward_shared(call, tape, t, r, d_input, d_heard);
+    if (!own.shared[r].nodes.empty()) backward_shared(call, tape, t, r, gradients);
   }
 }
 
 /// What rows send back to a node that they hear alone is summed first, in their order.
 template <class Real>
-// NOLINTNEXTLINE(readability-function-size): what goes in and what comes out, each by its name
 void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape& tape,
-                                        std::size_t t, std::size_t r, RowMatrix<Real>& d_input,
-                                        RowMatrix<Real>& d_heard) {
+                                        std::size_t t, std::size_t r,
+                                        const ExpertGradients<Real>& gradients) {
   Parameter<Real>& weights = experts_[t].relations[r];
   const Shared& shared = tape.experts[t].shared[r];
   d_product_.setZero(shared.message.rows(), shared.message.cols());
-  for (std::size_t i = 0; i < shared.rows.size(); ++i) {
-    add_scaled(Real(1), row_of(d_sum_, shared.rows[i]), width_,
-               row_of(d_product_, shared.heard[i]));
-  }
+  for (const auto& [row, heard] : shared.rows)
+    add_scaled(Real(1), row_of(d_sum_, row), width_, row_of(d_product_, heard));
   if (weights.rate != 0) add_outer(shared.message, d_product_, weights.grad());
   multiply_transposed(d_product_, weights.value, d_message_);
   for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
     const std::uint32_t u = shared.nodes[p];
     const Real* const back = row_of(d_message_, p);
-    add_scaled(hearing_of(call, t, u), back, width_, row_of(d_input, u));
+    add_scaled(hearing_of(call, t, u), back, width_, row_of(gradients.d_input, u));
     if (call.heard != nullptr)
-      row_of(d_heard, u)[t] += fixed_dot(back, row_of(call.input, u), width_);
+      row_of(gradients.d_heard, u)[t] += fixed_dot(back, row_of(call.input, u), width_);
   }
 }
 
 template <class Real>
 void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tape& tape,
-                                         RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+                                         const ExpertGradients<Real>& gradients) {
+  RowMatrix<Real>& d_heard = gradients.d_heard;
   std::size_t at = 0;
   std::vector<Real> d_weight;
-  walk(call, [&](std::size_t r, std::span<const std::uint32_t> neighbours,
-                 std::span<const Listener> listeners) {
+  walk(call, tape, [&](const Walked<Listener>& walked, const Walked<Listener>& next) {
+    auto [r, neighbours, listeners] = walked;
     if (all_alike(call)) {  // one walk for the sum of what all experts send back
       Real* const first = row_of(d_messages_[listeners[0].expert][r], listeners[0].row);
       for (const Listener& other : listeners.subspan(1))
         add_scaled(Real(1), row_of(d_messages_[other.expert][r], other.row), width_, first);
       listeners = listeners.first(1);
     }
+    for (std::size_t i = 0; call.heard != nullptr && i < next.neighbours.size(); ++i)
+      __builtin_prefetch(row_of(d_heard, next.neighbours[i]) + next.listeners[0].expert, 1);
+    for (const Listener& later : next.listeners)
+      fetch_row(d_messages_[later.expert][next.relation], later.row);
     for (std::size_t j = 0; j < listeners.size(); j += kListenersMax) {
       const auto some = listeners.subspan(j, std::min(kListenersMax, listeners.size() - j));
       std::array<const Real*, kListenersMax> from{};
       for (std::size_t i = 0; i < some.size(); ++i)
         from[i] = row_of(d_messages_[some[i].expert][r], some[i].row);
-      for (std::size_t i = 0; call.heard != nullptr && i < neighbours.size(); ++i) {
-        for (const Listener& listener : some)
-          __builtin_prefetch(row_of(d_heard, neighbours[i]) + listener.expert, 1);
-      }
       const std::size_t weights = neighbours.size() * some.size();
       d_weight.resize(call.heard != nullptr ? weights : 0);
       add_neighbour_gradients<Real>({call.input.data(), width_, neighbours,
-                                     std::span(tape.hearing).subspan(at, weights),
-                                     std::span(from).first(some.size()), d_input.data(), d_weight});
-      const Real* const share = tape.hearing.data() + at + weights;
+                                     std::span(tape.heard).subspan(at, weights),
+                                     std::span(from).first(some.size()), gradients.d_input.data(),
+                                     d_weight, next.neighbours});
+      const Real* const share = tape.heard.data() + at + weights;
       at += weights + some.size();
-      const Real* d = d_weight.data();
-      for (std::size_t i = 0; i < neighbours.size() && !d_weight.empty(); ++i) {
-        Real* const d_row = row_of(d_heard, neighbours[i]);
-        for (std::size_t k = 0; k < some.size(); ++k, ++d) {
-          if (call.hears(some[k].expert, neighbours[i])) d_row[some[k].expert] += *d * share[k];
+      for (std::size_t k = 0; k < some.size() && !d_weight.empty(); ++k) {
+        const std::size_t t = some[k].expert;
+        for (std::size_t i = 0; i < neighbours.size(); ++i) {
+          if (call.hears(t, neighbours[i]))
+            row_of(d_heard, neighbours[i])[t] += d_weight[i * some.size() + k] * share[k];
         }
       }
     }
@@ -377,14 +432,14 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tap
 
 template <class Real>
 void SageExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
-                                 const std::vector<RowMatrix<Real>>& d_values,
-                                 RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard) {
+                                 const RowMatrix<Real>& d_output,
+                                 const ExpertGradients<Real>& gradients) {
   d_messages_.resize(std::max(d_messages_.size(), call.experts));
   for (std::size_t t = 0; t < call.experts; ++t) {
     d_messages_[t].resize(relations_);
-    backward_expert(call, tape, t, d_values[t], d_input, d_heard);
+    backward_expert(call, tape, t, d_output, gradients);
   }
-  scatter_messages(call, tape, d_input, d_heard);
+  scatter_messages(call, tape, gradients);
 }
 
 template class SageExperts<float>;

@@ -29,21 +29,38 @@ class SageExperts {
  public:
   /// Rows that hear one neighbour by a relation: as with a foreign key, many may hear the same.
   struct Shared {
-    std::vector<std::uint32_t> rows;   ///< which of the n rows, ascending
-    std::vector<std::uint32_t> heard;  ///< of each: which of the nodes
+    struct Row {
+      std::uint32_t row = 0;    ///< which of the n rows; ascending
+      std::uint32_t heard = 0;  ///< which of the nodes
+    };
+    std::vector<Row> rows;
     std::vector<std::uint32_t> nodes;  ///< each once, in the order in which they are first heard
     RowMatrix<Real> message;           ///< b_ut h_u of each (nodes, d)
+  };
+  /// An expert that a node is given to, and the row of its messages that is this node's.
+  struct Listener {
+    std::uint32_t expert = 0;
+    std::uint32_t row = 0;
+  };
+  /// A node's neighbours by a relation: where they are among its sources, and how many of the
+  /// node's experts hear several of them.
+  struct Hearing {
+    std::uint32_t relation = 0;
+    std::uint32_t begin = 0;
+    std::uint32_t count = 0;
+    std::uint32_t listeners = 0;
   };
   struct Tape {
     struct Expert {
       std::vector<std::vector<std::uint32_t>> who;  ///< by relation: which of the n rows
-      RowMatrix<Real> row;                          ///< h_v (n, d)
       std::vector<RowMatrix<Real>> message;         ///< by relation: (n_r, d)
       std::vector<Shared> shared;                   ///< by relation: all other rows
       typename NormSilu<Real>::Tape norm;
     };
     std::vector<Expert> experts;
-    std::vector<Real> hearing;  ///< what each neighbour counted, in the order of the walk
+    std::vector<Hearing> hearings;  ///< by node, ascending: so an expert's rows are in their order
+    std::vector<Listener> listeners;  ///< of one hearing after another
+    std::vector<Real> heard;          ///< what each neighbour counted, in the same order
 
     // Kept for their room.
     RowMatrix<Real> sum;
@@ -60,14 +77,12 @@ class SageExperts {
   void merge(std::size_t first, const UsagePair& usage);
   void set_rate(std::size_t expert, double rate);
 
-  /// values[t] (n, d) of the rows of expert t, in their order. Returns how many hidden numbers
-  /// sleep, of how many.
-  SleepCount forward(const ExpertCall<Real>& call, Tape& tape,
-                     std::vector<RowMatrix<Real>>& values) const;
-  /// From gradients by the values; d_input (I, d) and, if anything is gated, d_heard (I, T) +=.
-  void backward(const ExpertCall<Real>& call, const Tape& tape,
-                const std::vector<RowMatrix<Real>>& d_values, RowMatrix<Real>& d_input,
-                RowMatrix<Real>& d_heard);
+  /// What the experts say, by their weights, is added to the outputs' rows of `output`, one expert
+  /// after another. Returns how many hidden numbers sleep, of how many.
+  SleepCount forward(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output) const;
+  /// From the gradient by the outputs (O, d).
+  void backward(const ExpertCall<Real>& call, const Tape& tape, const RowMatrix<Real>& d_output,
+                const ExpertGradients<Real>& gradients);
   /// `prefix` ends before the expert's index.
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
   /// Bytes of what is kept between passes, the tape's among them.
@@ -84,15 +99,15 @@ class SageExperts {
 
   static void visit_expert(const std::string& prefix, Expert& expert,
                            const VisitParameter<Real>& visit);
-  void find_messages(const ExpertCall<Real>& call, std::size_t t, Tape& tape) const;
+  void find_messages(const ExpertCall<Real>& call, Tape& tape) const;
+  void share_messages(const ExpertCall<Real>& call, std::size_t t, std::size_t r, Tape& tape) const;
   void gather_messages(const ExpertCall<Real>& call, Tape& tape) const;
   void backward_expert(const ExpertCall<Real>& call, const Tape& tape, std::size_t t,
-                       const RowMatrix<Real>& d_value, RowMatrix<Real>& d_input,
-                       RowMatrix<Real>& d_heard);
+                       const RowMatrix<Real>& d_output, const ExpertGradients<Real>& gradients);
   void backward_shared(const ExpertCall<Real>& call, const Tape& tape, std::size_t t, std::size_t r,
-                       RowMatrix<Real>& d_input, RowMatrix<Real>& d_heard);
-  void scatter_messages(const ExpertCall<Real>& call, const Tape& tape, RowMatrix<Real>& d_input,
-                        RowMatrix<Real>& d_heard);
+                       const ExpertGradients<Real>& gradients);
+  void scatter_messages(const ExpertCall<Real>& call, const Tape& tape,
+                        const ExpertGradients<Real>& gradients);
 
   std::size_t width_;
   std::size_t relations_;
@@ -100,6 +115,7 @@ class SageExperts {
 
   // Of the pass under way; their room is kept.
   Messages d_messages_;
+  RowMatrix<Real> head_;
   RowMatrix<Real> d_sum_;
   RowMatrix<Real> d_product_;
   RowMatrix<Real> d_message_;

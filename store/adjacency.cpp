@@ -62,6 +62,9 @@ const std::vector<Edge>& AdjacencyReader::load(const SegmentRef& ref) {
 
 /// Number of edges with time <= `time`.
 std::uint64_t AdjacencyReader::rank(TimeUs time) {
+  // Most ask as of now: then nothing is searched for, and only the newest edges are touched.
+  if (!list_.tail.empty() && list_.tail.back().time <= time.value)
+    return list_.sealed() + list_.tail.size();
   if (!list_.tail.empty() && list_.tail.front().time <= time.value) {
     const auto next = std::upper_bound(
         list_.tail.begin(), list_.tail.end(), time.value,

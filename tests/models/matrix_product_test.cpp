@@ -186,6 +186,9 @@ TYPED_TEST(MatrixProduct, ListsStandForTheRowsTheyName) {
     naive_add(picked(narrow), b, expected);
     multiply_rows_transposed<TypeParam>(narrow, rows, b_turned, out);
     expect_same(out, expected);
+    out.setZero();
+    multiply_rows<TypeParam>(narrow, rows, b, out);
+    expect_same(out, expected);
     expected = b;
     naive_add(Matrix(a.transpose()), picked(wide), expected);
     out = b;

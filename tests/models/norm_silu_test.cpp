@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "dymoe_world.h"
+#include "models/fixed_lanes.h"
 #include "models/norm_silu_kernels.h"
 
 namespace accrete::models {
@@ -181,6 +182,61 @@ TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
                              told.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr,
                              kPlaces});
   EXPECT_TRUE(d_x == told.d_x);
+}
+
+template <class Real>
+void expect_mixed_rows() {
+  constexpr std::uint32_t kPlaces[kRows] = {8, 0, 3, 9, 1, 6, 5};
+  constexpr Real kWeights[kRows] = {0.25, 1, 0, 0.75, 0.125, 0.875, 0.5};
+  for (const NormSiluKernels<Real>& kernels : runnable<Real>()) {
+    for (const std::size_t width : kWidths) {
+      const Outcome<Real> plain = run(kernels, width);
+      const RowMatrix<Real> gain = gain_of<Real>(width);
+      const RowMatrix<Real> shift = random_matrix<Real>(2, 1, width) * Real(3);
+      const RowMatrix<Real> x = random_matrix<Real>(3, kRows, width);
+      const RowMatrix<Real> before = random_matrix<Real>(7, 10, width);
+      RowMatrix<Real> out = before;
+      RowMatrix<Real> normal(x.rows(), x.cols());
+      RowMatrix<Real> gate(x.rows(), x.cols());
+      const std::uint64_t asleep =
+          kernels.forward({kRows, width, gain.data(), shift.data(), x.data(), normal.data(),
+                           gate.data(), width, nullptr, out.data(), nullptr, kPlaces, kWeights});
+      EXPECT_EQ(asleep, plain.asleep);
+      RowMatrix<Real> expected = before;
+      const RowMatrix<Real> d_far = random_matrix<Real>(8, 10, width);
+      RowMatrix<Real> d_out(x.rows(), x.cols());
+      for (Eigen::Index i = 0; i < x.rows(); ++i) {
+        add_scaled(kWeights[i], plain.out.data() + i * x.cols(), width,
+                   expected.data() + kPlaces[i] * width);
+        d_out.row(i) = kWeights[i] * d_far.row(kPlaces[i]);
+      }
+      EXPECT_TRUE(out == expected) << width;
+      // On the way back as if the weighted rows had been sent, and what the weights moved.
+      RowMatrix<Real> d_x(x.rows(), x.cols());
+      RowMatrix<Real> d_x_expected(x.rows(), x.cols());
+      std::vector<Real> d_weights(kRows);
+      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
+                    plain.scale.data(), d_out.data(), d_x_expected.data(), nullptr, nullptr});
+      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
+                    plain.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr, kPlaces,
+                    kWeights, d_weights.data()});
+      EXPECT_TRUE(d_x == d_x_expected) << width;
+      for (std::size_t i = 0; i < kRows; ++i) {
+        const Real dot =
+            fixed_dot(d_far.data() + kPlaces[i] * width, plain.out.data() + i * width, width);
+        if constexpr (sizeof(Real) == sizeof(float)) {
+          EXPECT_EQ(d_weights[i], dot) << width;
+        } else {
+          EXPECT_NEAR(d_weights[i], dot, 1e-12) << width;
+        }
+      }
+    }
+  }
+}
+
+TEST(NormSilu, MixesRowsByWeight) {
+  expect_mixed_rows<float>();
+  expect_mixed_rows<double>();
 }
 
 std::vector<float> numbers_of_all_sizes() {
