@@ -198,6 +198,7 @@ class GraphNetwork final : private LabelRows {
   void begin();
   void take_unit();
   void keep_unit();
+  void say_in_unit(models::ExpertNetwork<float>& network, double old_unit, double old_centre) const;
   std::size_t nodes_max() const;
   void step(TimeUs now);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);

@@ -49,16 +49,34 @@ void GraphNetwork::keep_unit() {
   const double old_unit = unit_;
   const double old_centre = centre_;
   take_unit();
+  say_in_unit(*network_, old_unit, old_centre);
+  if (averaged_ != nullptr) say_in_unit(*averaged_, old_unit, old_centre);
+}
+
+/// Means of labels that the head is told are in the unit, too: what they add follows by itself, but
+/// for the centre that they are told from.
+void GraphNetwork::say_in_unit(models::ExpertNetwork<float>& network, double old_unit,
+                               double old_centre) const {
   const auto times = static_cast<float>(old_unit / unit_);
-  const auto plus = static_cast<float>(on_heads_ ? 0 : (old_centre - centre_) / unit_);
-  const auto say_in_unit = [&](std::string_view name, models::Parameter<float>& parameter) {
-    if (!name.starts_with("head.") || name.starts_with("head.norm")) return;
-    parameter.value *= times;
-    if (name == "head.bias") parameter.value.array() += plus;
-    ++parameter.version;
+  const auto moved = static_cast<float>((old_centre - centre_) / unit_);
+  const auto is_mean = [](std::string_view name, Eigen::Index row) {
+    return name == SeedSummary::kLabelSource &&
+           static_cast<std::size_t>(row) < SeedSummary::kLabelMeans;
   };
-  network_->visit(say_in_unit);
-  if (averaged_ != nullptr) averaged_->visit(say_in_unit);
+  float by_means = 0;
+  network.visit([&](std::string_view name, const models::Parameter<float>& parameter) {
+    for (Eigen::Index row = 0; row < parameter.value.rows() && is_mean(name, row); ++row)
+      by_means += parameter.value(row, 0);
+  });
+  network.visit([&](std::string_view name, models::Parameter<float>& parameter) {
+    if (!name.starts_with("head.") || name.starts_with("head.norm")) return;
+    for (Eigen::Index row = 0; row < parameter.value.rows(); ++row)
+      if (!is_mean(name, row)) parameter.value.row(row) *= times;
+    if (name == "head.bias") {
+      parameter.value.array() += (on_heads_ ? 0 : moved) - by_means * moved;
+    }
+    ++parameter.version;
+  });
 }
 
 /// What the head's score is added to before the loss and in answers: a logit. Numbers are learnt as

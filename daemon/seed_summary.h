@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string_view>
 #include <vector>
 
 #include "daemon/network_memory.h"
@@ -32,6 +33,8 @@ class SeedSummary {
   static constexpr std::size_t kRows = 16;
   static constexpr std::size_t kLabels = 32;
   static constexpr std::size_t kLabelColumns = 6;
+  static constexpr std::size_t kLabelMeans = 4;  ///< of them the first, in units of labels
+  static constexpr std::string_view kLabelSource = "head.told0";  ///< the head's weights of them
 
   /// `labels`: there are outcomes of entities as numbers.
   SeedSummary(const NetworkPlan& plan, bool labels);
