@@ -53,8 +53,8 @@ struct FoldOptions {
   std::int64_t lateness_us = 0;
   NetworkConfig network;
   BlocksConfig blocks;
-  /// Called now and then in a long admit(), where all up to an instant is folded: who wants to read
-  /// the fold may, but not fold on or commit.
+  /// Called in a long admit(), or open(), where all up to an instant is folded: who wants to read
+  /// the fold may, once it is open, but not fold on or commit.
   std::function<void()> between_instants;
   TimeUs freeze_after = kTimeMax;  ///< backtest --freeze: rows and labels after are dropped
 };

@@ -131,6 +131,7 @@ void Server::Parts::answer_desk() {
 /// A history is folded in one go, which may take an hour: who asks how far it is, or what is known
 /// so far, is answered meanwhile.
 void Server::Parts::between_instants() {
+  if (answering == nullptr) return;  // the fold is being opened, and goes on where it was cut off
   const double now = steady_seconds();
   if (now < looked_at + kLookSeconds) return;
   looked_at = now;
