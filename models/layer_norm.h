@@ -123,6 +123,7 @@ class NormSilu {
   struct Mixed {
     std::span<const std::uint32_t> rows;
     std::span<const Real> weights;
+    std::size_t first = 0;  ///< the row of mix()'s `out` that they are counted from
   };
 
   explicit NormSilu(std::size_t width) {
@@ -154,13 +155,12 @@ class NormSilu {
     run(rows, first, tape, count);
   }
 
-  /// Rows of `out`, the first of them at `first`, += weights[i] × what row i of x becomes with the
-  /// bias (1, w).
+  /// Rows of `out` += weights[i] × what row i of x becomes with the bias (1, w).
   void mix(const RowMatrix<Real>& x, const RowMatrix<Real>& bias, const Mixed& mixed, Tape& tape,
-           RowMatrix<Real>& out, std::size_t first, SleepCount& count) const {
+           RowMatrix<Real>& out, SleepCount& count) const {
     begin(static_cast<std::size_t>(x.rows()), tape);
     NormSiluRows<Real> rows = rows_of(x, out);
-    rows.out = row_of(out, first);
+    rows.out = row_of(out, mixed.first);
     rows.bias = bias.data();
     rows.out_rows = mixed.rows.data();
     rows.weights = mixed.weights.data();

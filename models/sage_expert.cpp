@@ -336,8 +336,8 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
       for (const auto& [row, heard] : shared.rows)
         add_scaled(Real(1), row_of(tape.product, heard), width_, row_of(tape.sum, row));
     }
-    expert.norm.mix(tape.sum, expert.bias.value, {rows, call.routes.shares_of(t)}, own.norm, output,
-                    call.first, count);
+    expert.norm.mix(tape.sum, expert.bias.value, {rows, call.routes.shares_of(t), call.first},
+                    own.norm, output, count);
   }
   return count;
 }
