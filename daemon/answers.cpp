@@ -108,10 +108,9 @@ Json metrics_of(const AnyTask& task) {
 
 Json task_json(const AnyTask& task, const wire::StatusRequest& request,
                const GradedSeries* series) {
-  constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
   Json json;
   json["name"] = task.plan().name;
-  json["kind"] = kKinds[static_cast<int>(task.plan().kind)];
+  json["kind"] = task_kind_name(task.plan().kind);
   json["last_tick"] = time_json(task.last_tick());
   json["labels"] = task.labels();
   json["next_label"] = task.next_label() == kTimeMax ? Json() : time_json(task.next_label());

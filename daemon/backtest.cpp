@@ -105,8 +105,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
   for (const auto& task : fold.tasks()) {
     Json entry;
     entry["name"] = task->plan().name;
-    constexpr const char* kKinds[] = {"binary", "regression", "multiclass"};
-    entry["kind"] = kKinds[static_cast<int>(task->plan().kind)];
+    entry["kind"] = task_kind_name(task->plan().kind);
     entry["labels"] = task->labels();
     entry["notes"] = unseen_columns(task->plan(), fold.schema(), fold.layouts());
     entry["regret"] = regret_json(*task);

@@ -63,7 +63,8 @@ void BacktestSink::predictions(std::span<const store::StoredPrediction> predicti
 void BacktestSink::label(const MaturedLabel& label) {
   ++labels_;
   if (!labels_file_) return;
-  const bool classes = label.task->kind == TaskKind::Multiclass;
+  const bool classes =
+      label.task->kind == TaskKind::Multiclass || label.task->kind == TaskKind::Ranking;
   write(labels_file_,
         csv_field(label.task->name) + ',' + format_time(label.as_of) + ',' +
             csv_field(key_text(label.entity_key)) + ',' +
@@ -97,6 +98,9 @@ void BacktestSink::graded(const GradedPrediction& graded) {
   for (std::size_t w = 0; w < windows_.size(); ++w) {
     if (graded.as_of < windows_[w].from || graded.as_of >= windows_[w].to) continue;
     Cell& target = cell(graded, w);
+    for (std::size_t c = 0; c < graded.ranked.size(); ++c)
+      target.graded[c].add(graded.ranked[c]);
+    if (!graded.ranked.empty()) continue;
     for (std::size_t c = 0; c < graded.outputs.size(); ++c) {
       target.graded[c].add(graded.outputs[c], graded.label);
     }

@@ -107,16 +107,18 @@ void show_network(const Json& task) {
                   matrix["measure"].get<std::string>() + "\n");
 }
 
+std::vector<std::string> shown_metrics(const std::string& kind) {
+  if (kind == "binary") return {"auroc", "average_precision", "log_loss"};
+  if (kind == "regression") return {"mae", "rmse", "r2"};
+  if (kind == "ranking") return {"map", "ndcg", "recall", "log_loss"};
+  return {"accuracy", "macro_f1", "log_loss"};
+}
+
 /// The report as people read it: a table per task, baselines beside the mixture.
 void show(const Json& report) {
   for (const Json& task : report["tasks"]) {
     for (const Json& window : task["windows"]) {
-      const bool binary = task["kind"] == "binary";
-      const bool regression = task["kind"] == "regression";
-      const std::vector<std::string> names =
-          binary       ? std::vector<std::string>{"auroc", "average_precision", "log_loss"}
-          : regression ? std::vector<std::string>{"mae", "rmse", "r2"}
-                       : std::vector<std::string>{"accuracy", "macro_f1", "log_loss"};
+      const std::vector<std::string> names = shown_metrics(task["kind"]);
       terminal::print("\n" + task["name"].get<std::string>() + ", window " +
                       window["window"].get<std::string>() + ", " +
                       terminal::grouped(window["count"].get<std::uint64_t>()) + " graded (" +

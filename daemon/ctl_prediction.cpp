@@ -56,7 +56,9 @@ std::string entity_text(const wire::Prediction& prediction) {
 }
 
 std::string outcome_text(const wire::Prediction& prediction) {
-  if (prediction.kind() != wire::Prediction::MULTICLASS) return short_number(prediction.score());
+  const bool several = prediction.kind() == wire::Prediction::MULTICLASS ||
+                       prediction.kind() == wire::Prediction::RANKING;
+  if (!several) return short_number(prediction.score());
   std::vector<std::pair<double, std::string>> classes;
   for (const wire::ClassScore& score : prediction.classes()) {
     classes.emplace_back(score.probability(), score.label());

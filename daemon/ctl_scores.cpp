@@ -12,6 +12,7 @@
 
 #include "daemon/ctl_commands.h"
 #include "daemon/ctl_endpoint.h"
+#include "daemon/report_file.h"
 #include "daemon/terminal.h"
 #include "stream/client.h"
 
@@ -61,10 +62,7 @@ std::string table_of(const Json& status, bool every) {
   header.emplace_back("labels");
   terminal::Table table(header);
   for (const Json& task : status["tasks"]) {
-    const std::string kind = task["kind"];
-    const std::string metric = kind == "binary"       ? "auroc"
-                               : kind == "regression" ? "mae"
-                                                      : "accuracy";
+    const std::string metric = report::headline_metric(task["kind"].get<std::string>());
     std::vector<std::string> row{task["name"], metric, figure(task["metrics"], "mixture", metric)};
     for (const std::string& candidate : candidates) {
       row.push_back(figure(task["metrics"], candidate, metric));

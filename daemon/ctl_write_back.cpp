@@ -101,10 +101,14 @@ class WriteBack {
       return Error{Errc::Malformed, "a prediction that does not decode"};
     }
     const auto text = [&](const std::string& value) { return connection_->literal(value); };
-    constexpr const char* kinds[] = {"binary", "regression", "multiclass"};
     std::string label = "NULL";
     double score = prediction.score();
-    if (prediction.classes_size() > 0) {
+    if (prediction.kind() == wire::Prediction::RANKING) {
+      std::string items;
+      for (const wire::ClassScore& item : prediction.classes())
+        items += (items.empty() ? "" : "|") + item.label();
+      label = text(items);
+    } else if (prediction.classes_size() > 0) {
       const auto best = std::max_element(
           prediction.classes().begin(), prediction.classes().end(),
           [](const auto& a, const auto& b) { return a.probability() < b.probability(); });
@@ -114,7 +118,7 @@ class WriteBack {
     const std::string entity = entity_text(prediction);
     std::string row = "(" + text(prediction.task()) + "," + text(entity) + "," +
                       text(format_time(TimeUs(prediction.as_of_us()))) + ",'" +
-                      kinds[static_cast<std::size_t>(prediction.kind())] + "'," +
+                      std::string(task_kind_name(static_cast<TaskKind>(prediction.kind()))) + "'," +
                       number_text(score) + "," + label;
     for (const auto& bound :
          {prediction.has_low() ? std::optional(prediction.low()) : std::nullopt,

@@ -6,6 +6,7 @@
 
 #include <malloc.h>
 
+#include "daemon/rank_task.h"
 #include "daemon/row_task.h"
 #include "daemon/task.h"
 #include "proto/bytes.h"
@@ -99,6 +100,8 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
                             options_.taught_rows_max, options_.seed};
     if (plan.column) {
       tasks_.push_back(std::make_unique<RowTask>(std::move(plan), world, limits));
+    } else if (plan.items) {
+      tasks_.push_back(std::make_unique<RankTask>(std::move(plan), world, limits));
     } else {
       tasks_.push_back(std::make_unique<Task>(std::move(plan), number, world, limits));
     }

@@ -22,8 +22,8 @@ struct MaturedLabel {
   const TaskPlan* task = nullptr;
   TimeUs as_of;
   std::string_view entity_key;  ///< canonical key bytes
-  double value = 0;             ///< 0/1, the number, or the class index
-  std::string_view text;        ///< multiclass: the class
+  double value = 0;             ///< 0/1, the number, the class index, or how many items
+  std::string_view text;        ///< multiclass: the class; ranking: the items, "a|b|c"
 };
 
 /// A prediction that has just been graded against its label.
@@ -33,10 +33,11 @@ struct GradedPrediction {
   Trigger trigger = Trigger::Tick;
   std::span<const models::Output> outputs;  ///< one per candidate
   const models::Output* mixed = nullptr;
-  models::Interval interval;  ///< published with the mixture, regression
-  double label = 0;
+  models::Interval interval;        ///< published with the mixture, regression
+  double label = 0;                 ///< ranking: how many items were right
   TimeUs known;                     ///< when the label became known
   std::span<const double> weights;  ///< what the mixer gives each candidate; views during the call
+  std::span<const models::RankedGrade> ranked{};  ///< ranking: of each output, the mixture last
 };
 
 class FoldSink {

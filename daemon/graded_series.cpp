@@ -60,7 +60,8 @@ Json rounded(double value) {
 }
 
 const char* headline(TaskKind kind) {
-  return kind == TaskKind::Binary ? "auroc" : kind == TaskKind::Regression ? "mae" : "accuracy";
+  constexpr std::array<const char*, 4> kNames{"auroc", "mae", "accuracy", "map"};  // as TaskKind
+  return kNames[static_cast<std::size_t>(kind)];
 }
 
 GradedSeries::GradedSeries(TaskKind kind, std::size_t outputs)
@@ -73,12 +74,18 @@ void GradedSeries::add(const GradedPrediction& graded) {
   if (graded.trigger != Trigger::Tick && graded.trigger != Trigger::Arrival) return;
   ACCRETE_CHECK(graded.outputs.size() + 1 == outputs_ &&
                 graded.weights.size() == graded.outputs.size() && graded.known >= open_.at);
+  ACCRETE_CHECK(kind_ != TaskKind::Ranking || graded.ranked.size() == outputs_);
   const bool instant_ended = graded.known != open_.at && open_.count >= kBlockMin;
   if (instant_ended || open_.count == kBlockMax) close();
   open_.at = graded.known;
   ++open_.count;
   for (std::size_t c = 0; c < outputs_; ++c) {
     const models::Output& output = c + 1 < outputs_ ? graded.outputs[c] : *graded.mixed;
+    if (kind_ == TaskKind::Ranking) {
+      open_.losses[c] += graded.ranked[c].loss;
+      open_.hits[c] += graded.ranked[c].average_precision;
+      continue;
+    }
     open_.losses[c] += models::loss_of(kind_, output, graded.label);
     if (kind_ == TaskKind::Multiclass) open_.hits[c] += is_hit(output, graded.label) ? 1 : 0;
     if (kind_ == TaskKind::Binary) scores_[c].push_back(output.value);

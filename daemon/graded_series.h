@@ -44,7 +44,8 @@ class GradedSeries {
     std::uint64_t count = 0;
     std::uint64_t blocks = 0;
     std::vector<double> losses;   ///< per output: sum of models::loss_of
-    std::vector<double> hits;     ///< per output: how often the likeliest class was right
+    std::vector<double> hits;     ///< per output: how often the likeliest class was right, or the
+                                  ///< average precisions of lists
     std::vector<double> wins;     ///< per output: pairs in the right order; binary only
     double pairs = 0;             ///< of a positive and a negative in one block
     std::vector<double> weights;  ///< per candidate: sum over the predictions
@@ -72,7 +73,7 @@ class GradedSeries {
   std::vector<std::vector<double>> scores_;  // per output; binary only
 };
 
-/// The metric a kind of task is known by: auroc, mae or accuracy.
+/// The metric a kind of task is known by: auroc, mae, accuracy or map.
 const char* headline(TaskKind kind);
 
 /// To six digits: a picture needs no more, and a report is read by people too. Null for NaN.

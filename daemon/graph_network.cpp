@@ -38,6 +38,8 @@ double old_expert_rate(NetworkConfig::OldExperts old) {
   return 1;
 }
 
+/// Classes are drawn evenly, rare ones as often as others; of the items of a list that many link,
+/// many are to be listed.
 NetworkMemoryOptions memory_options(const NetworkConfig& config, TaskKind kind,
                                     std::uint64_t seed) {
   NetworkMemoryOptions options;
@@ -60,14 +62,14 @@ std::unique_ptr<GraphNetwork> GraphNetwork::make(const TaskPlan& plan, const Tas
 GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::uint64_t seed,
                            Propagation* propagation)
     : name_(plan.name),
-      kind_(plan.kind),
+      kind_(models::learnt_as(plan.kind)),
       entity_(plan.entity),
       asks_rows_(plan.column.has_value()),
       on_heads_(world.network->config().on_heads && !asks_rows_ && kind_ != TaskKind::Multiclass),
       world_(*world.network),
       graph_(*world.graph),
       seed_(seed ^ hash64(plan.name)),
-      memory_(memory_options(world_.config(), kind_, seed_)),
+      memory_(memory_options(world_.config(), plan.kind, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
       summary_(plan_, kind_ != TaskKind::Multiclass && !asks_rows_),

@@ -49,7 +49,7 @@ struct NetworkEvidence {
   std::vector<std::uint32_t> experts;        ///< by the block each was born for
 };
 
-/// Candidate "network" of a task (binary, regression or multiclass), and where the configuration
+/// Candidate "network" of a task, whatever its kind, and where the configuration
 /// asks for it "network-ridge" (network_ridge.h).
 ///
 /// When it learns: each label that matures is an example and owes `passes` visits; owed visits are
@@ -119,6 +119,8 @@ class GraphNetwork final : private LabelRows {
   static std::unique_ptr<GraphNetwork> make(const TaskPlan& plan, const TaskWorld& world,
                                             std::uint64_t seed, Propagation* propagation = nullptr);
 
+  /// What it learns: never a ranking, whose items are classes to it.
+  TaskKind kind() const { return kind_; }
   /// Its candidates.
   std::vector<std::string> names() const;
   std::size_t size() const { return ridge_ == nullptr ? 1 : 2; }

@@ -181,7 +181,7 @@ Json network_course_json(const AnyTask& task, const BlockScores* now) {
   json["routing"] = routing_json(metrics);
   std::vector<BlockScores> rows(metrics.rows().begin(), metrics.rows().end());
   if (now != nullptr) rows.push_back(*now);
-  json["matrix"] = matrix_json(task.plan().kind, rows);
+  json["matrix"] = matrix_json(task.network()->kind(), rows);
   return json;
 }
 

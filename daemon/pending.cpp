@@ -26,6 +26,7 @@ std::string encode(const PendingBatch& batch) {
   writer.put_all(std::span(batch.rows));
   writer.put_all(std::span(batch.taught));
   writer.put_all(std::span(batch.features));
+  writer.put_all(std::span(batch.items));
   writer.put_all(std::span(batch.uncertainty));
   writer.put_all(std::span(batch.outputs));
   return bytes;
@@ -45,6 +46,7 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.rows = reader.get_all<std::uint32_t>();
   batch.taught = reader.get_all<std::uint32_t>();
   batch.features = reader.get_all<float>();
+  batch.items = reader.get_all<std::uint32_t>();
   batch.uncertainty = reader.get_all<double>();
   batch.outputs = reader.get_all<double>();
   const bool placed = std::is_sorted(batch.taught.begin(), batch.taught.end()) &&
@@ -110,6 +112,7 @@ void PendingQueue::shrink(std::size_t bytes_max) {
     entry->batch.rows = {};
     entry->batch.taught = {};
     entry->batch.features = {};
+    entry->batch.items = {};
     entry->batch.uncertainty = {};
     entry->batch.outputs = {};
     entry->resident = false;

@@ -23,15 +23,16 @@ struct PendingBatch {
   Trigger trigger = Trigger::Tick;
   bool silent = false;        ///< nothing was published: rows only teach, there are no outputs
   std::uint32_t width = 0;    ///< features per entity
-  std::uint32_t classes = 0;  ///< outputs per candidate: 1, or the classes known then
+  std::uint32_t classes = 0;  ///< outputs per candidate: 1; classes or items known
   std::vector<std::uint32_t> rows;
   std::vector<std::uint32_t> taught;  ///< positions in rows that will be learnt from, ascending
   std::vector<float> features;        ///< taught × width
+  std::vector<std::uint32_t> items;   ///< ranked lists: rows × classes, rows of the items' table
   std::vector<double> uncertainty;    ///< regression: rows × (variance, low, high) of the mixture
   std::vector<double> outputs;        ///< rows × (candidates + 1) × classes; the mixture last
 
   std::size_t bytes() const {
-    return (rows.capacity() + taught.capacity()) * sizeof(std::uint32_t) +
+    return (rows.capacity() + taught.capacity() + items.capacity()) * sizeof(std::uint32_t) +
            features.capacity() * sizeof(float) +
            (outputs.capacity() + uncertainty.capacity()) * sizeof(double);
   }

@@ -53,7 +53,11 @@ class Binder {
     ACCRETE_DO(needs_time(std::get<query::Window>(query.target.operand), plan.target));
     plan.compare = query.target.compare;
     plan.literal = query.target.literal;
-    ACCRETE_TRY(plan.kind, kind_of(plan));
+    if (plan.target.aggregate == Aggregate::ListDistinct) {
+      ACCRETE_DO(ranked_list(query.target, plan));
+    } else {
+      ACCRETE_TRY(plan.kind, kind_of(plan));
+    }
     if (query.where) {
       ACCRETE_TRY(plan.where, entity_condition(*query.where));
     }
@@ -185,14 +189,39 @@ class Binder {
 
   Status refuse_unexecuted(const query::Target& target) const {
     const auto& window = std::get<query::Window>(target.operand);
-    if (target.rank_top || window.aggregate == Aggregate::ListDistinct) {
-      return at(window.at,
-                "ranked lists are parsed but not executed yet; predict EXISTS or COUNT instead");
-    }
     if (!target.more_horizons_us.empty()) {
       return at(window.at,
                 "several horizons are parsed but not executed yet; write one [[task]] for each");
     }
+    return Ok{};
+  }
+
+  /// `LIST_DISTINCT(child.foreign_key, …) RANK TOP k`: rows of the table that the key names.
+  Status ranked_list(const query::Target& target, TaskPlan& plan) const {
+    const auto& window = std::get<query::Window>(target.operand);
+    if (!target.rank_top) {
+      return at(window.at, "a list is predicted as its likeliest items; say how many: RANK TOP 10");
+    }
+    if (*target.rank_top > kPlacesMax) {
+      return at(window.at, "RANK TOP lists at most " + std::to_string(kPlacesMax) + " items");
+    }
+    const TableId child = schema_.relations()[plan.target.relation.value].child;
+    const auto& keys = schema_.table(child).foreign_keys;
+    for (std::size_t i = 0; i < schema_.relations().size() && !window.row_compare; ++i) {
+      const Relation& relation = schema_.relations()[i];
+      const RelationId id{static_cast<std::uint16_t>(i)};
+      if (relation.child != child || id == plan.target.relation) continue;
+      if (keys[relation.foreign_key].columns != std::vector{*plan.target.column}) continue;
+      plan.items = id;
+    }
+    if (!plan.items) {
+      return at(window.argument.at,
+                "RANK TOP lists the rows that a foreign key of \"" + schema_.table(child).name +
+                    "\" names, another than the one to the entity: LIST_DISTINCT(" +
+                    window.argument.table + ".<foreign key of one column>, …)");
+    }
+    plan.places = *target.rank_top;
+    plan.kind = TaskKind::Ranking;
     return Ok{};
   }
 

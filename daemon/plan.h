@@ -50,12 +50,17 @@ struct EntityCondition {
   query::Literal literal;
 };
 
+/// RANK TOP lists at most so many.
+inline constexpr std::uint32_t kPlacesMax = 100;
+
 struct TaskPlan {
   std::string name;
   TaskKind kind = TaskKind::Binary;
   TableId entity;
   std::optional<ColumnId> column;         ///< of the entity's own row; then there is no window
   WindowPlan target;                      ///< of window tasks
+  std::optional<RelationId> items;        ///< ranked lists: the foreign key whose rows are listed
+  std::uint32_t places = 0;               ///< and how many
   std::optional<query::Compare> compare;  ///< target compared with a constant: binary
   query::Literal literal;
   std::optional<EntityCondition> where;
@@ -63,6 +68,9 @@ struct TaskPlan {
   std::vector<TimeUs> anchors;  ///< ascending, at least one
   bool on_change = true;
   std::int64_t debounce_us = 0;
+
+  /// A number or class told of a window: neither a column of the row itself nor a list.
+  bool is_window() const { return !column && !items; }
 
   /// First tick at or after `time`. Ticks count back from the first anchor and forward from each
   /// anchor to the next, starting anew there.
@@ -73,7 +81,8 @@ struct TaskPlan {
 /// Errors:  Malformed with the query's line and a caret: unknown or ambiguous names (nearest name,
 ///          or "say VIA column"), an entity that is not a table's single key column, a window that
 ///          does not follow a foreign key to the entity, and what is parsed but not executed
-///          (several horizons, RANK TOP, LIST_DISTINCT). A column of the row itself: one of the
+///          (several horizons); a LIST_DISTINCT without RANK TOP, or of what is no foreign key to
+///          other rows. A column of the row itself: one of the
 ///          key, a foreign key or the time, one whose kind is not known, EVERY, a WHERE that reads
 ///          it.
 Result<TaskPlan> bind_task(const TaskConfig& config, Schema& schema);

@@ -21,13 +21,17 @@ struct MetricName {
   int direction;
 };
 
-constexpr std::array<MetricName, 13> kMetrics{{{"auroc", "AUROC", 1},
+constexpr std::array<MetricName, 17> kMetrics{{{"auroc", "AUROC", 1},
                                                {"average_precision", "average precision", 1},
                                                {"log_loss", "log loss", -1},
                                                {"brier", "Brier score", -1},
                                                {"accuracy", "accuracy", 1},
                                                {"ece", "calibration error", -1},
                                                {"macro_f1", "macro F1", 1},
+                                               {"map", "mean average precision", 1},
+                                               {"ndcg", "NDCG", 1},
+                                               {"precision", "precision", 1},
+                                               {"recall", "recall", 1},
                                                {"mae", "MAE", -1},
                                                {"rmse", "RMSE", -1},
                                                {"r2", "R²", 1},
@@ -197,7 +201,7 @@ Status read_shared(const Place& place, Task& task) {
   ACCRETE_TRY(const Place kind, place.member("kind"));
   ACCRETE_TRY(task.kind, kind.text());
   if (headline_metric(task.kind).empty()) {
-    return kind.expected("\"binary\", \"regression\" or \"multiclass\"");
+    return kind.expected("\"binary\", \"regression\", \"multiclass\" or \"ranking\"");
   }
   ACCRETE_TRY(const Place labels, place.member("labels"));
   ACCRETE_TRY(task.labels, labels.whole());
@@ -374,6 +378,7 @@ std::string headline_metric(std::string_view kind) {
   return kind == "binary"       ? "auroc"
          : kind == "regression" ? "mae"
          : kind == "multiclass" ? "accuracy"
+         : kind == "ranking"    ? "map"
                                 : "";
 }
 

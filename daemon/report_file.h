@@ -75,7 +75,7 @@ struct Experts {
 
 struct Task {
   std::string name;
-  std::string kind;  ///< binary, regression or multiclass
+  std::string kind;  ///< binary, regression, multiclass or ranking
   std::uint64_t labels = 0;
   std::vector<std::string> candidates;  ///< in the mixer's order
   std::vector<std::string> baselines;   ///< those of them that are no more than a comparison

@@ -43,7 +43,7 @@ class Walk {
  public:
   Walk(const std::vector<TaskPlan>& tasks, const Schema& schema) : schema_(schema) {
     for (const TaskPlan& task : tasks) {
-      if (task.column) continue;
+      if (!task.is_window()) continue;
       for (const double windows : kLivesOfWindow) {
         const double life = rounded_life(windows * static_cast<double>(window_us(task)));
         auto& lives = plan_.half_lives_us;
@@ -54,7 +54,7 @@ class Walk {
     if (plan_.half_lives_us.size() > kLivesMax) plan_.half_lives_us.resize(kLivesMax);
     for (const TaskPlan& task : tasks) {
       plan_.entities.push_back(task.entity);
-      if (task.column) {
+      if (!task.is_window()) {
         plan_.keys.emplace_back();
         continue;
       }

@@ -12,18 +12,6 @@
 #include "proto/time.h"
 
 namespace accrete::daemon {
-namespace {
-
-// The window of the sliding metrics, in graded predictions. Of a large population every n-th row
-// enters, so that it spans several ticks: a piece of one, in row order, would say little.
-constexpr std::size_t kMetricsWindow = 8000;
-constexpr std::size_t kMetricsTicks = 4;
-// A tick is predicted and published in chunks of so many rows, which bounds what a large population
-// takes of memory.
-constexpr std::size_t kScoredRows = 4096;
-
-}  // namespace
-
 /// Features and outputs of several entities at one instant.
 struct Task::Scored {
   std::vector<std::uint32_t> rows;
@@ -38,15 +26,12 @@ struct Task::Scored {
 };
 
 Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const TaskLimits& limits)
-    : plan_(std::move(plan)),
-      world_(world),
-      limits_(limits),
+    : TickTask(std::move(plan), world, limits),
       features_(
           make_features(plan_, number, *world.schema, *world.synthesis, *world.rows, *world.graph)),
       learners_(make_learners(plan_.kind, limits.learners_bytes_max / 2)),
       network_(GraphNetwork::make(plan_, world, limits.seed)),
-      conformal_(models::ConformalOptions{}),
-      pending_(plan_.name + "/pending/") {
+      conformal_(models::ConformalOptions{}) {
   for (std::size_t k = 0; k < learners_->size(); ++k)
     names_.emplace_back(learners_->name(k));
   if (network_ != nullptr) std::ranges::copy(network_->names(), std::back_inserter(names_));
@@ -62,34 +47,14 @@ void Task::weigh_network() {
   if (network_ != nullptr) mixer_->set_prior(learners_->size(), network_->signals().prior());
 }
 
-void Task::begin(TimeUs first) {
-  next_tick_ = plan_.tick_at_or_after(first);
-}
-
 Status Task::row_folded(const FoldedRow& row, store::State&, const Emit&, FoldSink&) {
   features_->observe(row.cells);
   touch(row.row);
   return Ok{};
 }
 
-void Task::touch(std::uint32_t row) {
-  if (!plan_.on_change) return;
-  if (row >= is_touched_.size()) is_touched_.resize(row + 1, false);
-  if (is_touched_[row]) return;
-  is_touched_[row] = true;
-  touched_.push_back(row);
-}
-
 TimeUs Task::next_event() const {
-  TimeUs next = std::min(next_tick_, next_training_);
-  if (!pending_.empty()) next = std::min(next, pending_.next_due());
-  if (!held_back_.empty()) next = std::min(next, held_back_.begin()->first);
-  return next;
-}
-
-TimeUs Task::next_label() const {
-  if (!pending_.empty()) return pending_.next_due();
-  return next_tick_ == kTimeMax ? kTimeMax : shift(next_tick_, plan_.target.end_us);
+  return std::min(TickTask::next_event(), next_training_);
 }
 
 std::vector<std::string> Task::candidate_names() const {
@@ -104,22 +69,6 @@ models::LabelHistory& Task::history(std::uint32_t row) {
 const models::LabelHistory& Task::known_history(std::uint32_t row) const {
   static const models::LabelHistory kNone;
   return row < histories_.size() ? histories_[row] : kNone;
-}
-
-bool Task::eligible(std::uint32_t row, TimeUs at) {
-  const NodeId node{plan_.entity, row};
-  const auto version = world_.graph->version(node, at);
-  if (!version || version->deleted) return false;
-  return !plan_.where || world_.windows->belongs(*plan_.where, node, at);
-}
-
-std::vector<std::uint32_t> Task::population(TimeUs at) {
-  std::vector<std::uint32_t> rows;
-  const std::uint32_t count = world_.graph->node_count(plan_.entity);
-  for (std::uint32_t row = 0; row < count; ++row) {
-    if (eligible(row, at)) rows.push_back(row);
-  }
-  return rows;
 }
 
 std::vector<double> Task::feature_values(std::uint32_t row, TimeUs at) {
@@ -186,16 +135,6 @@ void Task::score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored)
   predict(at, scored);
 }
 
-std::string Task::entity_key(std::uint32_t row, TimeUs at) {
-  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
-  std::string key;
-  if (content == nullptr) return key;
-  for (const ColumnId column : world_.schema->table(plan_.entity).key) {
-    append_key(key, content->at(column));
-  }
-  return key;
-}
-
 Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit) {
   const std::size_t per_row = names_.size() + 1;
   Prediction prediction;
@@ -218,21 +157,10 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
   return Ok{};
 }
 
-/// True if so many more predictions may not wait for their outcome; they are counted.
-bool Task::sheds(std::size_t rows) {
-  if (pending_.rows() + rows <= limits_.pending_max) return false;
-  shed_ += rows;
-  return true;
-}
-
-PendingBatch Task::begin_batch(TimeUs at, Trigger trigger) const {
-  PendingBatch batch;
-  batch.at = at;
-  batch.due = shift(at, plan_.target.end_us);
-  batch.trigger = trigger;
+/// Numbers that a candidate says of a row.
+std::uint32_t Task::outputs_each() const {
   const bool multiclass = plan_.kind == TaskKind::Multiclass;
-  batch.classes = multiclass ? static_cast<std::uint32_t>(class_names_.size()) : 1;
-  return batch;
+  return multiclass ? static_cast<std::uint32_t>(class_names_.size()) : 1;
 }
 
 /// Add rows and what was said of them.
@@ -253,61 +181,24 @@ void Task::keep(const Scored& scored, PendingBatch& batch) const {
   }
 }
 
-bool Task::debounced(std::uint32_t row, TimeUs at) {
-  if (plan_.debounce_us <= 0) return false;
-  if (row >= republished_.size()) republished_.resize(row + 1, kTimeMin);
-  const TimeUs free = shift(republished_[row], plan_.debounce_us);
-  if (republished_[row] != kTimeMin && at < free) {
-    held_back_.insert({free, row});
-    return true;
-  }
-  republished_[row] = at;
-  return false;
-}
-
-Status Task::republish(TimeUs at, const Emit& emit) {
-  if (touched_.empty()) return Ok{};
-  std::vector<std::uint32_t> rows;
-  for (const std::uint32_t row : touched_) {
-    is_touched_[row] = false;
-    if (at != kTimeMin && at <= frozen_after_ && eligible(row, at) && !debounced(row, at)) {
-      rows.push_back(row);
-    }
-  }
-  touched_.clear();
+Status Task::tell_of(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                     const Emit& emit) {
   Scored scored;
   score(rows, at, scored);
-  return publish(scored, at, Trigger::Change, emit);
+  return publish(scored, at, trigger, emit);
 }
 
-Status Task::tick(TimeUs at, const Emit& emit) {
-  Scored scored;
-  std::vector<std::uint32_t> late;
-  while (!held_back_.empty() && held_back_.begin()->first <= at) {
-    const std::uint32_t row = held_back_.begin()->second;
-    held_back_.erase(held_back_.begin());
-    if (!eligible(row, at)) continue;
-    republished_[row] = at;
-    late.push_back(row);
-  }
-  if (!late.empty()) {
-    score(late, at, scored);
-    ACCRETE_DO(publish(scored, at, Trigger::Change, emit));
-  }
+void Task::before_tick(TimeUs at) {
   if (next_training_ == at) train_between(at);
-  if (next_tick_ != at) return Ok{};
-  next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
-  if (at > frozen_after_) return Ok{};
-  last_tick_ = at;
-  return tick_population(at, emit);
 }
 
 Status Task::tick_population(TimeUs at, const Emit& emit) {
   const std::vector<std::uint32_t> rows = population(at);
   PendingBatch batch = begin_batch(at, Trigger::Tick);
+  batch.classes = outputs_each();
   parts_ = parts_of(rows.size());
   plan_training(at);
-  draw_taught(rows.size(), batch);
+  batch.taught = draw(rows.size(), taught_max() / parts_, at);
   std::vector<std::uint32_t> taught_rows;
   for (const std::uint32_t i : batch.taught)
     taught_rows.push_back(rows[i]);
@@ -347,25 +238,11 @@ Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::Stat
   score(rows, at, scored);
   if (!rows.empty() && !sheds(rows.size())) {
     PendingBatch batch = begin_batch(at, Trigger::Request);
+    batch.classes = outputs_each();
     keep(scored, batch);
     pending_.push(std::move(batch));
   }
   return publish(scored, at, Trigger::Request, emit);
-}
-
-Status Task::what_if(std::span<const std::uint32_t> rows, TimeUs at, const Emit& emit) {
-  std::vector<std::uint32_t> valid;
-  for (const std::uint32_t row : rows) {
-    const auto version = world_.graph->version(NodeId{plan_.entity, row}, at);
-    if (version && !version->deleted) valid.push_back(row);
-  }
-  Scored scored;
-  for (std::size_t first = 0; first < valid.size(); first += kScoredRows) {
-    const std::size_t count = std::min(kScoredRows, valid.size() - first);
-    score(std::span(valid).subspan(first, count), at, scored);
-    ACCRETE_DO(publish(scored, at, Trigger::Query, emit));
-  }
-  return Ok{};
 }
 
 double Task::label_value(const WindowValue& label) {
@@ -452,7 +329,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   if (batch.trigger == Trigger::Tick) {
     mixer_->grade({outputs.data(), names_.size()}, value);
     drift_.grade(plan_.kind, outputs.back(), value);
-    const std::size_t every = batch.rows.size() * kMetricsTicks / kMetricsWindow + 1;
+    const std::size_t every = metrics_step(batch.rows.size());
     for (std::size_t c = 0; c < per_row && i % every == 0; ++c) {
       metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});
     }
@@ -471,10 +348,9 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
 }
 
 std::size_t Task::memory_bytes() const {
-  return pending_.memory_bytes() + features_->memory_bytes() +
+  return queues_bytes() + features_->memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes()) +
-         histories_.capacity() * sizeof(models::LabelHistory) + is_touched_.capacity() / 8 +
-         republished_.capacity() * sizeof(TimeUs) + held_back_.size() * 64;
+         histories_.capacity() * sizeof(models::LabelHistory);
 }
 
 }  // namespace accrete::daemon

@@ -114,20 +114,9 @@ void Task::stage(store::State& state) {
   std::string rest;
   ByteWriter writer(rest);
   features_->stage(state);
-  writer.put(next_tick_.value);
-  writer.put(last_tick_.value);
+  save_queues(writer);
   writer.put(next_training_.value);
   writer.put(parts_);
-  writer.put(shed_);
-  std::vector<std::int64_t> times;
-  for (const TimeUs time : republished_)
-    times.push_back(time.value);
-  writer.put_all(std::span(std::as_const(times)));
-  writer.put(static_cast<std::uint64_t>(held_back_.size()));
-  for (const auto& [time, row] : held_back_) {
-    writer.put(time.value);
-    writer.put(row);
-  }
   state.put(Section::Blobs, plan_.name + "/position", rest);
 
   std::set<std::uint32_t> pages;
@@ -157,20 +146,10 @@ Status Task::load(store::State& state) {
   ACCRETE_TRY(const bool has_rest, state.get(Section::Blobs, plan_.name + "/position", rest));
   if (has_rest) {
     ByteReader reader(rest);
-    next_tick_.value = reader.get<std::int64_t>();
-    last_tick_.value = reader.get<std::int64_t>();
+    load_queues(reader);
     next_training_.value = reader.get<std::int64_t>();
     parts_ = reader.get<std::uint32_t>();
     if (parts_ == 0) return corrupt(plan_.name, "position");
-    shed_ = reader.get<std::uint64_t>();
-    for (const std::int64_t time : reader.get_all<std::int64_t>()) {
-      republished_.push_back(TimeUs{time});
-    }
-    const auto held = reader.get<std::uint64_t>();
-    for (std::uint64_t i = 0; i < held && reader.ok(); ++i) {
-      const TimeUs time{reader.get<std::int64_t>()};
-      held_back_.insert({time, reader.get<std::uint32_t>()});
-    }
     if (!reader.done()) return corrupt(plan_.name, "position");
   }
   Status decoded = Ok{};

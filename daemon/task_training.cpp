@@ -12,8 +12,6 @@
 
 #include "daemon/synthesis_plan.h"
 #include "daemon/task_inputs.h"
-#include "proto/hash.h"
-#include "proto/rng.h"
 #include "proto/time.h"
 
 namespace accrete::daemon {
@@ -52,20 +50,6 @@ void Task::plan_training(TimeUs after) {
   if (step > 0 && parts_ > 1 && shift(next, step / 2) < next_tick_) next_training_ = next;
 }
 
-/// Which of `rows` rows teach, ascending: all, or as many as may be learnt from, drawn by the seed.
-void Task::draw_taught(std::size_t rows, PendingBatch& batch) const {
-  const std::size_t taught = std::min(rows, taught_max() / parts_);
-  batch.taught.reserve(taught);
-  Rng rng(limits_.seed ^ hash64(plan_.name), static_cast<std::uint64_t>(batch.at.value),
-          Purpose::Training);
-  std::size_t wanted = taught;
-  for (std::size_t i = 0; i < rows && wanted > 0; ++i) {
-    if (rng.below(rows - i) >= wanted) continue;  // selection sampling: wanted of the rows left
-    batch.taught.push_back(static_cast<std::uint32_t>(i));
-    --wanted;
-  }
-}
-
 /// Keep the features of an instant between two ticks until its outcome is known.
 void Task::train_between(TimeUs at) {
   plan_training(at);
@@ -73,7 +57,8 @@ void Task::train_between(TimeUs at) {
   const std::vector<std::uint32_t> rows = population(at);
   PendingBatch batch = begin_batch(at, Trigger::Tick);
   batch.silent = true;
-  draw_taught(rows.size(), batch);
+  batch.taught = draw(rows.size(), taught_max() / parts_, at);
+  batch.classes = outputs_each();
   if (batch.taught.empty() || sheds(batch.taught.size())) return;
   for (std::uint32_t& i : batch.taught) {
     batch.rows.push_back(rows[i]);

@@ -230,10 +230,16 @@ bool WindowReader::holds(const RowCondition& condition, const RowContent& row) {
   return compare_cell(row.at(condition.column), condition.compare, condition.literal);
 }
 
-void WindowReader::evidence(const WindowPlan& plan, NodeId entity, TimeUs at,
-                            std::vector<store::Edge>& out) {
+void WindowReader::rows(const WindowPlan& plan, NodeId entity, TimeUs at,
+                        std::vector<store::Edge>& out) {
   const TimeUs upto = shift(at, plan.end_us);
-  graph_.edges(plan.relation, entity, shift(at, plan.start_us), upto, upto, out);
+  const TableId child = schema_.relations()[plan.relation.value].child;
+  edges_.clear();
+  graph_.edges(plan.relation, entity, shift(at, plan.start_us), upto, upto, edges_);
+  for (const store::Edge& edge : edges_) {
+    const RowContent* row = rows_.row(NodeId{child, edge.child}, upto);
+    if (row != nullptr && (!plan.where || holds(*plan.where, *row))) out.push_back(edge);
+  }
 }
 
 }  // namespace accrete::daemon

@@ -41,8 +41,8 @@ class WindowReader {
   /// value is false.
   bool belongs(const EntityCondition& condition, NodeId entity, TimeUs at);
 
-  /// The child rows inside the window, for explain.
-  void evidence(const WindowPlan& plan, NodeId entity, TimeUs at, std::vector<store::Edge>& out);
+  /// The child rows inside the window that meet its WHERE, as they were at its end, oldest first.
+  void rows(const WindowPlan& plan, NodeId entity, TimeUs at, std::vector<store::Edge>& out);
 
  private:
   std::optional<WindowValue> over_rows(const WindowPlan& plan, NodeId entity, TimeUs at,

@@ -38,6 +38,11 @@ void append_history(std::string& out, const LabelHistory& history);
 /// Take one history off the front of `bytes`. Errors: Corruption.
 Status read_history(std::string_view& bytes, LabelHistory& history);
 
+/// The kind of task that learners see: items of a ranked list are classes to them.
+constexpr TaskKind learnt_as(TaskKind kind) {
+  return kind == TaskKind::Ranking ? TaskKind::Multiclass : kind;
+}
+
 struct Input {
   std::span<const double> features;  ///< NaN = missing; width may grow over time, never shrinks
   const LabelHistory* history = nullptr;

@@ -192,9 +192,8 @@ void Graded::resize(std::size_t size) {
   losses_.resize(size);
   labels_.resize(size);
   if (kind_ != TaskKind::Binary) certainties_.resize(size);
-  if (kind_ != TaskKind::Regression) return;
-  lows_.resize(size);
-  highs_.resize(size);
+  if (kind_ == TaskKind::Regression || kind_ == TaskKind::Ranking) lows_.resize(size);
+  if (kind_ == TaskKind::Regression) highs_.resize(size);
 }
 
 void Graded::put(std::size_t i, const Output& output, double label, const Interval& interval) {
@@ -216,8 +215,29 @@ void Graded::add(const Output& output, double label, const Interval& interval) {
   put(size() - 1, output, label, interval);
 }
 
+void Graded::put(std::size_t i, const RankedGrade& grade) {
+  scores_[i] = grade.average_precision;
+  losses_[i] = grade.loss;
+  labels_[i] = grade.ndcg;
+  certainties_[i] = grade.precision;
+  lows_[i] = grade.recall;
+}
+
+void Graded::add(const RankedGrade& grade) {
+  ACCRETE_CHECK(kind_ == TaskKind::Ranking);
+  resize(size() + 1);
+  put(size() - 1, grade);
+}
+
 Metrics Graded::metrics() const {
   if (labels_.empty()) return {};
+  if (kind_ == TaskKind::Ranking) {
+    return {{"map", mean(scores_)},
+            {"ndcg", mean(labels_)},
+            {"precision", mean(certainties_)},
+            {"recall", mean(lows_)},
+            {"log_loss", mean(losses_)}};
+  }
   if (kind_ == TaskKind::Regression) {
     const Coverage intervals = coverage(lows_, highs_, labels_);
     const double mean_square =
@@ -256,17 +276,29 @@ Prequential::Prequential(TaskKind kind, std::size_t window, double fading)
   ACCRETE_CHECK(fading > 0 && fading <= 1);
 }
 
-void Prequential::add(const Output& output, double label, const Interval& interval) {
-  const double loss = loss_of(kind_, output, label);
-  const double score = score_of(kind_, output);
+template <class... What>
+void Prequential::keep(const What&... graded) {
   if (ring_.size() < window_) {
-    ring_.add(output, label, interval);
+    ring_.add(graded...);
   } else {
-    ring_.put(next_, output, label, interval);
+    ring_.put(next_, graded...);
   }
   next_ = (next_ + 1) % window_;
   ++count_;
-  const double hit = kind_ != TaskKind::Regression && is_hit(kind_, score, label) ? 1 : 0;
+}
+
+void Prequential::add(const Output& output, double label, const Interval& interval) {
+  keep(output, label, interval);
+  const bool hit = kind_ != TaskKind::Regression && is_hit(kind_, score_of(kind_, output), label);
+  fade(loss_of(kind_, output, label), hit ? 1 : 0);
+}
+
+void Prequential::add(const RankedGrade& grade) {
+  keep(grade);
+  fade(grade.loss, grade.average_precision);
+}
+
+void Prequential::fade(double loss, double hit) {
   faded_loss_ = fading_ * faded_loss_ + loss;
   faded_hit_ = fading_ * faded_hit_ + hit;
   faded_weight_ = fading_ * faded_weight_ + 1;
@@ -280,7 +312,8 @@ Metrics Prequential::fading() const {
   if (count_ == 0) return {};
   const double loss = faded_loss_ / faded_weight_;
   if (kind_ == TaskKind::Regression) return {{"mae", loss}};
-  return {{"log_loss", loss}, {"accuracy", faded_hit_ / faded_weight_}};
+  const char* hits = kind_ == TaskKind::Ranking ? "map" : "accuracy";
+  return {{"log_loss", loss}, {hits, faded_hit_ / faded_weight_}};
 }
 
 void Prequential::save(std::string& out) const {
@@ -321,8 +354,9 @@ Status Prequential::load(std::string_view bytes) {
   ring.highs_ = reader.doubles();
   reader.require(ring.scores_.size() == size && ring.losses_.size() == size);
   reader.require(ring.certainties_.size() == (kind_ == TaskKind::Binary ? 0 : size));
-  const std::size_t intervals = kind_ == TaskKind::Regression ? size : 0;
-  reader.require(ring.lows_.size() == intervals && ring.highs_.size() == intervals);
+  const std::size_t highs = kind_ == TaskKind::Regression ? size : 0;
+  const std::size_t lows = kind_ == TaskKind::Ranking ? size : highs;
+  reader.require(ring.lows_.size() == lows && ring.highs_.size() == highs);
   reader.require(size == std::min<std::uint64_t>(count, window_) && next == count % window_);
   ACCRETE_DO(reader.finish("metrics"));
   count_ = count;

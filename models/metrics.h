@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "models/candidate.h"
+#include "models/ranked_list.h"
 
 namespace accrete::models {
 
@@ -38,18 +39,23 @@ class Graded {
  public:
   explicit Graded(TaskKind kind) : kind_(kind) {}
   void add(const Output& output, double label, const Interval& interval = {});
+  /// Of a ranking. Checks: the kind.
+  void add(const RankedGrade& grade);
   std::size_t size() const { return labels_.size(); }
   /// binary: auroc, average_precision, log_loss, brier, accuracy, ece · multiclass: accuracy,
   /// macro_f1, log_loss, ece · regression: mae, rmse, r2, nll (Gaussian, where the variance is
-  /// known), coverage and width (where an interval was published). Empty list: no entries.
+  /// known), coverage and width (where an interval was published) · ranking: map, ndcg, precision,
+  /// recall, log_loss, of lists as long as they are. Empty list: no entries.
   Metrics metrics() const;
 
  private:
   friend class Prequential;
   void put(std::size_t i, const Output& output, double label, const Interval& interval);
+  void put(std::size_t i, const RankedGrade& grade);
   void resize(std::size_t size);
 
   TaskKind kind_;
+  // Ranking: scores average precision, labels ndcg, certainties precision, lows recall.
   std::vector<double> scores_;  // binary: probability; regression: value; multiclass: arg max
   std::vector<double> losses_;  // log loss (binary, multiclass), absolute error (regression)
   std::vector<double> labels_;
@@ -64,14 +70,21 @@ class Prequential {
  public:
   Prequential(TaskKind kind, std::size_t window, double fading = 0.999);
   void add(const Output& output, double label, const Interval& interval = {});
+  /// Of a ranking. Checks: the kind.
+  void add(const RankedGrade& grade);
   std::uint64_t count() const { return count_; }
   Metrics sliding() const;
-  /// log_loss and accuracy (binary, multiclass) or mae (regression), exponentially faded.
+  /// log_loss and accuracy (binary, multiclass), mae (regression), or log_loss and map (ranking),
+  /// exponentially faded.
   Metrics fading() const;
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
  private:
+  template <class... What>
+  void keep(const What&... graded);
+  void fade(double loss, double hit);
+
   TaskKind kind_;
   std::size_t window_;
   double fading_;

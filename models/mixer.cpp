@@ -63,6 +63,7 @@ double loss_of(TaskKind kind, const Output& output, double label) {
     case TaskKind::Regression:
       return std::abs(label - output.value);
     case TaskKind::Multiclass:
+    case TaskKind::Ranking:  // one right item of a list
       break;
   }
   const bool known = label >= 0 && label < static_cast<double>(output.classes.size());

@@ -159,6 +159,7 @@ double task_loss(TaskKind kind, const RowMatrix<Real>& scores, std::span<const T
         loss += share * absolute_loss(row[0] + target.start, target.value, row[0]);
         break;
       case TaskKind::Multiclass:
+      case TaskKind::Ranking:
         ACCRETE_CHECK(target.start == 0);
         loss += share * class_loss(row, target.value);
         break;

@@ -119,6 +119,11 @@ constexpr char kVersion = 1;
 
 }  // namespace
 
+std::string_view task_kind_name(TaskKind kind) {
+  constexpr std::array<std::string_view, 4> kNames{"binary", "regression", "multiclass", "ranking"};
+  return kNames[static_cast<std::size_t>(kind)];
+}
+
 void encode_prediction(const Prediction& prediction, std::string& out) {
   Entity entity;
   ACCRETE_CHECK(decode_key(prediction.entity_key, entity.parts, entity.count));

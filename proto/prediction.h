@@ -13,7 +13,9 @@
 
 namespace accrete {
 
-enum class TaskKind : std::uint8_t { Binary = 0, Regression = 1, Multiclass = 2 };
+enum class TaskKind : std::uint8_t { Binary = 0, Regression = 1, Multiclass = 2, Ranking = 3 };
+/// "binary", "regression", "multiclass", "ranking".
+std::string_view task_kind_name(TaskKind kind);
 /// Arrival: the row itself came, and a column of it is predicted.
 enum class Trigger : std::uint8_t { Tick = 0, Change = 1, Request = 2, Query = 3, Arrival = 4 };
 
@@ -37,7 +39,7 @@ struct Prediction {
   Trigger trigger = Trigger::Tick;
   TaskKind kind = TaskKind::Binary;
   double score = 0;
-  std::vector<ClassScore> classes;
+  std::vector<ClassScore> classes;  ///< Ranking: the items, best first
   std::optional<double> low;
   std::optional<double> high;
   std::uint64_t model = 0;
@@ -49,7 +51,7 @@ struct Prediction {
 void encode_prediction(const Prediction& prediction, std::string& out);
 
 /// One line of JSON, the form of `accretectl subscribe --json` and `backtest --predictions`:
-/// {"seq","task","entity","as_of","kind","score"|"value"|"classes","interval","model","candidates",
+/// {"seq","task","entity","as_of","kind","score"|"value"|"classes"|"items","interval","model","candidates",
 /// "trigger"}, and "candidate_classes" where candidates tell their own. `payload` is a serialized
 /// wire.Prediction. Errors: Malformed.
 Result<std::string> prediction_json(std::string_view payload);

@@ -68,6 +68,17 @@ bool append_outcome(std::string& out, const wire::Prediction& prediction) {
       }
       out += '}';
       return true;
+    case wire::Prediction::RANKING:
+      out += "\"ranking\",\"items\":[";
+      for (int i = 0; i < prediction.classes_size(); ++i) {
+        out += i > 0 ? ",{\"item\":" : "{\"item\":";
+        append_string(out, prediction.classes(i).label());
+        out += ",\"score\":";
+        append_real(out, prediction.classes(i).probability());
+        out += '}';
+      }
+      out += ']';
+      return true;
     default:
       return false;
   }

@@ -163,6 +163,7 @@ class Collector final : public FoldSink {
     labels.push_back(std::string(label.task->name) + "|" + format_time(label.as_of) + "|" +
                      key_text(label.entity_key) + "|" + std::to_string(label.value));
     label_values.push_back(label.value);
+    label_texts.emplace_back(label.text);
   }
   void graded(const GradedPrediction& graded) override {
     ++graded_count;
@@ -190,6 +191,7 @@ class Collector final : public FoldSink {
   std::vector<DriftAlarm> alarms;
   std::vector<ExpertNews> news;
   std::vector<double> label_values;
+  std::vector<std::string> label_texts;
   std::vector<double> graded_labels;
   std::size_t graded_count = 0;
   std::function<void()> when_graded;

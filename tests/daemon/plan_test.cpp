@@ -18,6 +18,9 @@ TEST(Plan, RefusesWhatItCannotExecute) {
   const auto bind = [](const std::string& predict) {
     std::string text = kShopConfig;
     text.append("\n[[table]]\nname = \"visits\"\nforeign_keys = { customer = \"customers\" }\n");
+    text.append("\n[[table]]\nname = \"shops\"\nkey = \"id\"\n");
+    text.append("\n[[table]]\nname = \"calls\"\ntime = \"at\"\n");
+    text.append("foreign_keys = { customer = \"customers\", shop = \"shops\" }\n");
     text.append("\n[[task]]\nname = \"t\"\npredict = \"").append(predict).append("\"\n");
     auto config = parse_config(text, "test.toml");
     if (!config) return config.error().detail;
@@ -27,6 +30,9 @@ TEST(Plan, RefusesWhatItCannotExecute) {
   };
   EXPECT_EQ(bind("PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id"), "bound");
   EXPECT_EQ(bind("PREDICT customers.city FOR EACH customers.id"), "bound");
+  EXPECT_EQ(
+      bind("PREDICT LIST_DISTINCT(calls.shop, 0, 7, DAYS) RANK TOP 100 FOR EACH customers.id"),
+      "bound");
   EXPECT_EQ(bind("PREDICT customers.city FOR EACH customers.id WHERE customers.id > 3"), "bound");
   const std::vector<std::pair<std::string, std::string>> refused = {
       {"PREDICT customers.city FOR EACH customers.id EVERY 1 DAY", "leave EVERY out"},
@@ -38,7 +44,14 @@ TEST(Plan, RefusesWhatItCannotExecute) {
        "may not depend on the column that is predicted"},
       {"PREDICT COUNT(orders.*, 0, 7, DAYS), 14 FOR EACH customers.id", "several horizons"},
       {"PREDICT LIST_DISTINCT(orders.price, 0, 7, DAYS) RANK TOP 3 FOR EACH customers.id",
-       "ranked lists"},
+       "rows that a foreign key of \"orders\" names"},
+      {"PREDICT LIST_DISTINCT(orders.customer, 0, 7, DAYS) RANK TOP 3 FOR EACH customers.id",
+       "another than the one to the entity"},
+      {"PREDICT LIST_DISTINCT(calls.shop, 0, 7, DAYS) FOR EACH customers.id", "RANK TOP 10"},
+      {"PREDICT LIST_DISTINCT(calls.shop, 0, 7, DAYS) RANK TOP 101 FOR EACH customers.id",
+       "at most 100"},
+      {"PREDICT LIST_DISTINCT(calls.shop = 3, 0, 7, DAYS) RANK TOP 3 FOR EACH customers.id",
+       "names, another"},
       {"PREDICT COUNT(customers.*, 0, 7, DAYS) FOR EACH customers.id", "no foreign key"},
       {"PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.city", "names the entity's key"},
       {"PREDICT COUNT(orders.*, -7, 0, DAYS) FOR EACH customers.id", "must end after 0"},

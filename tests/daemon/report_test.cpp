@@ -340,7 +340,7 @@ TEST(ReportFile, ErrorsSayWhatAndWhere) {
   Json old = report_of("churn");
   old["tasks"][0].erase("series");
   Json kind = report_of("churn");
-  kind["tasks"][0]["kind"] = "ranking";
+  kind["tasks"][0]["kind"] = "clustering";
   Json back = report_of("churn");
   back["tasks"][0]["series"][1]["at"] = "2009-01-01";
   const std::string whole = report_of("churn").dump();

@@ -356,7 +356,7 @@ class OwnDaemons(OwnCase):
             self.SPEND.replace("customers.id", "customers.nr"): 'FOR EACH names the entity\'s key',
             "PREDICT COUNT(albums.*, 0, 30, DAYS) FOR EACH customers.id": "no foreign key",
             "PREDICT LIST_DISTINCT(orders.customer, 0, 30, DAYS) RANK TOP 3 FOR EACH customers.id":
-                "not executed yet",
+                "another than the one to the entity",
             self.SPEND.replace("total", "totl"): 'did you mean "total"?',
             self.SPEND.replace("total", "revenue"): 'has no column "revenue"',
             "PREDICT orders.totl FOR EACH orders.id": "totl",

@@ -34,17 +34,16 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 _FRAME_BYTES, _ROW_BYTES = 64 << 20, 16 << 20  # as proto/limits.h
-_BATCH_BYTES = 256 << 10  # about so much goes to the daemon in one message
-_EVENTS_BYTES = 8 << 20   # one message of events
+_BATCH_BYTES, _EVENTS_BYTES = 256 << 10, 8 << 20  # of one message: of rows, about; of events
 _EVENTS_WINDOW, _EVENTS_WINDOW_BYTES = 64, 4 << 20  # so much may wait for its answer
 _INGEST, _EVENTS = "tcp://127.0.0.1:7701", "tcp://127.0.0.1:7706"
 _FORMATS = "debezium", "maxwell", "wal2json", "canal", "native"
+_KINDS = "binary", "regression", "multiclass", "ranking"  # as wire.Prediction.Kind
 _LIVE_MAX = 20_000        # live frames that wait in ZeroMQ while the past is fetched
 _TURN_S = 0.5             # longest single wait
 _ACK_S, _ACK_EVERY = 0.2, 1000  # acknowledgements by themselves: so often, or after so many
 _TELL_S = 5.0             # a daemon away so long is told of
-_RETRY_S = 0.05           # after a page that brought nothing new
-_ATTEMPT_S = 1.0          # then a question is sent again
+_RETRY_S, _ATTEMPT_S = 0.05, 1.0  # after a page without news; until a question is sent again
 _VERIFY_S = 2.0           # without any link: trust progress frames and replay
 _log = logging.getLogger("accrete")
 _now = time.monotonic
@@ -177,7 +176,7 @@ class Prediction:
     """One prediction. seq (1, 2, 3, … within `epoch`, over all tasks), task, score (probability,
     or the value of a regression), model (labels learnt by then), ordinal (log records folded
     before it), as_of_us and the rest of wire.Prediction (proto/stream.proto) are those of
-    `message`; a kind or trigger that a newer daemon adds is its number as text."""
+    `message`; `items` of a ranking, best first; a kind or trigger that is new: its number."""
 
     def __init__(self, topic: str, header: bytes, payload: bytes, subscriber=None):
         """Errors: Malformed when these are no prediction, or not of the same one."""
@@ -194,11 +193,12 @@ class Prediction:
     def __getattr__(self, name):
         return getattr(object.__getattribute__(self, "message"), name)
 
-    kind = property(lambda self: _name(("binary", "regression", "multiclass"), self.message.kind))
+    kind = property(lambda self: _name(_KINDS, self.message.kind))
     trigger = property(lambda self: _name(("tick", "change", "request", "query", "arrival"),
                                           self.message.trigger))
     as_of = property(lambda self: _EPOCH + self.message.as_of_us * _US)
     classes = property(lambda self: {c.label: c.probability for c in self.message.classes})
+    items = property(lambda self: [{"item": i, "score": s} for i, s in self.classes.items()])
     candidates = property(lambda self: {c.name: c.score for c in self.message.candidates})
 
     @property
@@ -219,7 +219,7 @@ class Prediction:
 
     def json(self) -> str:
         """One line with the keys of `accretectl subscribe --json`."""
-        outcome = {"regression": "value", "multiclass": "classes"}.get(self.kind, "score")
+        outcome = dict(zip(_KINDS, ("score", "value", "classes", "items"))).get(self.kind, "score")
         line = {name: getattr(self, "score" if name == "value" else name) for name in (
             "seq task entity as_of kind " + outcome + " interval model candidates trigger").split()}
         if own := {c.name: c.label for c in self.message.candidates if c.label}:
