@@ -51,9 +51,9 @@ struct Prediction {
 void encode_prediction(const Prediction& prediction, std::string& out);
 
 /// One line of JSON, the form of `accretectl subscribe --json` and `backtest --predictions`:
-/// {"seq","task","entity","as_of","kind","score"|"value"|"classes"|"items","interval","model","candidates",
-/// "trigger"}, and "candidate_classes" where candidates tell their own. `payload` is a serialized
-/// wire.Prediction. Errors: Malformed.
+/// {"seq","task","entity","as_of","kind","score"|"value"|"classes"|"items","interval","model",
+/// "candidates","trigger"}, and "candidate_classes" where candidates tell their own. `payload` is a
+/// serialized wire.Prediction. Errors: Malformed.
 Result<std::string> prediction_json(std::string_view payload);
 
 /// Fixed-width header frame, big-endian, 48 bytes: magic "ACPR", version u8, flags u8, reserved

@@ -194,7 +194,8 @@ time = "at"
 foreign_keys = { customer = "customers", product = "products" }
 [[task]]
 name = "next"
-predict = "PREDICT LIST_DISTINCT(orders.product, 0, 2, DAYS) RANK TOP 3 FOR EACH customers.id EVERY 2 DAYS"
+predict = """
+PREDICT LIST_DISTINCT(orders.product, 0, 2, DAYS) RANK TOP 3 FOR EACH customers.id EVERY 2 DAYS"""
 on_change = false
 )";
 
