@@ -217,6 +217,8 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["now"] = time_json(fold.now());
   json["snapshot_open"] = fold.timeline().held();
   json["late_rows"] = counters.late_rows;
+  json["rows_ahead"] = fold.timeline().ahead();
+  json["earliest_ahead"] = time_json(fold.timeline().earliest_ahead());
   json["predictions"] = {{"newest", fold.predicted().value},
                          {"oldest", world_.predictions->oldest().value},
                          {"bytes", world_.predictions->bytes()},

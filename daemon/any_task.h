@@ -112,6 +112,8 @@ class AnyTask {
   /// The as-of time of the population's newest tick; kTimeMin before the first.
   virtual TimeUs last_tick() const = 0;
 
+  /// Of what waits in memory until the next commit, where that can be much.
+  virtual std::size_t dirty_bytes() const { return 0; }
   virtual void stage(store::State& state) = 0;
   virtual void committed(std::size_t pending_bytes_max) = 0;
   virtual Status load(store::State& state) = 0;

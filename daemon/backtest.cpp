@@ -97,6 +97,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
   json["cpu_seconds"] = cpu;
   json["peak_memory_bytes"] = peak_memory_bytes();
   json["late_rows"] = fold.counters().late_rows;
+  json["rows_ahead"] = fold.timeline().ahead();
   json["rejected_transactions"] = result.rejected;
   json["predictions"] = sink.count();
   json["labels"] = sink.labels();
@@ -204,6 +205,7 @@ FoldOptions fold_options(const Config& config) {
   options.pending_labels_max = config.limits.pending_labels_max;
   options.checkpoint_records_min = config.limits.checkpoint_records_min;
   options.lateness_us = config.limits.lateness_us;
+  options.ahead_max_us = config.limits.ahead_max_us;
   options.network = config.network;
   options.network.activation_bytes_max = std::clamp<std::size_t>(
       options.learners_bytes_max / 8, 256u << 10, config.network.activation_bytes_max);

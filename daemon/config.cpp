@@ -159,6 +159,7 @@ void read_limits(TomlSection& root, LimitsConfig& out, Complaints& complaints) {
   section.read_duration("subscriber_deadline", out.subscriber_deadline_us);
   section.read("dead_letters_max", out.dead_letters_max, kAnyCount);
   section.read_duration("lateness", out.lateness_us);
+  section.read_duration("ahead_max", out.ahead_max_us);
   read_count(section, "pending_labels_max", out.pending_labels_max, kPositive);
   section.read("checkpoint_records_min", out.checkpoint_records_min, kPositive);
   check_limits(section, out);
@@ -366,7 +367,8 @@ Result<Config> load_config(const std::string& path) {
 std::uint64_t fold_fingerprint(const Config& config) {
   std::string text = "seed " + std::to_string(config.seed) + "\nschema " +
                      std::to_string(config.schema.fingerprint()) + "\nlateness " +
-                     std::to_string(config.limits.lateness_us) + "\n";
+                     std::to_string(config.limits.lateness_us) + "\nahead " +
+                     std::to_string(config.limits.ahead_max_us) + "\n";
   for (const TaskConfig& task : config.tasks) {
     text += "task " + task.name + "\n" + query::print(task.query) + "\n";
     for (const TimeUs anchor : task.anchors)

@@ -147,6 +147,7 @@ void print_limits(std::string& out, const LimitsConfig& limits) {
   line(out, "subscriber_deadline", duration_text(limits.subscriber_deadline_us));
   line(out, "dead_letters_max", std::to_string(limits.dead_letters_max));
   line(out, "lateness", duration_text(limits.lateness_us));
+  line(out, "ahead_max", duration_text(limits.ahead_max_us));
   line(out, "pending_labels_max", std::to_string(limits.pending_labels_max));
   line(out, "checkpoint_records_min", std::to_string(limits.checkpoint_records_min));
 }

@@ -110,7 +110,7 @@ void show_network(const Json& task) {
 std::vector<std::string> shown_metrics(const std::string& kind) {
   if (kind == "binary") return {"auroc", "average_precision", "log_loss"};
   if (kind == "regression") return {"mae", "rmse", "r2"};
-  if (kind == "ranking") return {"map", "ndcg", "recall", "log_loss"};
+  if (kind == "ranking") return {"map", "ndcg", "recall", "considered", "log_loss"};
   return {"accuracy", "macro_f1", "log_loss"};
 }
 
@@ -175,6 +175,10 @@ Result<Exit> backtest(const BacktestFlags& flags) {
     terminal::note(reason + "; set aside");
   if (!flags.report.empty()) ACCRETE_DO(write_file(flags.report, result.report + "\n"));
   const Json report = Json::parse(result.report);
+  if (report["rows_ahead"] > 0) {
+    terminal::note(terminal::grouped(report["rows_ahead"].get<std::uint64_t>()) +
+                   " rows are dated further ahead of all others than limits.ahead_max: left aside");
+  }
   show(report);
   for (const Json& task : report["tasks"]) {
     for (const Json& note : task["notes"])

@@ -105,9 +105,11 @@ class WriteBack {
     double score = prediction.score();
     if (prediction.kind() == wire::Prediction::RANKING) {
       std::string items;
-      for (const wire::ClassScore& item : prediction.classes())
-        items += (items.empty() ? "" : "|") + item.label();
-      label = text(items);
+      for (const wire::ClassScore& item : prediction.classes()) {
+        items += items.empty() ? '[' : ',';
+        json_text::append_string(items, item.label());
+      }
+      label = text(items.empty() ? "[]" : items + "]");
     } else if (prediction.classes_size() > 0) {
       const auto best = std::max_element(
           prediction.classes().begin(), prediction.classes().end(),

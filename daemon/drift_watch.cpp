@@ -32,7 +32,10 @@ DriftWatch::DriftWatch() : adwin_(fresh_adwin()) {}
 
 void DriftWatch::grade(TaskKind kind, const models::Output& mixed, double label) {
   if (kind == TaskKind::Multiclass && mixed.classes.empty()) return;
-  const double loss = models::loss_of(kind, mixed, label);
+  grade(models::loss_of(kind, mixed, label));
+}
+
+void DriftWatch::grade(double loss) {
   if (!(std::abs(loss) <= kLossMax)) return;
   open_loss_ += loss;
   open_count_ += 1;

@@ -35,6 +35,8 @@ class DriftWatch {
   /// What the mixture said of one row, and its label. Left out: a loss that is no number or too
   /// large to be squared, and what was said before any class was known.
   void grade(TaskKind kind, const models::Output& mixed, double label);
+  /// The same of a loss that is known.
+  void grade(double loss);
 
   /// The rows graded since the last call are one instant, known at `at`. `model`: labels learnt,
   /// for the alarm.

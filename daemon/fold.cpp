@@ -31,7 +31,7 @@ Fold::Fold(const Config& config, const FoldOptions& options, store::Log& log, st
       prediction_log_(predictions),
       sink_(sink),
       schema_(config.schema),
-      timeline_(options.lateness_us) {}
+      timeline_(options.lateness_us, options.ahead_max_us) {}
 
 Fold::~Fold() = default;
 
@@ -226,7 +226,7 @@ Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed
   if (replayed) return Ok{};
   if (record_.mark.kind == MarkKind::SnapshotBegin) timeline_.begin_snapshot();
   if (record_.mark.kind == MarkKind::SnapshotEnd) timeline_.end_snapshot();
-  if (record_.mark.kind == MarkKind::Clock) timeline_.saw(record_.mark.time);
+  if (record_.mark.kind == MarkKind::Clock) timeline_.clock(record_.mark.time);
   if (record_.mark.kind == MarkKind::Block && network_ != nullptr) network_->marked();
   return Ok{};
 }
@@ -251,8 +251,10 @@ Status Fold::admit_change(Ordinal ordinal, std::string_view entry, bool replayed
   }
   const TimeUs time = effective_time(record_.change, *layout);
   if (replayed) {
-    // Rows without a time were folded when they were admitted; so were late ones.
-    const bool waits = time != kTimeMin && TimelineEntry{time, ordinal} > timeline_.last();
+    // Rows without a time were folded when they were admitted; so were late ones. Those that wait
+    // aside came with the timeline.
+    const bool waits = time != kTimeMin && TimelineEntry{time, ordinal} > timeline_.last() &&
+                       !timeline_.is_ahead(time);
     if (waits && time <= options_.freeze_after) timeline_.push({time, ordinal});
     return Ok{};
   }
@@ -390,6 +392,7 @@ Emit Fold::emitter() {
     prediction.seq = PredictionSeq{++predicted_.value};
     prediction.ordinal = applied_;
     ++counters_.predictions;
+    steps_.fetch_add(1, std::memory_order_relaxed);  // a tick can take minutes
     store::StoredPrediction stored;
     stored.header.epoch = epoch_;
     stored.header.seq = prediction.seq;
@@ -413,7 +416,10 @@ Status Fold::flush() {
 
 Status Fold::commit_if_due() {
   const std::uint64_t enough = std::max(options_.checkpoint_records_min, checkpointed_.value / 10);
-  const bool due = since_checkpoint_ >= enough || graph_->dirty_bytes() >= options_.dirty_bytes_max;
+  std::size_t dirty = graph_->dirty_bytes();
+  for (const auto& task : tasks_)
+    dirty += task->dirty_bytes();
+  const bool due = since_checkpoint_ >= enough || dirty >= options_.dirty_bytes_max;
   return due ? checkpoint() : Status(Ok{});
 }
 

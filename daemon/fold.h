@@ -47,10 +47,11 @@ struct FoldOptions {
   std::size_t taught_rows_max = 4096;           ///< of one task, from one tick to the next
   std::uint64_t seed = 1;
   std::uint64_t checkpoint_records_min = 200'000;
-  std::size_t dirty_bytes_max = 128u << 20;  ///< commit when the graph has this much to write
+  std::size_t dirty_bytes_max = 128u << 20;  ///< commit when so much is to be written
   /// Below this the graph lives in the caches of any server: nothing to warm.
   std::size_t lookahead_graph_bytes_min = 32u << 20;
   std::int64_t lateness_us = 0;
+  std::int64_t ahead_max_us = kAheadMaxUs;  ///< see Timeline
   NetworkConfig network;
   BlocksConfig blocks;
   /// Called in a long admit(), or open(), where all up to an instant is folded: who wants to read

@@ -23,7 +23,7 @@ struct MaturedLabel {
   TimeUs as_of;
   std::string_view entity_key;  ///< canonical key bytes
   double value = 0;             ///< 0/1, the number, the class index, or how many items
-  std::string_view text;        ///< multiclass: the class; ranking: the items, "a|b|c"
+  std::string_view text;        ///< multiclass: the class; ranking: the items, ["a","b"]
 };
 
 /// A prediction that has just been graded against its label.

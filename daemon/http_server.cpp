@@ -287,7 +287,7 @@ void HttpServer::Parts::read_body(Exchange& exchange, std::string_view piece) {
   }
   if (exchange.refusal) {
     bodies -= std::exchange(exchange.charged, 0);
-    exchange.post.body = {};
+    exchange.post.body = std::string();  // `= {}` would keep the room
     exchange.discarded += piece.size();
     return;
   }

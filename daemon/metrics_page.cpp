@@ -102,6 +102,8 @@ void fold(Exposition& out, const Json& status) {
           number_at(status, "rows"));
   counter(out, "accrete_late_rows_total", "rows behind the watermark",
           number_at(status, "late_rows"));
+  gauge(out, "accrete_rows_ahead", "rows dated so far ahead of all others that they wait aside",
+        number_at(status, "rows_ahead"));
   counter(out, "accrete_checkpoints_total", "commits of the fold",
           number_at(status, "checkpoints"));
   const Json& checkpoint = status.at("checkpoint");

@@ -27,6 +27,8 @@ std::string encode(const PendingBatch& batch) {
   writer.put_all(std::span(batch.taught));
   writer.put_all(std::span(batch.features));
   writer.put_all(std::span(batch.items));
+  writer.put_all(std::span(batch.shares));
+  writer.put(batch.population);
   writer.put_all(std::span(batch.uncertainty));
   writer.put_all(std::span(batch.outputs));
   return bytes;
@@ -47,6 +49,8 @@ Result<PendingBatch> decode(std::string_view bytes) {
   batch.taught = reader.get_all<std::uint32_t>();
   batch.features = reader.get_all<float>();
   batch.items = reader.get_all<std::uint32_t>();
+  batch.shares = reader.get_all<float>();
+  batch.population = reader.get<std::uint32_t>();
   batch.uncertainty = reader.get_all<double>();
   batch.outputs = reader.get_all<double>();
   const bool placed = std::is_sorted(batch.taught.begin(), batch.taught.end()) &&
@@ -75,6 +79,7 @@ void PendingQueue::push(PendingBatch batch) {
   rows_ += rows;
   predictions_ += predictions;
   memory_bytes_ += batch.bytes();
+  dirty_bytes_ += batch.bytes();
   queue_.push_back({std::move(batch), rows, predictions, false, true});
 }
 
@@ -85,6 +90,7 @@ Result<PendingBatch> PendingQueue::pop(store::State& state) {
   predictions_ -= entry.predictions;
   if (entry.resident) {
     memory_bytes_ -= entry.batch.bytes();
+    if (!entry.committed) dirty_bytes_ -= entry.batch.bytes();
   } else {
     ACCRETE_TRY(const auto bytes, state.get(Section::Labels, key_of(entry.batch.number)));
     if (!bytes) return Error{Errc::Corruption, "a batch of pending predictions is missing"};
@@ -103,18 +109,18 @@ void PendingQueue::stage(store::State& state) {
     state.put(Section::Labels, key_of(entry.batch.number), encode(entry.batch));
     entry.committed = true;
   }
+  dirty_bytes_ = 0;
 }
 
 void PendingQueue::shrink(std::size_t bytes_max) {
   for (auto entry = queue_.rbegin(); entry != queue_.rend() && memory_bytes_ > bytes_max; ++entry) {
     if (!entry->resident || !entry->committed) continue;
     memory_bytes_ -= entry->batch.bytes();
-    entry->batch.rows = {};
-    entry->batch.taught = {};
-    entry->batch.features = {};
-    entry->batch.items = {};
-    entry->batch.uncertainty = {};
-    entry->batch.outputs = {};
+    PendingBatch header;  // assigned as a whole: `vector = {}` would keep the room
+    header.number = entry->batch.number;
+    header.at = entry->batch.at;
+    header.due = entry->batch.due;
+    entry->batch = std::move(header);
     entry->resident = false;
   }
 }
@@ -130,6 +136,7 @@ Status PendingQueue::load(store::State& state) {
     next_number_ = batch.value().number;
     push(std::move(batch).value());
     queue_.back().committed = true;
+    dirty_bytes_ = 0;
     return true;
   }));
   if (failure) return *failure;

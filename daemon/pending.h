@@ -28,12 +28,14 @@ struct PendingBatch {
   std::vector<std::uint32_t> taught;  ///< positions in rows that will be learnt from, ascending
   std::vector<float> features;        ///< taught × width
   std::vector<std::uint32_t> items;   ///< ranked lists: rows × classes, rows of the items' table
+  std::vector<float> shares;          ///< ranked lists: what is `outputs` of other tasks
+  std::uint32_t population = 0;       ///< ranked lists: rows of the tick, of which these are a part
   std::vector<double> uncertainty;    ///< regression: rows × (variance, low, high) of the mixture
   std::vector<double> outputs;        ///< rows × (candidates + 1) × classes; the mixture last
 
   std::size_t bytes() const {
     return (rows.capacity() + taught.capacity() + items.capacity()) * sizeof(std::uint32_t) +
-           features.capacity() * sizeof(float) +
+           (features.capacity() + shares.capacity()) * sizeof(float) +
            (outputs.capacity() + uncertainty.capacity()) * sizeof(double);
   }
 };
@@ -46,9 +48,12 @@ class PendingQueue {
 
   bool empty() const { return queue_.empty(); }
   TimeUs next_due() const { return queue_.front().batch.due; }
+  TimeUs next_at() const { return queue_.front().batch.at; }
   std::uint64_t predictions() const { return predictions_; }
   std::uint64_t rows() const { return rows_; }  ///< predictions, and rows that only teach
   std::size_t memory_bytes() const { return memory_bytes_; }
+  /// Of batches that the next stage() writes.
+  std::size_t dirty_bytes() const { return dirty_bytes_; }
 
   void push(PendingBatch batch);
   /// Take the batch that is due first. Errors: Corruption, Unavailable from the store.
@@ -78,6 +83,7 @@ class PendingQueue {
   std::uint64_t predictions_ = 0;
   std::uint64_t rows_ = 0;
   std::size_t memory_bytes_ = 0;
+  std::size_t dirty_bytes_ = 0;
 };
 
 }  // namespace accrete::daemon

@@ -5,15 +5,18 @@
 #include <cmath>
 #include <iterator>
 #include <limits>
+#include <set>
 #include <utility>
 
 #include "models/ranked_list.h"
+#include "proto/json_text.h"
 
 namespace accrete::daemon {
 namespace {
 
 constexpr std::uint32_t kNoItem = std::numeric_limits<std::uint32_t>::max();
-constexpr std::uint32_t kWidth = Shortlist::kItemsMax * Shortlist::kNumbers;
+constexpr std::size_t kNumbersBytes = Shortlist::kItemsMax * Shortlist::kNumbers * sizeof(float);
+constexpr std::size_t kExamplesMax = 64;
 // Lists that are scored and published together: one with its numbers takes 15 KB.
 constexpr std::size_t kListsScored = 512;
 // Heads besides the network, in the order of names().
@@ -87,7 +90,7 @@ struct RankTask::Outcome {
 
 RankTask::RankTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits)
     : TickTask(std::move(plan), world, limits),
-      shortlist_(plan_, world_),
+      shortlist_(plan_, world_, limits.learners_bytes_max / 4),
       choice_(choice_options()),
       network_(GraphNetwork::make(plan_, world, limits.seed)),
       names_{"popularity", "own-past", "own-latest", "choice-logit"},
@@ -115,6 +118,7 @@ FeatureSource& RankTask::features() {
 
 std::vector<double> RankTask::feature_values(std::uint32_t row, TimeUs at) {
   Scored scored;
+  shortlist_.begin();
   score({&row, 1}, at, Trigger::Query, scored);
   const std::vector<double>& said = scored.outputs.back().classes;
   if (said.empty()) return std::vector<double>(Shortlist::kNumbers);
@@ -178,7 +182,6 @@ void RankTask::ask_network(TimeUs at, Trigger trigger, Scored& scored) {
 void RankTask::score(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                      Scored& scored) {
   const std::size_t per_row = names_.size() + 1;
-  shortlist_.begin();
   scored.rows.assign(rows.begin(), rows.end());
   scored.pools.resize(rows.size());
   scored.outputs.assign(rows.size() * per_row, {});
@@ -233,98 +236,117 @@ Status RankTask::publish(const Scored& scored, TimeUs at, Trigger trigger, const
 
 Status RankTask::tell_of(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                          const Emit& emit) {
-  Scored scored;
+  return in_pieces(rows, at, trigger, emit, [](const Scored&, std::size_t) {});
+}
+
+/// Score and publish; `scored` sees each piece and where it begins.
+Status RankTask::in_pieces(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                           const Emit& emit,
+                           const std::function<void(const Scored&, std::size_t)>& scored) {
+  shortlist_.begin();
+  Scored piece;
   for (std::size_t first = 0; first < rows.size(); first += kListsScored) {
     const std::size_t count = std::min(kListsScored, rows.size() - first);
-    score(rows.subspan(first, count), at, trigger, scored);
-    ACCRETE_DO(publish(scored, at, trigger, emit));
+    score(rows.subspan(first, count), at, trigger, piece);
+    scored(piece, first);
+    ACCRETE_DO(publish(piece, at, trigger, emit));
   }
   return Ok{};
 }
 
 /// Lists that may be learnt from between two ticks.
 std::size_t RankTask::taught_max() const {
-  const std::size_t fitting = limits_.learners_bytes_max / 2 / (kWidth * sizeof(float));
+  const std::size_t fitting = limits_.learners_bytes_max / 2 / kNumbersBytes;
   return std::min(limits_.taught_rows_max, std::max<std::size_t>(fitting, 64));
 }
 
-/// Add rows, their short lists and what was said of them.
-void RankTask::keep(const Scored& scored, PendingBatch& batch) const {
+/// What was said of lists, as it waits for the outcome, items as they were ranked: so shares that
+/// are alike as floats stay in the order that was published. `taught`: positions in the piece.
+PendingBatch RankTask::kept(const Scored& scored, TimeUs at, Trigger trigger,
+                            std::vector<std::uint32_t> taught) const {
+  PendingBatch batch = begin_batch(at, trigger);
+  batch.rows = scored.rows;
+  batch.taught = std::move(taught);
+  batch.classes = 0;
+  for (const Shortlist::Pool& pool : scored.pools)
+    batch.classes = std::max(batch.classes, static_cast<std::uint32_t>(pool.items.size()));
+  batch.width = batch.classes * Shortlist::kNumbers;
   const std::size_t per_row = names_.size() + 1;
-  const auto fill = [&](auto& values, std::size_t rows, std::size_t each, auto with) {
-    values.resize(rows * each, with);
-  };
+  auto next = batch.taught.begin();
   for (std::size_t i = 0; i < scored.rows.size(); ++i) {
-    batch.rows.push_back(scored.rows[i]);
-    for (const Shortlist::Item& item : scored.pools[i].items)
-      batch.items.push_back(item.row);
-    fill(batch.items, batch.rows.size(), Shortlist::kItemsMax, kNoItem);
+    const auto outputs = std::span(scored.outputs).subspan(i * per_row, per_row);
+    const Shortlist::Pool& pool = scored.pools[i];
+    const std::vector<std::uint32_t> order =
+        models::best_of(outputs.back().classes, pool.items.size());
+    for (const std::uint32_t p : order)
+      batch.items.push_back(pool.items[p].row);
+    batch.items.resize((i + 1) * batch.classes, kNoItem);
     for (std::size_t c = 0; c < per_row; ++c) {
-      const std::vector<double>& said = scored.outputs[i * per_row + c].classes;
-      batch.outputs.insert(batch.outputs.end(), said.begin(), said.end());
-      fill(batch.outputs, (batch.rows.size() - 1) * per_row + c + 1, Shortlist::kItemsMax, 0.0);
+      for (const std::uint32_t p : order)
+        batch.shares.push_back(static_cast<float>(outputs[c].classes[p]));
+      batch.shares.resize((i * per_row + c + 1) * batch.classes, 0.0F);
     }
+    if (next == batch.taught.end() || *next != i) continue;
+    ++next;
+    const std::size_t end = batch.features.size() + batch.width;
+    for (const std::uint32_t p : order) {
+      const auto numbers =
+          std::span(pool.numbers).subspan(p * Shortlist::kNumbers, Shortlist::kNumbers);
+      batch.features.insert(batch.features.end(), numbers.begin(), numbers.end());
+    }
+    batch.features.resize(end, 0.0F);
   }
+  return batch;
 }
 
 Status RankTask::tick_population(TimeUs at, const Emit& emit) {
   shortlist_.count(at);
   learners_dirty_ = true;
   const std::vector<std::uint32_t> rows = population(at);
-  PendingBatch batch = begin_batch(at, Trigger::Tick);
-  batch.classes = Shortlist::kItemsMax;
-  batch.width = kWidth;
-  batch.taught = draw(rows.size(), taught_max(), at);
-  const bool kept = !rows.empty() && !sheds(rows.size());
-  auto taught = batch.taught.begin();
-  Scored scored;
-  for (std::size_t first = 0; first < rows.size(); first += kListsScored) {
-    const std::size_t count = std::min(kListsScored, rows.size() - first);
-    score(std::span(rows).subspan(first, count), at, Trigger::Tick, scored);
-    if (kept) keep(scored, batch);
-    for (; kept && taught != batch.taught.end() && *taught < first + count; ++taught) {
-      const std::vector<float>& numbers = scored.pools[*taught - first].numbers;
-      batch.features.insert(batch.features.end(), numbers.begin(), numbers.end());
-      batch.features.resize(static_cast<std::size_t>(taught - batch.taught.begin() + 1) * kWidth,
-                            0.0F);
-    }
-    ACCRETE_DO(publish(scored, at, Trigger::Tick, emit));
-  }
-  if (kept) pending_.push(std::move(batch));
-  return Ok{};
+  const std::vector<std::uint32_t> drawn = draw(rows.size(), taught_max(), at);
+  const bool keeps = !rows.empty() && !sheds(rows.size());
+  auto next = drawn.begin();
+  return in_pieces(rows, at, Trigger::Tick, emit, [&](const Scored& piece, std::size_t first) {
+    std::vector<std::uint32_t> taught;
+    for (; next != drawn.end() && *next < first + piece.rows.size(); ++next)
+      taught.push_back(*next - static_cast<std::uint32_t>(first));
+    if (!keeps) return;
+    PendingBatch batch = kept(piece, at, Trigger::Tick, std::move(taught));
+    batch.population = static_cast<std::uint32_t>(rows.size());
+    pending_.push(std::move(batch));
+  });
 }
 
 Status RankTask::request(std::span<const std::uint32_t> rows, TimeUs at, store::State&,
                          const Emit& emit) {
-  Scored scored;
-  score(rows, at, Trigger::Request, scored);
-  if (!rows.empty() && !sheds(rows.size())) {
-    PendingBatch batch = begin_batch(at, Trigger::Request);
-    batch.classes = Shortlist::kItemsMax;
-    keep(scored, batch);
-    pending_.push(std::move(batch));
-  }
-  return publish(scored, at, Trigger::Request, emit);
+  const bool keeps = !rows.empty() && !sheds(rows.size());
+  return in_pieces(rows, at, Trigger::Request, emit, [&](const Scored& piece, std::size_t) {
+    if (keeps) pending_.push(kept(piece, at, Trigger::Request, {}));
+  });
 }
 
-/// Whether a batch is one that keep() made.
+/// Whether a batch is one that kept() made.
 bool RankTask::fits(const PendingBatch& batch) const {
   const std::size_t lists = batch.rows.size() * batch.classes;
-  return batch.classes == Shortlist::kItemsMax && batch.items.size() == lists &&
-         batch.outputs.size() == lists * (names_.size() + 1) &&
-         (batch.taught.empty() || batch.width == kWidth);
+  return batch.classes <= Shortlist::kItemsMax && batch.items.size() == lists &&
+         batch.shares.size() == lists * (names_.size() + 1) &&
+         batch.width == batch.classes * Shortlist::kNumbers;
 }
 
 RankTask::Outcome RankTask::outcome_of(const PendingBatch& batch, std::size_t i) {
   Outcome outcome;
-  for (const Shortlist::Linked& linked : shortlist_.outcome(batch.rows[i], batch.at)) {
-    outcome.items.push_back(linked.row);
-    outcome.text += (outcome.text.empty() ? "" : "|") + linked.text;
+  std::set<std::uint32_t> linked;
+  for (const Shortlist::Linked& link : shortlist_.outcome(batch.rows[i], batch.at)) {
+    outcome.items.push_back(link.row);
+    linked.insert(link.row);
+    outcome.text += outcome.text.empty() ? '[' : ',';
+    json_text::append_string(outcome.text, link.text);
   }
+  if (!outcome.text.empty()) outcome.text += ']';
   const auto listed = std::span(batch.items).subspan(i * batch.classes, batch.classes);
   for (const std::uint32_t item : listed) {
     if (item == kNoItem) break;
-    outcome.right.push_back(std::ranges::find(outcome.items, item) != outcome.items.end());
+    outcome.right.push_back(linked.contains(item));
   }
   const auto found = std::count(outcome.right.begin(), outcome.right.end(), true);
   outcome.missed = outcome.items.size() - static_cast<std::size_t>(found);
@@ -345,6 +367,8 @@ Status RankTask::mature(TimeUs at, store::State& state, FoldSink& sink) {
       if (!outcomes.back().items.empty()) grade(batch, i, outcomes.back(), sink);
     }
     if (batch.trigger == Trigger::Tick) learn(batch, outcomes);
+    // The pieces of a tick are one instant, as its requests are.
+    if (pending_.empty() || pending_.next_at() != batch.at) settle(batch.due);
   }
   if (network_ != nullptr) {
     network_->train(at);
@@ -360,9 +384,8 @@ void RankTask::grade(const PendingBatch& batch, std::size_t i, const Outcome& ou
   std::vector<models::Output> outputs(per_row);
   std::vector<models::RankedGrade> ranked;
   for (std::size_t c = 0; c < per_row; ++c) {
-    const auto first =
-        batch.outputs.begin() + static_cast<std::ptrdiff_t>((i * per_row + c) * batch.classes);
-    outputs[c].classes.assign(first, first + static_cast<std::ptrdiff_t>(listed));
+    const auto said = std::span(batch.shares).subspan((i * per_row + c) * batch.classes, listed);
+    outputs[c].classes.assign(said.begin(), said.end());
     ranked.push_back(
         models::grade_list(outputs[c].classes, outcome.right, outcome.missed, plan_.places));
   }
@@ -371,11 +394,10 @@ void RankTask::grade(const PendingBatch& batch, std::size_t i, const Outcome& ou
   if (batch.trigger == Trigger::Tick) {
     // Of an item that is not listed all candidates say the same, nothing.
     for (std::size_t p = 0; p < listed; ++p) {
-      if (!outcome.right[p]) continue;
-      mixer_->grade({outputs.data(), names_.size()}, static_cast<double>(p));
-      drift_.grade(plan_.kind, outputs.back(), static_cast<double>(p));
+      if (outcome.right[p]) mixer_->grade({outputs.data(), names_.size()}, static_cast<double>(p));
     }
-    const std::size_t every = metrics_step(batch.rows.size());
+    drift_.grade(ranked.back().loss);
+    const std::size_t every = metrics_step(batch.population);
     for (std::size_t c = 0; c < per_row && i % every == 0; ++c)
       metrics_[c].add(ranked[c]);
     sink.label({&plan_, batch.at, key, links, outcome.text});
@@ -398,21 +420,27 @@ void RankTask::learn(const PendingBatch& batch, std::span<const Outcome> outcome
     const auto numbers = std::span(batch.features).subspan(t * batch.width, batch.width);
     choice_.learn(numbers.first(right.size() * Shortlist::kNumbers), right);
   }
-  choice_.settle();
   if (network_ != nullptr) teach_network(batch, outcomes);
   for (const Outcome& outcome : outcomes)
     labels_ += outcome.items.empty() ? 0u : 1u;
-  mixer_->settle();
-  drift_.settle(batch.due, labels_);
   learners_dirty_ = true;
 }
 
-/// Each link of an outcome is an example of its own.
+/// All of an instant is graded and learnt.
+void RankTask::settle(TimeUs known) {
+  choice_.settle();
+  mixer_->settle();
+  drift_.settle(known, labels_);
+  learners_dirty_ = true;
+}
+
+/// Each link of an outcome is an example of its own, up to so many.
 void RankTask::teach_network(const PendingBatch& batch, std::span<const Outcome> outcomes) {
   std::vector<std::uint32_t> rows;
   std::vector<double> labels;
   for (const std::uint32_t i : batch.taught) {
-    for (const std::uint32_t item : outcomes[i].items) {
+    const auto& items = outcomes[i].items;
+    for (const std::uint32_t item : std::span(items).first(std::min(items.size(), kExamplesMax))) {
       if (item >= class_of_.size()) class_of_.resize(item + std::size_t{1}, 0);
       if (class_of_[item] == 0 && classes_.size() < kNetworkItems) {
         classes_.push_back(item);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -70,11 +71,16 @@ class RankTask final : public TickTask {
   void ask_network(TimeUs at, Trigger trigger, Scored& scored);
   Status publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit);
   std::size_t taught_max() const;
-  void keep(const Scored& scored, PendingBatch& batch) const;
+  Status in_pieces(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                   const Emit& emit,
+                   const std::function<void(const Scored&, std::size_t first)>& scored);
+  PendingBatch kept(const Scored& scored, TimeUs at, Trigger trigger,
+                    std::vector<std::uint32_t> taught) const;
   bool fits(const PendingBatch& batch) const;
   Outcome outcome_of(const PendingBatch& batch, std::size_t i);
   void grade(const PendingBatch& batch, std::size_t i, const Outcome& outcome, FoldSink& sink);
   void learn(const PendingBatch& batch, std::span<const Outcome> outcomes);
+  void settle(TimeUs known);
   void teach_network(const PendingBatch& batch, std::span<const Outcome> outcomes);
   Status load_learners(std::string_view bytes);
 

@@ -21,7 +21,7 @@ struct MetricName {
   int direction;
 };
 
-constexpr std::array<MetricName, 17> kMetrics{{{"auroc", "AUROC", 1},
+constexpr std::array<MetricName, 18> kMetrics{{{"auroc", "AUROC", 1},
                                                {"average_precision", "average precision", 1},
                                                {"log_loss", "log loss", -1},
                                                {"brier", "Brier score", -1},
@@ -32,6 +32,7 @@ constexpr std::array<MetricName, 17> kMetrics{{{"auroc", "AUROC", 1},
                                                {"ndcg", "NDCG", 1},
                                                {"precision", "precision", 1},
                                                {"recall", "recall", 1},
+                                               {"considered", "right items considered", 0},
                                                {"mae", "MAE", -1},
                                                {"rmse", "RMSE", -1},
                                                {"r2", "R²", 1},

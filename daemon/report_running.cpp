@@ -113,6 +113,9 @@ Result<Running> read_running(std::string_view text, const std::string& address) 
   ACCRETE_TRY(out.rows_in, whole_at(ingest, "rows"));
   ACCRETE_TRY(out.rows_folded, whole_at(root, "rows"));
   ACCRETE_TRY(out.late_rows, whole_at(root, "late_rows"));
+  if (root.has("rows_ahead")) {
+    ACCRETE_TRY(out.rows_ahead, whole_at(root, "rows_ahead"));
+  }
   ACCRETE_TRY(const Place predictions, root.member("predictions"));
   ACCRETE_TRY(out.published, whole_at(predictions, "published"));
   ACCRETE_TRY(out.newest_prediction, whole_at(predictions, "newest"));

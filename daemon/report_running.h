@@ -50,6 +50,7 @@ struct Running {
   std::uint64_t rows_in = 0;
   std::uint64_t rows_folded = 0;
   std::uint64_t late_rows = 0;
+  std::uint64_t rows_ahead = 0;
   std::uint64_t published = 0;
   std::uint64_t newest_prediction = 0;
   double lag_seconds = 0;

@@ -9,6 +9,7 @@
 #include "daemon/answers.h"
 #include "daemon/clock.h"
 #include "daemon/server_parts.h"
+#include "proto/time.h"
 
 namespace accrete::daemon {
 namespace {
@@ -150,6 +151,7 @@ Status Server::Parts::turn() {
   if (slice) ACCRETE_DO(admit(*slice));
   for (const std::string& line : columns.news(*fold))
     spdlog::warn("{}", line);
+  warn_of_rows_ahead();
   gauges.folded = fold->folded().value;
   if (slices->idle()) gauges.caught_up_ms = steady_ms();
   note_commit();
@@ -163,6 +165,16 @@ Status Server::Parts::turn() {
   note_commit();
   tell_board();
   return prune();
+}
+
+void Server::Parts::warn_of_rows_ahead() {
+  const bool ahead = fold->timeline().ahead() > 0;
+  if (std::exchange(told_ahead, ahead) == ahead || !ahead) return;
+  spdlog::warn(
+      "a row dated {} lies further ahead of all others than limits.ahead_max: such rows wait aside "
+      "until others come near (rows_ahead in the status); is a column of times in another unit, or "
+      "a date that stands for \"never\"?",
+      format_time(fold->timeline().earliest_ahead()));
 }
 
 void Server::Parts::run_fold() {

@@ -71,6 +71,7 @@ struct Server::Parts {
   std::thread ingest_thread;
   std::thread fold_thread;
   std::thread publish_thread;
+  bool told_ahead = false;                    // that rows wait far ahead
   double looked_at = 0;                       // for questions, steady_seconds()
   std::deque<stream::ControlQuestion> later;  // those that fold: not between instants
   std::unique_ptr<Answers> answering;         // the fold's
@@ -120,6 +121,7 @@ struct Server::Parts {
   Status prune();
   Result<Reloaded> reload();
   void note_commit();
+  void warn_of_rows_ahead();
 };
 
 }  // namespace accrete::daemon

@@ -2,7 +2,9 @@
 #include "daemon/shortlist.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "daemon/synthesis_plan.h"
@@ -21,9 +23,10 @@ constexpr std::size_t kOwnItems = 64;
 constexpr std::size_t kAlsoOf = 12;
 constexpr std::size_t kAlsoLinks = 32;
 constexpr std::size_t kAlsoOwn = 12;
-constexpr std::size_t kAlsoKept = 32;   // of one item
-constexpr std::size_t kAlsoItems = 40;  // that are listed
-constexpr std::size_t kEndsSlots = 1u << 15;
+constexpr std::size_t kAlsoKept = 32;         // of one item
+constexpr std::size_t kAlsoItems = 40;        // that are listed
+constexpr std::size_t kAlsoKnown = 1u << 15;  // items of which that is kept
+constexpr std::size_t kEndsMin = 1u << 12;
 constexpr double kWider = 4;  // windows
 constexpr double kAgeMax = 1e4;
 
@@ -31,27 +34,30 @@ constexpr double kAgeMax = 1e4;
 
 const std::array<std::string_view, Shortlist::kNumbers>& Shortlist::names() {
   static constexpr std::array<std::string_view, kNumbers> kNames{
-      "own links",
-      "own links, fading with the window",
-      "own links, fading with four windows",
+      "log of 1 + own links",
+      "log of 1 + own links, fading with the window",
+      "log of 1 + own links, fading with four windows",
       "linked before",
       "1 / place among own items by age",
       "linked last",
-      "age of the own newest link",
+      "log of 1 + age of the own newest link, in windows",
       "linked by who linked the same",
-      "weight of those links",
-      "links of all in the last window",
-      "links of all in four windows",
-      "links of all",
-      "links of all, last window against four",
-      "age of the newest link of all",
-      "linked before × own links of all items",
-      "links of all × share of own items among own links",
+      "log of 1 + weight of those links",
+      "log of 1 + links of all in the last window",
+      "log of 1 + links of all in four windows",
+      "log of 1 + links of all",
+      "log of links of all, last window against four",
+      "log of 1 + age of the newest link of all, in windows",
+      "linked before × log of 1 + own links of all items",
+      "log of 1 + links of all in the last window × share of own items among own links",
       "linked before × share of own items among own links"};
   return kNames;
 }
 
-Shortlist::Shortlist(const TaskPlan& plan, const TaskWorld& world) : plan_(plan), world_(world) {
+Shortlist::Shortlist(const TaskPlan& plan, const TaskWorld& world, std::size_t cache_bytes_max)
+    : plan_(plan),
+      world_(world),
+      ends_max_(std::bit_floor(std::max(cache_bytes_max / sizeof(Ends), kEndsMin))) {
   ACCRETE_CHECK(plan.items.has_value());
   const Relation& relation = world.schema->relations()[plan.items->value];
   link_table_ = relation.child;
@@ -65,17 +71,17 @@ double Shortlist::windows(TimeUs from, TimeUs to) const {
   return std::clamp(span / static_cast<double>(window_us(plan_)), 0.0, kAgeMax);
 }
 
-std::optional<std::uint32_t> Shortlist::parent(RelationId id, std::span<const Value> cells) {
+std::uint32_t Shortlist::parent(RelationId id, std::span<const Value> cells) {
   const Relation& relation = world_.schema->relations()[id.value];
   const ForeignKey& foreign =
       world_.schema->table(relation.child).foreign_keys[relation.foreign_key];
   key_.clear();
   for (const ColumnId column : foreign.columns) {
-    if (column.value >= cells.size() || cells[column.value].is_null()) return std::nullopt;
+    if (column.value >= cells.size() || cells[column.value].is_null()) return Ends::kNobody;
     append_key(key_, cells[column.value]);
   }
   const auto node = world_.graph->find(relation.parent, key_);
-  return node ? std::optional(node->row) : std::nullopt;
+  return node ? node->row : Ends::kNobody;
 }
 
 const Shortlist::Ends& Shortlist::ends_of(std::uint32_t link, TimeUs at) {
@@ -83,8 +89,10 @@ const Shortlist::Ends& Shortlist::ends_of(std::uint32_t link, TimeUs at) {
   const NodeId node{link_table_, link};
   const auto version = world_.graph->version(node, at);
   if (!version || version->deleted) return kNone;
-  if (ends_.empty()) ends_.resize(kEndsSlots);
-  Ends& known = ends_[link & (kEndsSlots - 1)];
+  if (ends_.size() < ends_max_ && ends_.size() <= link) {
+    ends_.resize(std::min(ends_max_, std::bit_ceil(std::max<std::size_t>(link + 1, kEndsMin))));
+  }
+  Ends& known = ends_[link & (ends_.size() - 1)];
   if (known.ordinal == version->ordinal && known.link == link) return known;
   const RowContent* content = world_.rows->content(node, *version);
   if (content == nullptr) return kNone;
@@ -107,8 +115,9 @@ void Shortlist::count(TimeUs at) {
   std::uint32_t linked = 0;
   for (std::uint32_t item = 0; item < items; ++item) {
     const NodeId node{item_table_, item};
-    const auto newest = world_.graph->newest_time(*plan_.items, node, at);
-    if (!newest || !valid(item, at)) continue;
+    edges_.clear();
+    world_.graph->newest(*plan_.items, node, at, 1, edges_);
+    if (edges_.empty() || !valid(item, at)) continue;
     const auto since = [&](double spans) {
       const TimeUs after =
           spans > 0
@@ -116,7 +125,7 @@ void Shortlist::count(TimeUs at) {
               : kTimeMin;
       return static_cast<std::uint32_t>(world_.graph->count(*plan_.items, node, after, at, at));
     };
-    counted_[item] = {since(1), since(kWider), since(0), *newest};
+    counted_[item] = {since(1), since(kWider), since(0), edges_.front().time};
     if (counted_[item].all == 0) continue;
     ++linked;
     // Among those that nobody linked of late, by how often ever.
@@ -149,13 +158,13 @@ void Shortlist::take_own(std::uint32_t entity, TimeUs at, Pool& out) {
   world_.graph->newest(plan_.target.relation, NodeId{plan_.entity, entity}, at, kOwnLinks, edges_);
   own_links_ = 0;
   for (const store::Edge& edge : edges_) {
-    const auto item = ends_of(edge.child, at).item;
-    if (!item) continue;
+    const std::uint32_t item = ends_of(edge.child, at).item;
+    if (item == Ends::kNobody) continue;
     own_links_ += 1;
-    const bool known = place(*item).has_value();
+    const bool known = place(item).has_value();
     if (!known && out.items.size() == kOwnItems) continue;
-    if (!add(*item, at, out)) continue;
-    const std::size_t i = *place(*item);
+    if (!add(item, at, out)) continue;
+    const std::size_t i = *place(item);
     const double age = windows(edge.time, at);
     if (!known) {
       out.items[i].own_rank = static_cast<std::uint32_t>(i + 1);
@@ -186,13 +195,15 @@ std::vector<Shortlist::Weighed> Shortlist::heaviest(std::vector<Weighed>& all,
 }
 
 const std::vector<Shortlist::Weighed>& Shortlist::also_linked(std::uint32_t item, TimeUs at) {
+  if (also_.size() == kAlsoKnown) also_.clear();
   const auto [found, is_new] = also_.try_emplace(item);
   if (!is_new) return found->second;
   std::vector<store::Edge> links;
   world_.graph->newest(*plan_.items, NodeId{item_table_, item}, at, kAlsoLinks, links);
   std::vector<std::uint32_t> who;
   for (const store::Edge& link : links) {
-    if (const auto entity = ends_of(link.child, at).entity) who.push_back(*entity);
+    const std::uint32_t entity = ends_of(link.child, at).entity;
+    if (entity != Ends::kNobody) who.push_back(entity);
   }
   std::sort(who.begin(), who.end());
   who.erase(std::unique(who.begin(), who.end()), who.end());
@@ -202,9 +213,9 @@ const std::vector<Shortlist::Weighed>& Shortlist::also_linked(std::uint32_t item
     world_.graph->newest(plan_.target.relation, NodeId{plan_.entity, entity}, at, kAlsoOwn,
                          inner_edges_);
     for (const store::Edge& link : inner_edges_) {
-      const auto other = ends_of(link.child, at).item;
-      if (other && *other != item)
-        all.push_back({*other, 1 / static_cast<double>(inner_edges_.size())});
+      const std::uint32_t other = ends_of(link.child, at).item;
+      if (other != Ends::kNobody && other != item)
+        all.push_back({other, 1 / static_cast<double>(inner_edges_.size())});
     }
   }
   found->second = heaviest(all, kAlsoKept);
@@ -271,13 +282,12 @@ std::vector<Shortlist::Linked> Shortlist::outcome(std::uint32_t entity, TimeUs a
   std::vector<store::Edge> links;
   world_.windows->rows(plan_.target, NodeId{plan_.entity, entity}, at, links);
   std::vector<Linked> out;
+  std::set<std::uint32_t> seen;
   for (const store::Edge& link : links) {
-    const auto item = ends_of(link.child, end).item;
-    if (!item) continue;
-    const auto same = [&](const Linked& known) { return known.row == *item; };
-    if (std::any_of(out.begin(), out.end(), same)) continue;
+    const std::uint32_t item = ends_of(link.child, end).item;
+    if (item == Ends::kNobody || !seen.insert(item).second) continue;
     const RowContent* row = world_.rows->row(NodeId{link_table_, link.child}, end);
-    if (row != nullptr) out.push_back({*item, value_text(row->at(*plan_.target.column))});
+    if (row != nullptr) out.push_back({item, value_text(row->at(*plan_.target.column))});
   }
   return out;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -37,15 +38,17 @@ class Shortlist {
     std::vector<float> numbers;  ///< items × kNumbers, finite
   };
 
-  /// The plan is that of a ranked list; both must outlive it.
-  Shortlist(const TaskPlan& plan, const TaskWorld& world);
+  /// The plan is that of a ranked list; both must outlive it. `cache_bytes_max`: of the ends of
+  /// links, which are read from the log where they are not kept.
+  Shortlist(const TaskPlan& plan, const TaskWorld& world, std::size_t cache_bytes_max);
 
   /// Count the links of all items as of `at`. Cost: three counts in the graph an item.
   void count(TimeUs at);
   /// To be called when the graph may have changed since the last make().
   void begin() { also_.clear(); }
   /// The entity's own newest items first, then those that whoever linked these linked, too, then
-  /// those linked most by all. Cost: some hundred reads of lists that are in memory.
+  /// those linked most by all. Cost: some hundred links, and for each of the entity's newest items
+  /// that begin() has not seen yet about 400, of which the ends are looked up.
   void make(std::uint32_t entity, TimeUs at, Pool& out);
 
   struct Linked {
@@ -68,10 +71,11 @@ class Shortlist {
  private:
   /// Both ends of a link, as one version of its row says.
   struct Ends {
+    static constexpr std::uint32_t kNobody = std::numeric_limits<std::uint32_t>::max();
     Ordinal ordinal;  // 0: empty
     std::uint32_t link = 0;
-    std::optional<std::uint32_t> item;
-    std::optional<std::uint32_t> entity;
+    std::uint32_t item = kNobody;
+    std::uint32_t entity = kNobody;
   };
   struct Weighed {
     std::uint32_t item = 0;
@@ -95,7 +99,7 @@ class Shortlist {
   };
 
   const Ends& ends_of(std::uint32_t link, TimeUs at);
-  std::optional<std::uint32_t> parent(RelationId relation, std::span<const Value> cells);
+  std::uint32_t parent(RelationId relation, std::span<const Value> cells);
   bool valid(std::uint32_t item, TimeUs at);
   double windows(TimeUs from, TimeUs to) const;
   std::optional<std::size_t> place(std::uint32_t item) const;
@@ -110,6 +114,7 @@ class Shortlist {
   TaskWorld world_;
   TableId link_table_;
   TableId item_table_;
+  std::size_t ends_max_;  // a power of two
 
   std::vector<Links> counted_;          // by item; of the last tick
   std::vector<std::uint32_t> popular_;  // most linked first

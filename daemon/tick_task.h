@@ -49,6 +49,7 @@ class TickTask : public AnyTask {
   std::uint64_t pending() const final { return pending_.predictions(); }
   std::uint64_t shed() const final { return shed_; }
   TimeUs last_tick() const final { return last_tick_; }
+  std::size_t dirty_bytes() const final { return pending_.dirty_bytes(); }
   void committed(std::size_t pending_bytes_max) final { pending_.shrink(pending_bytes_max); }
 
  protected:

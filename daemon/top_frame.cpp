@@ -122,9 +122,11 @@ void head(const State& state, Layout& out) {
             (running.now.empty() ? "no row with a time yet" : "rows up to " + running.now) +
             ", epoch " + grouped(running.epoch));
   if (!state.trouble.empty()) out.line(shown(state.trouble), Tone::Warning);
-  out.cells("rows", {rate(state.rates.rows_in) + " in", rate(state.rates.rows_folded) + " folded",
-                     grouped(running.rows_folded) + " folded in all",
-                     grouped(running.late_rows) + " late"});
+  std::vector<std::string> rows{
+      rate(state.rates.rows_in) + " in", rate(state.rates.rows_folded) + " folded",
+      grouped(running.rows_folded) + " folded in all", grouped(running.late_rows) + " late"};
+  if (running.rows_ahead > 0) rows.push_back(grouped(running.rows_ahead) + " far ahead");
+  out.cells("rows", rows);
   out.cells("lag",
             {terminal::duration_text(running.lag_seconds),
              grouped(running.lag_records) + " records", terminal::bytes_text(running.lag_bytes)},

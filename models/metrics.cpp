@@ -192,8 +192,9 @@ void Graded::resize(std::size_t size) {
   losses_.resize(size);
   labels_.resize(size);
   if (kind_ != TaskKind::Binary) certainties_.resize(size);
-  if (kind_ == TaskKind::Regression || kind_ == TaskKind::Ranking) lows_.resize(size);
-  if (kind_ == TaskKind::Regression) highs_.resize(size);
+  if (kind_ != TaskKind::Regression && kind_ != TaskKind::Ranking) return;
+  lows_.resize(size);
+  highs_.resize(size);
 }
 
 void Graded::put(std::size_t i, const Output& output, double label, const Interval& interval) {
@@ -221,6 +222,7 @@ void Graded::put(std::size_t i, const RankedGrade& grade) {
   labels_[i] = grade.ndcg;
   certainties_[i] = grade.precision;
   lows_[i] = grade.recall;
+  highs_[i] = grade.considered;
 }
 
 void Graded::add(const RankedGrade& grade) {
@@ -232,11 +234,9 @@ void Graded::add(const RankedGrade& grade) {
 Metrics Graded::metrics() const {
   if (labels_.empty()) return {};
   if (kind_ == TaskKind::Ranking) {
-    return {{"map", mean(scores_)},
-            {"ndcg", mean(labels_)},
-            {"precision", mean(certainties_)},
-            {"recall", mean(lows_)},
-            {"log_loss", mean(losses_)}};
+    return {
+        {"map", mean(scores_)},  {"ndcg", mean(labels_)},      {"precision", mean(certainties_)},
+        {"recall", mean(lows_)}, {"considered", mean(highs_)}, {"log_loss", mean(losses_)}};
   }
   if (kind_ == TaskKind::Regression) {
     const Coverage intervals = coverage(lows_, highs_, labels_);
@@ -354,9 +354,9 @@ Status Prequential::load(std::string_view bytes) {
   ring.highs_ = reader.doubles();
   reader.require(ring.scores_.size() == size && ring.losses_.size() == size);
   reader.require(ring.certainties_.size() == (kind_ == TaskKind::Binary ? 0 : size));
-  const std::size_t highs = kind_ == TaskKind::Regression ? size : 0;
-  const std::size_t lows = kind_ == TaskKind::Ranking ? size : highs;
-  reader.require(ring.lows_.size() == lows && ring.highs_.size() == highs);
+  const bool bounded = kind_ == TaskKind::Regression || kind_ == TaskKind::Ranking;
+  reader.require(ring.lows_.size() == (bounded ? size : 0));
+  reader.require(ring.highs_.size() == ring.lows_.size());
   reader.require(size == std::min<std::uint64_t>(count, window_) && next == count % window_);
   ACCRETE_DO(reader.finish("metrics"));
   count_ = count;

@@ -45,7 +45,7 @@ class Graded {
   /// binary: auroc, average_precision, log_loss, brier, accuracy, ece · multiclass: accuracy,
   /// macro_f1, log_loss, ece · regression: mae, rmse, r2, nll (Gaussian, where the variance is
   /// known), coverage and width (where an interval was published) · ranking: map, ndcg, precision,
-  /// recall, log_loss, of lists as long as they are. Empty list: no entries.
+  /// recall, considered, log_loss, of lists as long as they are. Empty list: no entries.
   Metrics metrics() const;
 
  private:
@@ -55,7 +55,8 @@ class Graded {
   void resize(std::size_t size);
 
   TaskKind kind_;
-  // Ranking: scores average precision, labels ndcg, certainties precision, lows recall.
+  // Ranking: scores average precision, labels ndcg, certainties precision, lows recall, highs
+  // considered.
   std::vector<double> scores_;  // binary: probability; regression: value; multiclass: arg max
   std::vector<double> losses_;  // log loss (binary, multiclass), absolute error (regression)
   std::vector<double> labels_;

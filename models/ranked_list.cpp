@@ -47,7 +47,7 @@ RankedGrade grade_list(std::span<const double> probabilities, const std::vector<
   }
   const double all = found + static_cast<double>(missed);
   ACCRETE_CHECK(all > 0);
-  const double by_lot = std::log(static_cast<double>(right.size()) + 1);
+  const double by_lot = std::log(static_cast<double>(std::max(right.size(), places)) + 1);
   grade.loss = (grade.loss + static_cast<double>(missed) * by_lot) / all;
   double hits = 0;
   double best = 0;
@@ -64,6 +64,7 @@ RankedGrade grade_list(std::span<const double> probabilities, const std::vector<
   grade.ndcg /= best;
   grade.precision = hits / room;
   grade.recall = hits / all;
+  grade.considered = found / all;
   return grade;
 }
 

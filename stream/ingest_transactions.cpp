@@ -69,8 +69,8 @@ void IngestSessions::extend(PeerSource& source, const PartView& part) {
 
 void IngestSessions::mark_bad(OpenTransaction& open, Error error, std::string_view record) {
   open_bytes_ -= open.charge;
-  open.bytes = {};
-  open.pieces = {};
+  open.bytes = std::string();  // `= {}` would keep the room
+  open.pieces = decltype(open.pieces)();
   open.bad = std::move(error);
   open.bad_record = record;
   open.charge = kOpenCharge + open.bad->detail.size() + record.size();

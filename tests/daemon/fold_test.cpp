@@ -250,7 +250,8 @@ TEST(Fold, StepsRiseInsideOneAdmit) {
   world.sink->when_graded = [&] { seen.insert(world.fold().steps()); };
   world.feed(stream, stream.size());
   EXPECT_GT(seen.size(), 5U) << "who watches sees it get on, group or no group";
-  EXPECT_LT(*seen.begin(), records) << "long before all is admitted and folded";
+  // A record counts when it is admitted and when it is folded, and a prediction counts, too.
+  EXPECT_LT(2 * *seen.begin(), world.fold().steps()) << "long before all is admitted and folded";
   EXPECT_GE(world.fold().steps(), records);
 }
 

@@ -240,11 +240,11 @@ TEST(RankTask, OutcomesAreTheLinksOfTheWindow) {
       if (one.customer != line.substr(who, count - who - 1)) continue;
       if (one.at <= at || one.at > shift(at, 2 * kDayUs)) continue;
       if (!products.insert(one.product).second) continue;
-      expected += (expected.empty() ? "" : "|") + one.product;
+      expected += (expected.empty() ? "[\"" : ",\"") + one.product + "\"";
     }
     EXPECT_FALSE(products.empty()) << "an entity without a link has no label: " << line;
     EXPECT_EQ(world.sink->label_values[i], static_cast<double>(products.size())) << line;
-    EXPECT_EQ(world.sink->label_texts[i], expected) << line;
+    EXPECT_EQ(world.sink->label_texts[i], expected + "]") << line;
     several += products.size() > 1 ? 1u : 0u;
   }
   EXPECT_GT(several, 50u);

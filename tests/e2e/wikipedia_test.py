@@ -64,7 +64,7 @@ class Wikipedia(unittest.TestCase):
                 at = seconds(row["as_of"])
                 pages = dict.fromkeys(page for time, page in edits[row["entity"]]
                                       if at < time <= at + DAY)
-                self.assertEqual(row["label"].split("|"), list(pages), row)
+                self.assertEqual(json.loads(row["label"]), list(pages), row)
                 outcomes[row["entity"], at] = set(pages)
         self.assertGreater(len(outcomes), 15_000)
         return outcomes

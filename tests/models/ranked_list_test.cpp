@@ -30,6 +30,7 @@ TEST(RankedList, GradesCountedByHand) {
   EXPECT_DOUBLE_EQ(grade.average_precision, (1. + 2. / 3) / 3);
   EXPECT_DOUBLE_EQ(grade.precision, 2. / 3);
   EXPECT_DOUBLE_EQ(grade.recall, 2. / 5);
+  EXPECT_DOUBLE_EQ(grade.considered, 3. / 5);
   EXPECT_DOUBLE_EQ(grade.ndcg, (1 + 1 / 2.) / (1 + 1 / std::log2(3.) + 1 / 2.));
   EXPECT_DOUBLE_EQ(grade.loss,
                    (-std::log(.4) - std::log(.2) - std::log(.1) + 2 * std::log(6.)) / 5);
@@ -44,7 +45,8 @@ TEST(RankedList, FewRightItemsCanFillTheListAndNoneIsNothing) {
   EXPECT_EQ(missed.recall, 0);
   const RankedGrade nothing = grade_list({}, {}, 1, 10);
   EXPECT_EQ(nothing.ndcg, 0);
-  EXPECT_EQ(nothing.loss, 0);
+  EXPECT_DOUBLE_EQ(nothing.loss, std::log(11.)) << "an empty list is no perfect one";
+  EXPECT_EQ(nothing.considered, 0);
 }
 
 TEST(RankedList, MetricsAreMeansAndSurviveTheirState) {
@@ -70,11 +72,9 @@ TEST(RankedList, MetricsAreMeansAndSurviveTheirState) {
     return sum / static_cast<double>(grades.size() - first);
   };
   const std::vector<std::pair<std::string, double RankedGrade::*>> names{
-      {"map", &RankedGrade::average_precision},
-      {"ndcg", &RankedGrade::ndcg},
-      {"precision", &RankedGrade::precision},
-      {"recall", &RankedGrade::recall},
-      {"log_loss", &RankedGrade::loss}};
+      {"map", &RankedGrade::average_precision}, {"ndcg", &RankedGrade::ndcg},
+      {"precision", &RankedGrade::precision},   {"recall", &RankedGrade::recall},
+      {"considered", &RankedGrade::considered}, {"log_loss", &RankedGrade::loss}};
   ASSERT_EQ(metrics.sliding().size(), names.size());
   for (std::size_t m = 0; m < names.size(); ++m) {
     EXPECT_EQ(all.metrics()[m].first, names[m].first);
