@@ -64,7 +64,7 @@ struct LimitsConfig {
       7ll * 86'400'000'000;  ///< a named subscriber silent longer is dropped
   std::uint64_t dead_letters_max = 100'000;
   std::int64_t lateness_us = 0;                 ///< allowed lateness: how far the watermark trails
-  std::int64_t ahead_max_us = kAheadMaxUs;      ///< a row further ahead of all others moves nothing
+  std::int64_t ahead_max_us = kAheadMaxUs;      ///< a row further ahead moves nothing; 0 = no bound
   std::size_t pending_labels_max = 50'000'000;  ///< predictions waiting for their outcome, per task
   std::uint64_t checkpoint_records_min = 200'000;  ///< records between two epoch commits, at least
 };

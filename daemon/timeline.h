@@ -38,6 +38,7 @@ class Timeline {
   /// Different times ahead that move the watermark.
   static constexpr std::size_t kAheadTimes = 32;
 
+  /// `ahead_max_us`: 0 = no bound, every row is believed.
   Timeline(std::int64_t lateness_us, std::int64_t ahead_max_us)
       : lateness_us_(lateness_us), ahead_max_us_(ahead_max_us) {}
 
@@ -45,7 +46,7 @@ class Timeline {
   bool in_time(TimeUs time) const { return time >= watermark_; }
   /// True if a row of this time would wait aside.
   bool is_ahead(TimeUs time) const {
-    return high_ != kTimeMin && time > shift(high_, ahead_max_us_);
+    return ahead_max_us_ > 0 && high_ != kTimeMin && time > shift(high_, ahead_max_us_);
   }
   void push(TimelineEntry entry);
 

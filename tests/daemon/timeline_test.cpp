@@ -47,6 +47,15 @@ TEST(Timeline, ARowFarAheadWaitsAsideAndMovesNothing) {
   EXPECT_EQ(rows.ripe(), 1u);
 }
 
+TEST(Timeline, WithoutABoundEveryRowIsBelieved) {
+  Rows rows(0);
+  for (const double at : {0.0, 1.0, 100'000.0})
+    rows.add(at);
+  EXPECT_EQ(rows.timeline.ahead(), 0u);
+  EXPECT_EQ(rows.timeline.watermark(), day(100'000));
+  EXPECT_EQ(rows.ripe(), 3u);
+}
+
 TEST(Timeline, RowsThatOthersReachTakeTheirPlacesInOrder) {
   Rows rows;
   rows.add(0);
