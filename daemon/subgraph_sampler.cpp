@@ -180,13 +180,13 @@ std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const flo
 
 std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
                                                         std::uint32_t moment) const {
-  const bool last = hop_ == options_->fan_out.size();
+  const bool last = reads_last();
   if (by_row_) {
     const auto newest = newest_of(table, row);
     if (!newest || *newest >= group_) return newest;
     const Place& place = places_[*newest];
-    if (place.moment == moment && (!by_hop_ || last || place.hop == hop_)) return newest;
-    if (!last || moments_.size() == 1) return std::nullopt;
+    const bool same = place.moment == moment && (!by_hop_ || last || place.hop == hop_);
+    return same ? newest : std::nullopt;
   }
   const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
   const std::uint32_t nearest = by_hop_ && !last ? hop_ : 0;
@@ -198,15 +198,38 @@ std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std
 
 void SubgraphSampler::number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                                   std::uint32_t number) {
-  // Later times take the place of this one in the array before the last step asks for it again.
-  const bool asked_again = moments_.size() > 1 && hop_ < options_->fan_out.size();
-  if (!by_row_ || asked_again)
+  if (!by_row_) {
     nodes_.add(std::uint64_t{row} << 32 | moment, kind_of(table, by_hop_ ? hop_ : 0), number);
-  if (!by_row_) return;
+    return;
+  }
   std::vector<std::uint32_t>& numbers = numbers_[table];
   if (row >= numbers.size()) numbers.resize(std::size_t{row} + row / 2 + 1, 0);
   ACCRETE_CHECK(number < std::numeric_limits<std::uint32_t>::max() - base_);
   numbers[row] = base_ + number;
+}
+
+/// Of each step before the last its first node.
+void SubgraphSampler::start_early() {
+  early_.assign(1, 0);
+  for (std::size_t hop = 1; hop < hop_; ++hop)
+    early_.push_back(static_cast<std::uint32_t>(out_->reach[hop - 1]));
+}
+
+/// Nodes of earlier steps at the moment that reads now become their rows' newest again: later times
+/// took their places, and in the last step a node of any step will do.
+void SubgraphSampler::renew_early() {
+  for (std::size_t hop = 0; hop < early_.size(); ++hop) {
+    std::uint32_t& next = early_[hop];
+    for (; next < out_->reach[hop] && places_[next].moment <= reading_; ++next) {
+      const Place& place = places_[next];
+      const std::uint16_t table = out_->table[next];
+      if (place.moment < reading_ || (hop == 0 && place.ordinal == Ordinal{})) continue;
+      // Of seeds that are the same the first is the neighbour that others find.
+      const auto newest = newest_of(table, place.row);
+      const bool repeated = newest && places_[*newest].moment == reading_;
+      if (hop > 0 || !repeated) number_node(table, place.row, reading_, next);
+    }
+  }
 }
 
 /// show() of a version that is not that of the row's newest node, `other`.
@@ -377,6 +400,7 @@ void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
     // At one time and without distances every node that is found by its row is the right one.
     const bool all_alike = moments_.size() == 1 && !by_hop_;
     group_ = all_alike ? 0 : static_cast<std::uint32_t>(places_.size());
+    if (by_row_ && moments_.size() > 1 && reads_last()) renew_early();
   }
   const Steps& steps = steps_[out_->table[reader]];
   for (const UpStep& step : steps.up)
@@ -417,6 +441,7 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
     hop_ = static_cast<std::uint32_t>(hop) + 1;
     reading_ = kNoMoment;
     const std::size_t begin = next;
+    if (reads_last()) start_early();
     for (const std::size_t end = out.reach.back(); next < end; ++next) {
       if (places_.size() > options.nodes_max) {
         share_read_ = static_cast<double>(next - begin) / static_cast<double>(end - begin);

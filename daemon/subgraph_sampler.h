@@ -143,6 +143,10 @@ class SubgraphSampler {
                                          std::uint32_t moment) const;
   void number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                    std::uint32_t number);
+  /// Whether the nodes that are being made read nothing.
+  bool reads_last() const { return hop_ == options_->fan_out.size(); }
+  void start_early();
+  void renew_early();
   void expand(std::uint32_t reader, std::size_t fan_out);
   void prefetch(std::uint16_t table, std::size_t edge) const;
   void prefetch_lists(std::size_t reader, std::size_t end) const;
@@ -174,6 +178,7 @@ class SubgraphSampler {
   std::vector<std::vector<std::uint32_t>> numbers_;  // then: by table and row, base_ + newest node
   std::uint32_t base_ = 1;                           // what is below is of an earlier batch
   std::vector<Place> places_;
+  std::vector<std::uint32_t> early_;  // by step before the last: its next node to be renewed
   std::vector<std::uint32_t> parents_;
   std::vector<std::uint32_t> feature_rows_;         // by table; its features may have room for more
   std::vector<std::vector<std::uint32_t>> hidden_;  // by table: columns of features

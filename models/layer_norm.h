@@ -169,9 +169,9 @@ class NormSilu {
 
   /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
   void apply(const RowMatrix<Real>& x, RowMatrix<Real>& out, const std::uint32_t* out_rows) const {
-    std::vector<Real> normal(static_cast<std::size_t>(x.cols()));
-    std::vector<Real> gate(normal.size());
     NormSiluRows<Real> rows = rows_of(x, out);
+    std::vector<Real> normal(rows.width * NormSiluRows<Real>::kRowsAtOnce);
+    std::vector<Real> gate(rows.width);
     rows.out_rows = out_rows;
     rows.normal = normal.data();
     rows.gate = gate.data();

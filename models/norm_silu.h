@@ -13,6 +13,8 @@ namespace accrete::models {
 
 template <class Real>
 struct NormSiluRows {
+  static constexpr std::size_t kRowsAtOnce = 8;
+
   std::size_t rows;
   std::size_t width;
   const Real* gain;
@@ -21,7 +23,7 @@ struct NormSiluRows {
   Real* normal;      ///< n (rows, width), set
   Real* gate;        ///< sigmoid(y) (rows, width), set
   std::size_t kept;  ///< numbers from one row of normal and gate to the next: width, or 0 for room
-                     ///< of one row that is used again
+                     ///< of kRowsAtOnce rows and of one that is used again
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
   Real* out;         ///< (rows, width), set unless there are weights; may be x
   const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null

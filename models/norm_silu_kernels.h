@@ -133,16 +133,17 @@ ACCRETE_TARGET Real centre_row(const Real* x, const Real* bias, std::size_t widt
   return Real(1) / std::sqrt(total / static_cast<Real>(width) + Real(kEpsilon));
 }
 
-/// Sends for the row of a list that comes a few rows later: they lie anywhere.
-template <class Real>
-ACCRETE_TARGET void fetch_row(const Real* from, std::size_t width, const std::uint32_t* rows,
-                              std::size_t at, std::size_t count) {
-  constexpr std::size_t kAhead = 4;
-  if (at + kAhead >= count) return;
-  const Real* const row = from + rows[at + kAhead] * width;
+/// Sends for a row that comes a few rows later.
+template <class Real, bool Written>
+ACCRETE_TARGET void fetch_row(const Real* row, std::size_t width) {
   for (std::size_t c = 0; c < width; c += kVectorLanes<Real>)
-    __builtin_prefetch(row + c);
+    __builtin_prefetch(row + c, Written ? 1 : 0);
 }
+
+// Rows that are centred before the first of them is activated: sums of a row are waited for, and
+// meanwhile others can be summed.
+constexpr std::size_t kRowsAtOnce = NormSiluRows<float>::kRowsAtOnce;
+constexpr std::size_t kRowsAhead = 4;
 
 /// Of each lane: −1 for each number that sleeps.
 template <class Real>
@@ -197,25 +198,42 @@ ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows,
   return asleep;
 }
 
+template <class Real, bool Weighted>
+ACCRETE_TARGET std::uint64_t activate_rows(const NormSiluRows<Real>& rows, std::size_t first,
+                                           std::size_t count, const Real* scale,
+                                           Sleeping<Real>& sleeping) {
+  std::uint64_t asleep = 0;
+  const bool kept = rows.kept > 0;
+  for (std::size_t i = first; i < first + count; ++i) {
+    const std::size_t to = rows.out_rows != nullptr ? rows.out_rows[i] : i;
+    if (rows.out_rows != nullptr && i + kRowsAhead < rows.rows)
+      fetch_row<Real, true>(rows.out + rows.out_rows[i + kRowsAhead] * rows.width, rows.width);
+    Real* const normal = rows.normal + (kept ? i : i - first) * rows.width;
+    Real* const gate = rows.gate + (kept ? i : 0) * rows.width;
+    const ActivatedRow<Real> row{scale[i - first], normal, gate, rows.out + to * rows.width,
+                                 Weighted ? rows.weights[i] : Real(1)};
+    asleep += activate_row<Real, Weighted>(rows, row, sleeping);
+  }
+  return asleep;
+}
+
 template <class Real>
 ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   std::uint64_t asleep = 0;
   Sleeping<Real> sleeping = {};
-  for (std::size_t i = 0; i < rows.rows; ++i) {
-    Real* const normal = rows.normal + i * rows.kept;
-    const Real* const x = rows.x + i * rows.width;
-    const Real scale = rows.bias != nullptr
-                           ? centre_row<Real, true>(x, rows.bias, rows.width, normal)
-                           : centre_row<Real, false>(x, nullptr, rows.width, normal);
-    if (rows.scale != nullptr) rows.scale[i] = scale;
-    const std::size_t to = rows.out_rows != nullptr ? rows.out_rows[i] : i;
-    Real* const gate = rows.gate + i * rows.kept;
-    Real* const out = rows.out + to * rows.width;
-    if (rows.weights != nullptr) fetch_row(rows.out, rows.width, rows.out_rows, i, rows.rows);
-    asleep +=
-        rows.weights != nullptr
-            ? activate_row<Real, true>(rows, {scale, normal, gate, out, rows.weights[i]}, sleeping)
-            : activate_row<Real, false>(rows, {scale, normal, gate, out, Real(1)}, sleeping);
+  Real scale[kRowsAtOnce];
+  for (std::size_t first = 0; first < rows.rows; first += kRowsAtOnce) {
+    const std::size_t count = std::min(kRowsAtOnce, rows.rows - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      Real* const normal = rows.normal + ((rows.kept > 0 ? first : 0) + i) * rows.width;
+      const Real* const x = rows.x + (first + i) * rows.width;
+      scale[i] = rows.bias != nullptr ? centre_row<Real, true>(x, rows.bias, rows.width, normal)
+                                      : centre_row<Real, false>(x, nullptr, rows.width, normal);
+      if (rows.scale != nullptr) rows.scale[first + i] = scale[i];
+    }
+    asleep += rows.weights != nullptr
+                  ? activate_rows<Real, true>(rows, first, count, scale, sleeping)
+                  : activate_rows<Real, false>(rows, first, count, scale, sleeping);
   }
   for (std::size_t i = 0; i < kVectorLanes<Real>; ++i)
     asleep += static_cast<std::uint64_t>(-sleeping[i]);
@@ -319,8 +337,9 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
 template <class Real>
 ACCRETE_TARGET void norm_silu_gradient_loop(const NormSiluGradient<Real>& back) {
   for (std::size_t i = 0; i < back.rows; ++i) {
+    if (back.d_out_rows != nullptr && i + kRowsAhead < back.rows)
+      fetch_row<Real, false>(back.d_out + back.d_out_rows[i + kRowsAhead] * back.width, back.width);
     if (back.weights != nullptr) {
-      fetch_row(back.d_out, back.width, back.d_out_rows, i, back.rows);
       gradient_row<Real, true>(back, i);
     } else {
       gradient_row<Real, false>(back, i);
