@@ -98,8 +98,9 @@ struct DymoeLayer<Real>::Parts {
   Parameter<Real> constant;  ///< of the constant expert
 
   // Of the backward pass under way.
-  std::vector<Real> d_share;   ///< by the weights of the routes' pairs
-  std::vector<Real> d_weight;  ///< the same in the order of rows
+  std::vector<Real> d_share;        ///< by the weights of the routes' pairs
+  std::vector<Real> d_weight;       ///< the same in the order of rows
+  std::vector<std::uint8_t> begun;  ///< by row of d_input: whether anything is in it
   RowMatrix<Real> d_heard;
   RowMatrix<Real> d_logits;
   RowMatrix<Real> d_head;
@@ -273,7 +274,12 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   const auto nodes = static_cast<std::size_t>(input.rows());
   ACCRETE_CHECK(static_cast<std::size_t>(tape.head.rows()) == outputs);
   ACCRETE_CHECK(d_output.rows() == tape.head.rows() && d_output.cols() == tape.head.cols());
-  d_input.setZero(input.rows(), input.cols());
+  // The first who adds to a node's row begins it: to clear all is a walk over memory of its own.
+  const std::size_t cleared = parts.shape.kind == ExpertKind::Sage ? outputs : nodes;
+  d_input.resize(input.rows(), input.cols());
+  d_input.topRows(static_cast<Eigen::Index>(cleared)).setZero();
+  parts.begun.assign(nodes, 0);
+  std::fill_n(parts.begun.begin(), cleared, std::uint8_t{1});
   if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
   const Routes<Real>& routes = tape.routes;
   parts.d_share.assign(routes.share.size(), Real(0));
@@ -281,9 +287,13 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   const ExpertCall<Real> call = parts.call(batch, input, 0, tape);
   std::visit(
       [&](auto& all) {
-        all.backward(call, tape_of(all, tape), d_output, {parts.d_share, d_input, parts.d_heard});
+        all.backward(call, tape_of(all, tape), d_output,
+                     {parts.d_share, d_input, parts.d_heard, parts.begun.data()});
       },
       parts.experts);
+  for (std::size_t u = cleared; u < nodes; ++u) {
+    if (parts.begun[u] == 0) std::fill_n(row_of(d_input, u), input.cols(), Real(0));
+  }
   parts.d_weight.resize(parts.d_share.size());
   for (std::size_t pair = 0; pair < parts.d_share.size(); ++pair)
     parts.d_weight[routes.place[pair]] = parts.d_share[pair];
@@ -312,7 +322,8 @@ void DymoeLayer<Real>::gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>&
 template <class Real>
 std::size_t DymoeLayer<Real>::room(const Tape& tape) const {
   const Parts& parts = *parts_;
-  return room_bytes(tape.head, tape.logits, tape.topology.query, tape.topology.score, tape.heard,
+  return parts.begun.capacity() +
+         room_bytes(tape.head, tape.logits, tape.topology.query, tape.topology.score, tape.heard,
                     parts.d_heard, parts.d_logits, parts.d_head) +
          std::visit([&](const auto& all) { return all.room(tape_of(all, tape)); }, parts.experts);
 }

@@ -1,13 +1,16 @@
 // What the experts of a layer are told about a batch, whatever their kind.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "models/dymoe_gate.h"
 #include "models/graph_batch.h"
+#include "models/row_gather.h"
 #include "proto/result.h"
 
 namespace accrete::models {
@@ -62,7 +65,17 @@ struct ExpertGradients {
   std::span<Real> share;     ///< by the weights of the routes' pairs; theirs are set
   RowMatrix<Real>& d_input;  ///< (I, d) +=
   RowMatrix<Real>& d_heard;  ///< (I, T) by b or log b, if anything is gated; +=
+  /// By row of d_input: 0 where nothing is in it yet, whatever the room holds; or null: something
+  /// is in all.
+  std::uint8_t* begun = nullptr;
 
+  /// Row u of d_input, to be added to.
+  Real* begun_row(std::size_t u) const {
+    Real* const row = row_of(d_input, u);
+    if (begun != nullptr && std::exchange(begun[u], std::uint8_t{1}) == 0)
+      std::fill_n(row, d_input.cols(), Real(0));
+    return row;
+  }
   std::span<Real> share_of(const Routes<Real>& routes, std::size_t t) const {
     return share.subspan(routes.begin[t], routes.begin[t + 1] - routes.begin[t]);
   }

@@ -90,39 +90,50 @@ ACCRETE_TARGET void sum_rows(const NeighbourSum<Real>& sum) {
 
 /// One walk over a neighbour's row and its gradient. Products are summed by lane, the lanes folded,
 /// then comes what is left over.
-template <class Real, std::size_t J, bool Weights>
-ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
+template <class Real, std::size_t J, bool Weights, bool Fresh>
+ACCRETE_TARGET void add_to_row(const NeighbourGradient<Real>& back, std::size_t i) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   const Real* const weights = back.weights.data();
-  for (std::size_t i = 0; i < back.neighbours.size(); ++i) {
-    const Real* const row = back.input + back.neighbours[i] * back.width;
-    Real* const d_row = back.d_input + back.neighbours[i] * back.width;
-    const std::size_t next = fetched_at(back.neighbours, back.next, i) * back.width;
-    Vector<Real> sums[J] = {};
-    std::size_t c = 0;
-    for (; c + kLanes <= back.width; c += kLanes) {
-      __builtin_prefetch(back.d_input + next + c, 1);
-      if (Weights) __builtin_prefetch(back.input + next + c);
-      Vector<Real> added = vector_at(d_row + c);
-      ACCRETE_UNROLL
-      for (std::size_t j = 0; j < J; ++j) {
-        const Vector<Real> d_sum = vector_at(back.d_sum[j] + c);
-        added += weights[i * J + j] * d_sum;
-        if (Weights) sums[j] += vector_at(row + c) * d_sum;
-      }
-      vector_at(d_row + c) = added;
-    }
+  const Real* const row = back.input + back.neighbours[i] * back.width;
+  Real* const d_row = back.d_input + back.neighbours[i] * back.width;
+  const std::size_t next = fetched_at(back.neighbours, back.next, i) * back.width;
+  Vector<Real> sums[J] = {};
+  std::size_t c = 0;
+  for (; c + kLanes <= back.width; c += kLanes) {
+    __builtin_prefetch(back.d_input + next + c, 1);
+    if (Weights) __builtin_prefetch(back.input + next + c);
+    Vector<Real> added = {};
+    if constexpr (!Fresh) added = vector_at(d_row + c);
     ACCRETE_UNROLL
     for (std::size_t j = 0; j < J; ++j) {
-      Real total = 0;
-      if (Weights) {
-        total = fold_lanes<Real>(sums[j]);
-      }
-      for (std::size_t k = c; k < back.width; ++k) {
-        d_row[k] += weights[i * J + j] * back.d_sum[j][k];
-        if (Weights) total += row[k] * back.d_sum[j][k];
-      }
-      if (Weights) back.d_weights[i * J + j] = total;
+      const Vector<Real> d_sum = vector_at(back.d_sum[j] + c);
+      added += weights[i * J + j] * d_sum;
+      if (Weights) sums[j] += vector_at(row + c) * d_sum;
+    }
+    vector_at(d_row + c) = added;
+  }
+  for (std::size_t k = c; Fresh && k < back.width; ++k)
+    d_row[k] = 0;
+  ACCRETE_UNROLL
+  for (std::size_t j = 0; j < J; ++j) {
+    Real total = 0;
+    if (Weights) total = fold_lanes<Real>(sums[j]);
+    for (std::size_t k = c; k < back.width; ++k) {
+      d_row[k] += weights[i * J + j] * back.d_sum[j][k];
+      if (Weights) total += row[k] * back.d_sum[j][k];
+    }
+    if (Weights) back.d_weights[i * J + j] = total;
+  }
+}
+
+template <class Real, std::size_t J, bool Weights>
+ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
+  for (std::size_t i = 0; i < back.neighbours.size(); ++i) {
+    if (back.begun != nullptr && back.begun[back.neighbours[i]] == 0) {
+      back.begun[back.neighbours[i]] = 1;
+      add_to_row<Real, J, Weights, true>(back, i);
+    } else {
+      add_to_row<Real, J, Weights, false>(back, i);
     }
   }
 }

@@ -38,6 +38,9 @@ struct NeighbourGradient {
   Real* d_input;                             ///< rows of d numbers, added to
   std::span<Real> d_weights;                 ///< (n, J), set; or none
   std::span<const std::uint32_t> next = {};  ///< as on the way there
+  /// By row of d_input: 0 where nothing is in it yet, whatever the room holds; becomes 1. Null: all
+  /// rows hold something.
+  std::uint8_t* begun = nullptr;
 };
 
 /// The way back: a neighbour's row of d_input += sum over j of weights[i, j] × d_sum[j], and

@@ -233,8 +233,10 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
       tape.aged.rowwise() += table.bias.value.row(0);
     }
     if (once) {
-      gather_features(batch, t, nodes, tape.features);
-      multiply(tape.features, table.weights.value, tape.x);
+      tape.rows.clear();
+      for (const std::uint32_t v : nodes)
+        tape.rows.push_back(batch.row[v]);
+      multiply_rows<Real>(as_real<Real>(batch.features[t]), tape.rows, table.weights.value, tape.x);
     } else {
       tape.x.resize(static_cast<Eigen::Index>(nodes.size()), static_cast<Eigen::Index>(width_));
     }
@@ -302,8 +304,8 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
 
 template <class Real>
 std::size_t RowProjection<Real>::room(const Tape& tape) const {
-  std::size_t bytes = room_bytes(d_x_, by_age_, by_row_, features_, tape.told, tape.listed,
-                                 tape.aged, tape.x, tape.features);
+  std::size_t bytes =
+      room_bytes(d_x_, by_age_, by_row_, features_, tape.told, tape.listed, tape.aged, tape.x);
   for (const auto& table : tape.tables) {
     bytes += room_bytes(table.ages) + table.norm.room() +
              (table.nodes.capacity() + table.age.capacity()) * sizeof(std::uint32_t);

@@ -61,7 +61,7 @@ class RowProjection {
     RowMatrix<Real> listed;
     RowMatrix<Real> aged;
     RowMatrix<Real> x;
-    RowMatrix<Real> features;
+    std::vector<std::uint32_t> rows;
     AgeNumbers numbers;
   };
 

@@ -382,7 +382,7 @@ void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape
   for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
     const std::uint32_t u = shared.nodes[p];
     const Real* const back = row_of(d_message_, p);
-    add_scaled(hearing_of(call, t, u), back, width_, row_of(gradients.d_input, u));
+    add_scaled(hearing_of(call, t, u), back, width_, gradients.begun_row(u));
     if (call.heard != nullptr)
       row_of(gradients.d_heard, u)[t] += fixed_dot(back, row_of(call.input, u), width_);
   }
@@ -416,7 +416,7 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tap
       add_neighbour_gradients<Real>({call.input.data(), width_, neighbours,
                                      std::span(tape.heard).subspan(at, weights),
                                      std::span(from).first(some.size()), gradients.d_input.data(),
-                                     d_weight, next.neighbours});
+                                     d_weight, next.neighbours, gradients.begun});
       const Real* const share = tape.heard.data() + at + weights;
       at += weights + some.size();
       for (std::size_t k = 0; k < some.size() && !d_weight.empty(); ++k) {

@@ -80,7 +80,7 @@ class SageExperts {
   /// What the experts say, by their weights, is added to the outputs' rows of `output`, one expert
   /// after another. Returns how many hidden numbers sleep, of how many.
   SleepCount forward(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output) const;
-  /// From the gradient by the outputs (O, d).
+  /// From the gradient by the outputs (O, d). Checks: rows of outputs are begun.
   void backward(const ExpertCall<Real>& call, const Tape& tape, const RowMatrix<Real>& d_output,
                 const ExpertGradients<Real>& gradients);
   /// `prefix` ends before the expert's index.

@@ -3,6 +3,7 @@
 #include "models/neighbour_sum.h"
 
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -99,6 +100,37 @@ void expect_same_bits() {
 TEST(NeighbourSum, AllWidthsSayTheSameBits) {
   expect_same_bits<float>();
   expect_same_bits<double>();
+}
+
+/// Rows that are begun by the first who adds to them, in room that holds anything, are those that
+/// were zero before.
+TEST(NeighbourSum, RowsThatNobodyBeganNeedNotBeCleared) {
+  for (const NeighbourKernels<float>& kernels : runnable<float>()) {
+    for (const std::size_t width : {7UL, 61UL, 128UL}) {
+      const RowMatrix<float> input = random_matrix<float>(1, kRows, width);
+      const RowMatrix<float> weights = random_matrix<float>(2, kNeighbours.size(), 1);
+      const RowMatrix<float> d_sum = random_matrix<float>(3, 1, width);
+      const std::array<const float*, 1> from{d_sum.data()};
+      NeighbourGradient<float> back{
+          input.data(), width,   kNeighbours, std::span(weights.data(), kNeighbours.size()),
+          from,         nullptr, {}};
+      RowMatrix<float> cleared = RowMatrix<float>::Zero(input.rows(), input.cols());
+      back.d_input = cleared.data();
+      kernels.back(back);
+      RowMatrix<float> room = RowMatrix<float>::Constant(input.rows(), input.cols(), NAN);
+      room.row(0).setZero();
+      std::vector<std::uint8_t> begun(kRows, 0);
+      begun[0] = 1;
+      back.d_input = room.data();
+      back.begun = begun.data();
+      kernels.back(back);
+      for (Eigen::Index u = 0; u < room.rows(); ++u) {
+        const bool heard = begun[static_cast<std::size_t>(u)] != 0;
+        EXPECT_TRUE(heard ? room.row(u) == cleared.row(u) : std::isnan(room(u, 0))) << u;
+      }
+      EXPECT_EQ(begun, (std::vector<std::uint8_t>{1, 1, 0, 1, 0, 1, 0, 1, 1}));
+    }
+  }
 }
 
 }  // namespace

@@ -26,7 +26,25 @@ std::vector<NormSiluKernels<Real>> runnable() {
   return out;
 }
 
-constexpr std::size_t kRows = 7;
+constexpr std::size_t kRows = 19;  // more than are worked on at once, and some are left
+
+/// Rows of a larger matrix, in no order, and their weights.
+constexpr std::size_t kFarRows = 22;
+
+std::vector<std::uint32_t> places() {
+  std::vector<std::uint32_t> out;
+  for (std::uint32_t i = 0; i < kRows; ++i)
+    out.push_back((7 * i + 8) % kFarRows);
+  return out;
+}
+
+template <class Real>
+std::vector<Real> weights() {
+  std::vector<Real> out;
+  for (std::size_t i = 0; i < kRows; ++i)
+    out.push_back(static_cast<Real>(i * 5 % 8) / 8);
+  return out;
+}
 
 /// What one set of loops makes of rows of a width.
 template <class Real>
@@ -146,7 +164,7 @@ TEST(NormSilu, KeepsNothingAndWorksInPlace) {
   const RowMatrix<float> gain = gain_of<float>(kWidth);
   const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
   RowMatrix<float> x = random_matrix<float>(3, kRows, kWidth);
-  std::vector<float> normal(kWidth);
+  std::vector<float> normal(NormSiluRows<float>::kRowsAtOnce * kWidth);
   std::vector<float> gate(kWidth);
   norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
                     0, nullptr, x.data()});
@@ -160,7 +178,7 @@ TEST(NormSilu, KeepsNothingAndWorksInPlace) {
 
 TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
   constexpr std::size_t kWidth = 37;
-  constexpr std::uint32_t kPlaces[kRows] = {8, 0, 3, 9, 1, 6, 5};
+  const std::vector<std::uint32_t> far = places();
   const Outcome<float> told = run(runnable<float>().front(), kWidth);
   const RowMatrix<float> gain = gain_of<float>(kWidth);
   const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
@@ -169,46 +187,50 @@ TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
   RowMatrix<float> normal(x.rows(), x.cols());
   RowMatrix<float> gate(x.rows(), x.cols());
   RowMatrix<float> d_x(x.rows(), x.cols());
-  RowMatrix<float> out = RowMatrix<float>::Zero(10, x.cols());
-  RowMatrix<float> d_far = RowMatrix<float>::Zero(10, x.cols());
+  RowMatrix<float> out = RowMatrix<float>::Zero(kFarRows, x.cols());
+  RowMatrix<float> d_far = RowMatrix<float>::Zero(kFarRows, x.cols());
   norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
-                    kWidth, nullptr, out.data(), nullptr, kPlaces});
+                    kWidth, nullptr, out.data(), nullptr, far.data()});
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
-    EXPECT_TRUE(out.row(kPlaces[i]) == told.out.row(i));
-    d_far.row(kPlaces[i]) = d_out.row(i);
+    EXPECT_TRUE(out.row(far[static_cast<std::size_t>(i)]) == told.out.row(i));
+    d_far.row(far[static_cast<std::size_t>(i)]) = d_out.row(i);
   }
-  EXPECT_TRUE(out.row(2).isZero(0) && out.row(4).isZero(0) && out.row(7).isZero(0));
+  for (std::uint32_t row = 0; row < kFarRows; ++row) {
+    const bool written = std::ranges::count(far, row) > 0;
+    EXPECT_EQ(out.row(row).isZero(0), !written) << row;
+  }
   norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), normal.data(), gate.data(),
                              told.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr,
-                             kPlaces});
+                             far.data()});
   EXPECT_TRUE(d_x == told.d_x);
 }
 
 template <class Real>
 void expect_mixed_rows() {
-  constexpr std::uint32_t kPlaces[kRows] = {8, 0, 3, 9, 1, 6, 5};
-  constexpr Real kWeights[kRows] = {0.25, 1, 0, 0.75, 0.125, 0.875, 0.5};
+  const std::vector<std::uint32_t> far = places();
+  const std::vector<Real> share = weights<Real>();
   for (const NormSiluKernels<Real>& kernels : runnable<Real>()) {
     for (const std::size_t width : kWidths) {
       const Outcome<Real> plain = run(kernels, width);
       const RowMatrix<Real> gain = gain_of<Real>(width);
       const RowMatrix<Real> shift = random_matrix<Real>(2, 1, width) * Real(3);
       const RowMatrix<Real> x = random_matrix<Real>(3, kRows, width);
-      const RowMatrix<Real> before = random_matrix<Real>(7, 10, width);
+      const RowMatrix<Real> before = random_matrix<Real>(7, kFarRows, width);
       RowMatrix<Real> out = before;
       RowMatrix<Real> normal(x.rows(), x.cols());
       RowMatrix<Real> gate(x.rows(), x.cols());
-      const std::uint64_t asleep =
-          kernels.forward({kRows, width, gain.data(), shift.data(), x.data(), normal.data(),
-                           gate.data(), width, nullptr, out.data(), nullptr, kPlaces, kWeights});
+      const std::uint64_t asleep = kernels.forward(
+          {kRows, width, gain.data(), shift.data(), x.data(), normal.data(), gate.data(), width,
+           nullptr, out.data(), nullptr, far.data(), share.data()});
       EXPECT_EQ(asleep, plain.asleep);
       RowMatrix<Real> expected = before;
-      const RowMatrix<Real> d_far = random_matrix<Real>(8, 10, width);
+      const RowMatrix<Real> d_far = random_matrix<Real>(8, kFarRows, width);
       RowMatrix<Real> d_out(x.rows(), x.cols());
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
-        add_scaled(kWeights[i], plain.out.data() + i * x.cols(), width,
-                   expected.data() + kPlaces[i] * width);
-        d_out.row(i) = kWeights[i] * d_far.row(kPlaces[i]);
+        add_scaled(share[static_cast<std::size_t>(i)], plain.out.data() + i * x.cols(), width,
+                   expected.data() + far[static_cast<std::size_t>(i)] * width);
+        d_out.row(i) =
+            share[static_cast<std::size_t>(i)] * d_far.row(far[static_cast<std::size_t>(i)]);
       }
       EXPECT_TRUE(out == expected) << width;
       // On the way back as if the weighted rows had been sent, and what the weights moved.
@@ -218,12 +240,12 @@ void expect_mixed_rows() {
       kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
                     plain.scale.data(), d_out.data(), d_x_expected.data(), nullptr, nullptr});
       kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
-                    plain.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr, kPlaces,
-                    kWeights, d_weights.data()});
+                    plain.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr, far.data(),
+                    share.data(), d_weights.data()});
       EXPECT_TRUE(d_x == d_x_expected) << width;
       for (std::size_t i = 0; i < kRows; ++i) {
-        const Real dot =
-            fixed_dot(d_far.data() + kPlaces[i] * width, plain.out.data() + i * width, width);
+        const Real dot = fixed_dot(d_far.data() + far[static_cast<std::size_t>(i)] * width,
+                                   plain.out.data() + i * width, width);
         if constexpr (sizeof(Real) == sizeof(float)) {
           EXPECT_EQ(d_weights[i], dot) << width;
         } else {
