@@ -15,10 +15,8 @@
 namespace accrete::models {
 namespace {
 
-template <class Real>
-Real softplus(Real x) {
-  return std::max(x, Real(0)) + std::log1p(std::exp(-std::abs(x)));
-}
+// Numbers of one go: they stay in the first cache.
+constexpr std::size_t kAtOnce = 1024;
 
 }  // namespace
 
@@ -87,12 +85,12 @@ void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard
     d_score.array() *= heard.array() * (Real(1) - heard.array());
     return;
   }
-  constexpr Eigen::Index kAtOnce = 1024;
   Real hears[kAtOnce];
-  for (Eigen::Index from = 0; from < score.size(); from += kAtOnce) {
-    const Eigen::Index count = std::min(kAtOnce, score.size() - from);
-    sigmoids(score.data() + from, static_cast<std::size_t>(count), hears);
-    for (Eigen::Index i = 0; i < count; ++i)
+  const auto size = static_cast<std::size_t>(score.size());
+  for (std::size_t from = 0; from < size; from += kAtOnce) {
+    const std::size_t count = std::min(kAtOnce, size - from);
+    sigmoids(score.data() + from, count, hears);
+    for (std::size_t i = 0; i < count; ++i)
       d_score.data()[from + i] *= Real(1) - hears[i];
   }
 }
@@ -101,20 +99,32 @@ template <class Real>
 double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks,
                         double scale, RowMatrix<Real>* d_score) {
   const auto experts = static_cast<std::size_t>(score.cols());
-  const auto nodes = static_cast<std::size_t>(score.rows());
-  if (nodes == 0) return 0;
-  const double share = 1.0 / static_cast<double>(nodes * experts);
+  const auto size = static_cast<std::size_t>(score.size());
+  if (size == 0) return 0;
+  const double share = 1.0 / static_cast<double>(size);
+  const Real factor = static_cast<Real>(scale * share);
   double loss = 0;
-  for (std::size_t u = 0; u < nodes; ++u) {
-    const Real* const s = row_of(score, u);
-    const std::size_t own = expert_of(blocks[u], experts);
-    for (std::size_t t = 0; t < experts; ++t) {
-      const bool listens = t >= own;
-      loss += static_cast<double>(softplus(listens ? -s[t] : s[t]));
-      if (d_score == nullptr) continue;
-      row_of(*d_score, u)[t] +=
-          static_cast<Real>(scale * share) * (sigmoid(s[t]) - (listens ? Real(1) : Real(0)));
+  Real listens[kAtOnce];
+  Real told[kAtOnce];
+  std::size_t u = 0;
+  std::size_t t = 0;
+  for (std::size_t from = 0; from < size; from += kAtOnce) {
+    const std::size_t count = std::min(kAtOnce, size - from);
+    const Real* const s = score.data() + from;
+    for (std::size_t i = 0; i < count; ++i) {
+      listens[i] = t >= expert_of(blocks[u], experts) ? Real(1) : Real(0);
+      told[i] = listens[i] > 0 ? s[i] : -s[i];
+      if (++t < experts) continue;
+      t = 0;
+      ++u;
     }
+    log_sigmoids(told, count, told);
+    for (std::size_t i = 0; i < count; ++i)
+      loss -= static_cast<double>(told[i]);
+    if (d_score == nullptr) continue;
+    sigmoids(s, count, told);
+    for (std::size_t i = 0; i < count; ++i)
+      d_score->data()[from + i] += factor * (told[i] - listens[i]);
   }
   return loss * share;
 }
