@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
 #include <limits>
 #include <utility>
 
@@ -22,7 +21,7 @@ constexpr std::uint32_t kNoMoment = 0xFFFF'FFFF;
 constexpr Eigen::Index kFeatureRowsMin = 16;
 
 // Children whose rows are on their way to the processor while an earlier one is looked at.
-constexpr std::size_t kAhead = 8;
+constexpr std::size_t kAhead = 16;
 
 /// Table and hop of a node in one word.
 std::uint32_t kind_of(std::uint16_t table, std::uint32_t hop) {
@@ -45,38 +44,10 @@ SubgraphSampler::SubgraphSampler(const Schema& schema, NetworkPlan plan, store::
   make_steps();
 }
 
-void SubgraphSampler::make_steps() {
-  steps_.resize(plan_.table_count());
-  for (std::size_t i = 0; i < plan_.relations.size(); ++i) {
-    const NetworkRelation& relation = plan_.relations[i];
-    Steps& steps = steps_[relation.shape.target];
-    const auto up = [&](RelationId key) {
-      return UpStep{i, key, schema_.relations()[key.value].foreign_key, relation.shape.source};
-    };
-    switch (relation.way) {
-      case Way::Up:
-        steps.up.push_back(up(relation.near));
-        break;
-      case Way::Down:
-        steps.down.push_back({i, relation.near, relation.shape.source, {}});
-        break;
-      case Way::Through: {
-        const auto first = std::find_if(steps.down.begin(), steps.down.end(),
-                                        [&](const DownStep& s) { return s.key == relation.near; });
-        ACCRETE_CHECK(first != steps.down.end());
-        first->through.push_back(up(relation.far));
-        break;
-      }
-      case Way::Labels:
-        steps.labels = true;
-        break;
-    }
-  }
-}
-
 /// Room for a new batch, and what holds for all of it.
 void SubgraphSampler::begin(std::span<const Seed> seeds) {
   hop_ = 0;
+  ahead_.there = false;
   group_ = kNoMoment;
   nodes_.clear();
   shown_.clear();
@@ -125,27 +96,6 @@ void SubgraphSampler::begin(std::span<const Seed> seeds) {
   hide(options_->masked);
 }
 
-void SubgraphSampler::hide(std::span<const MaskedColumn> masked) {
-  const auto& keys = schema_.relations();
-  closed_.assign(keys.size(), false);
-  hidden_.resize(plan_.tables.size());
-  for (std::vector<std::uint32_t>& hidden : hidden_)
-    hidden.clear();
-  std::vector<std::uint32_t> columns;
-  for (const MaskedColumn& column : masked) {
-    for (std::size_t r = 0; r < keys.size(); ++r) {
-      if (keys[r].child != column.table) continue;
-      const auto& named = schema_.table(column.table).foreign_keys[keys[r].foreign_key].columns;
-      if (std::count(named.begin(), named.end(), column.column) > 0) closed_[r] = true;
-    }
-    const auto table = std::find(plan_.tables.begin(), plan_.tables.end(), column.table);
-    if (table == plan_.tables.end()) continue;
-    rows_.columns_of(column, columns);
-    auto& hidden = hidden_[static_cast<std::size_t>(table - plan_.tables.begin())];
-    hidden.insert(hidden.end(), columns.begin(), columns.end());
-  }
-}
-
 std::uint32_t SubgraphSampler::moment_of(TimeUs at) const {
   const auto place = std::lower_bound(moments_.begin(), moments_.end(), at);
   return static_cast<std::uint32_t>(place - moments_.begin());
@@ -178,21 +128,22 @@ std::uint32_t SubgraphSampler::show_new(std::uint16_t table, std::span<const flo
   return row;
 }
 
-std::optional<std::uint32_t> SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
-                                                        std::uint32_t moment) const {
+/// kNoNode when there is none yet.
+std::uint32_t SubgraphSampler::find_node(std::uint16_t table, std::uint32_t row,
+                                         std::uint32_t moment) const {
   const bool last = reads_last();
   if (by_row_) {
-    const auto newest = newest_of(table, row);
-    if (!newest || *newest >= group_) return newest;
-    const Place& place = places_[*newest];
+    const std::uint32_t newest = newest_of(table, row);
+    if (newest == kNoNode || newest >= group_) return newest;
+    const Place& place = places_[newest];
     const bool same = place.moment == moment && (!by_hop_ || last || place.hop == hop_);
-    return same ? newest : std::nullopt;
+    return same ? newest : kNoNode;
   }
   const std::uint64_t pair = std::uint64_t{row} << 32 | moment;
   const std::uint32_t nearest = by_hop_ && !last ? hop_ : 0;
   for (std::uint32_t hop = by_hop_ ? hop_ : 0;; --hop) {
     if (const std::uint32_t* const number = nodes_.find(pair, kind_of(table, hop))) return *number;
-    if (hop == nearest) return std::nullopt;
+    if (hop == nearest) return kNoNode;
   }
 }
 
@@ -225,8 +176,8 @@ void SubgraphSampler::renew_early() {
       const std::uint16_t table = out_->table[next];
       if (place.moment < reading_ || (hop == 0 && place.ordinal == Ordinal{})) continue;
       // Of seeds that are the same the first is the neighbour that others find.
-      const auto newest = newest_of(table, place.row);
-      const bool repeated = newest && places_[*newest].moment == reading_;
+      const std::uint32_t newest = newest_of(table, place.row);
+      const bool repeated = newest != kNoNode && places_[newest].moment == reading_;
       if (hop > 0 || !repeated) number_node(table, place.row, reading_, next);
     }
   }
@@ -234,12 +185,11 @@ void SubgraphSampler::renew_early() {
 
 /// show() of a version that is not that of the row's newest node, `other`.
 std::uint32_t SubgraphSampler::show_other(std::uint16_t table, const store::Version& version,
-                                          const NetworkRows::View& view,
-                                          std::optional<std::uint32_t> other) {
-  if (by_row_ && !other) return show_new(table, view.features, view.items);
+                                          const NetworkRows::View& view, std::uint32_t other) {
+  if (by_row_ && other == kNoNode) return show_new(table, view.features, view.items);
   // Rows that show themselves twice are few: only they are looked up by what they show.
-  if (by_row_ && shown_.find(places_[*other].ordinal.value, table) == nullptr)
-    shown_.add(places_[*other].ordinal.value, table, out_->row[*other]);
+  if (by_row_ && shown_.find(places_[other].ordinal.value, table) == nullptr)
+    shown_.add(places_[other].ordinal.value, table, out_->row[other]);
   return show(table, version.ordinal.value, view.features, view.items);
 }
 
@@ -249,14 +199,18 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
   ACCRETE_CHECK(places_.size() < std::numeric_limits<std::uint32_t>::max());
   const auto number = static_cast<std::uint32_t>(places_.size());
   const NodeId node{plan_.tables[table], row};
-  Place place{row, moment, static_cast<std::uint32_t>(parents_.size()), hop_, {}, {}};
-  const auto other = newest_of(table, row);
-  if (version && other && places_[*other].ordinal == version->ordinal) {
-    place.parents = places_[*other].parents;
+  Place& place = places_.emplace_back();
+  place.row = row;
+  place.moment = moment;
+  place.parents = static_cast<std::uint32_t>(parents_.size());
+  place.hop = hop_;
+  const std::uint32_t other = newest_of(table, row);
+  if (version && other != kNoNode && places_[other].ordinal == version->ordinal) {
+    place.parents = places_[other].parents;
     place.ordinal = version->ordinal;
-    place.time = places_[*other].time;
-    out_->block.push_back(out_->block[*other]);
-    out_->row.push_back(out_->row[*other]);
+    place.time = places_[other].time;
+    out_->block.push_back(out_->block[other]);
+    out_->row.push_back(out_->row[other]);
     out_->age_us.push_back(age_of(place.time, moments_[moment]));
   } else if (version) {
     const NetworkRows::View view = rows_.view(node, *version);
@@ -274,7 +228,6 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
     out_->row.push_back(show(table, 0, nothing, {}));
     out_->age_us.push_back(models::kAgeless);
   }
-  places_.push_back(place);
   out_->table.push_back(table);
   return number;
 }
@@ -284,17 +237,18 @@ void SubgraphSampler::add_seed(const Seed& seed) {
   const auto version = graph_.version({plan_.tables[plan_.entity], seed.row}, seed.at);
   const std::uint32_t number = add_node(plan_.entity, seed.row, moment, version);
   // As somebody's neighbour it must be a row of the time.
-  if (version && !find_node(plan_.entity, seed.row, moment))
+  if (version && find_node(plan_.entity, seed.row, moment) == kNoNode)
     number_node(plan_.entity, seed.row, moment, number);
 }
 
-/// The node of a row at a moment; nullopt when there is no such row then.
-std::optional<std::uint32_t> SubgraphSampler::node(std::uint16_t table, std::uint32_t row,
-                                                   std::uint32_t moment) {
-  if (const auto newest = newest_of(table, row); newest && *newest >= group_) return newest;
-  if (const auto number = find_node(table, row, moment)) return *number;
+/// The node of a row at a moment; kNoNode when there is no such row then.
+std::uint32_t SubgraphSampler::node(std::uint16_t table, std::uint32_t row, std::uint32_t moment) {
+  if (const std::uint32_t newest = newest_of(table, row); newest != kNoNode && newest >= group_)
+    return newest;
+  const std::uint32_t known = find_node(table, row, moment);
+  if (known != kNoNode) return known;
   const auto version = graph_.version({plan_.tables[table], row}, moments_[moment]);
-  if (!version) return std::nullopt;
+  if (!version) return kNoNode;
   const std::uint32_t number = add_node(table, row, moment, version);
   number_node(table, row, moment, number);
   return number;
@@ -317,51 +271,83 @@ void SubgraphSampler::read_up(std::uint32_t reader, const UpStep& step) {
   const Place& place = places_[reader];
   const std::uint32_t parent = parents_[place.parents + step.foreign_key];
   if (parent == NetworkRows::kNoRow) return;
-  const auto found = node(step.source, parent, place.moment);
-  if (found) sources_of(step.relation, reader).push_back(*found);
+  const std::uint32_t found = node(step.source, parent, place.moment);
+  if (found != kNoNode) sources_of(step.relation, reader).push_back(found);
 }
 
-/// Rows of children that come soon are sent for: numbers first, what new ones show after that.
-void SubgraphSampler::prefetch(std::uint16_t table, std::size_t edge) const {
-  if (edge + 2 * kAhead < edges_.size() && by_row_) {
-    const std::uint32_t row = edges_[edge + 2 * kAhead].child;
-    if (row < numbers_[table].size()) __builtin_prefetch(numbers_[table].data() + row, 1);
+/// Sends for what these children show, as far as no node shows it yet.
+void SubgraphSampler::prefetch(std::uint16_t table, std::span<const store::Edge> edges) const {
+  for (const store::Edge& edge : edges) {
+    if (newest_of(table, edge.child) != kNoNode) continue;
+    const NodeId child{plan_.tables[table], edge.child};
+    graph_.prefetch_version(child);
+    rows_.prefetch(child);
   }
-  if (edge + kAhead >= edges_.size()) return;
-  const std::uint32_t row = edges_[edge + kAhead].child;
-  if (!newest_of(table, row)) rows_.prefetch({plan_.tables[table], row});
 }
 
 /// Lists of those who read soon are sent for: first where they are, then their newest edges.
-void SubgraphSampler::prefetch_lists(std::size_t reader, std::size_t end) const {
+void SubgraphSampler::prefetch_lists(std::size_t reader) const {
   using Stage = store::Graph::ListStage;
-  constexpr std::pair<std::size_t, Stage> kStages[] = {{2, Stage::List}, {1, Stage::Tail}};
+  constexpr std::pair<std::size_t, Stage> kStages[] = {{3, Stage::List}, {2, Stage::Newest}};
   for (const auto& [ahead, stage] : kStages) {
-    if (reader + ahead >= end) continue;
+    if (reader + ahead >= readers_) continue;
     for (const DownStep& step : steps_[out_->table[reader + ahead]].down)
       graph_.prefetch_list(step.key, places_[reader + ahead].row, stage);
   }
 }
 
-void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out) {
+/// The edges that a node reads by a step replace `out`.
+void SubgraphSampler::list_children(std::uint32_t reader, const DownStep& step,
+                                    std::vector<store::Edge>& out) {
+  out.clear();
   if (closed_[step.key.value]) return;
-  const Place place = places_[reader];
+  const Place& place = places_[reader];
   const NodeId parent{plan_.tables[out_->table[reader]], place.row};
-  edges_.clear();
+  const TimeUs at = moments_[place.moment];
+  const std::size_t fan_out = options_->fan_out[hop_ - 1];
   if (options_->choice == Choice::Newest) {
-    graph_.newest(step.key, parent, moments_[place.moment], fan_out, edges_);
+    graph_.newest(step.key, parent, at, fan_out, out);
   } else {
     const Rng rng(moment_keys_[place.moment], std::uint64_t{place.row} << 16 | step.key.value,
                   Purpose::Sample);
-    graph_.sample(step.key, parent, moments_[place.moment], fan_out, rng, edges_);
+    graph_.sample(step.key, parent, at, fan_out, rng, out);
   }
+}
+
+/// The edges of a list come into edges_, and of many lists those of the next one are looked up.
+void SubgraphSampler::take_children(std::uint32_t reader, std::size_t down) {
+  if (ahead_.there && ahead_.reader == reader && ahead_.down == down) {
+    edges_.swap(ahead_.edges);
+  } else {
+    list_children(reader, steps_[out_->table[reader]].down[down], edges_);
+  }
+  ahead_.there = false;
+  if (by_row_) look_ahead(reader, down + 1);
+}
+
+/// The first list from here on. Only edges are read, so nothing is numbered before its turn.
+void SubgraphSampler::look_ahead(std::uint32_t reader, std::size_t down) {
+  for (; reader < readers_ && down >= steps_[out_->table[reader]].down.size(); ++reader)
+    down = 0;
+  if (reader >= readers_) return;
+  const DownStep& step = steps_[out_->table[reader]].down[down];
+  ahead_.reader = reader;
+  ahead_.down = down;
+  ahead_.there = true;
+  list_children(reader, step, ahead_.edges);
+  const std::span edges(std::as_const(ahead_.edges));
+  prefetch(step.source, edges.first(std::min(kAhead, edges.size())));
+}
+
+void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step) {
+  const std::uint32_t moment = places_[reader].moment;
   if (edges_.empty()) return;
   std::vector<std::uint32_t>& children = sources_of(step.relation, reader);
   const std::size_t first = children.size();
   for (std::size_t i = 0; i < edges_.size(); ++i) {
-    prefetch(step.source, i);
-    const auto child = node(step.source, edges_[i].child, place.moment);
-    if (child) children.push_back(*child);
+    if (i + kAhead < edges_.size()) prefetch(step.source, {&edges_[i + kAhead], 1});
+    const std::uint32_t child = node(step.source, edges_[i].child, moment);
+    if (child != kNoNode) children.push_back(child);
   }
   for (const UpStep& second : step.through) {
     if (closed_[second.key.value]) continue;
@@ -369,7 +355,8 @@ void SubgraphSampler::read_down(std::uint32_t reader, const DownStep& step, std:
     for (std::size_t i = first; i < children.size(); ++i) {
       const std::uint32_t end = parents_[places_[children[i]].parents + second.foreign_key];
       if (end == NetworkRows::kNoRow) continue;
-      if (const auto found = node(second.source, end, place.moment)) ends.push_back(*found);
+      const std::uint32_t found = node(second.source, end, moment);
+      if (found != kNoNode) ends.push_back(found);
     }
   }
 }
@@ -394,7 +381,7 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
   }
 }
 
-void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
+void SubgraphSampler::expand(std::uint32_t reader) {
   if (places_[reader].moment != reading_) {
     reading_ = places_[reader].moment;
     // At one time and without distances every node that is found by its row is the right one.
@@ -405,8 +392,10 @@ void SubgraphSampler::expand(std::uint32_t reader, std::size_t fan_out) {
   const Steps& steps = steps_[out_->table[reader]];
   for (const UpStep& step : steps.up)
     read_up(reader, step);
-  for (const DownStep& step : steps.down)
-    read_down(reader, step, fan_out);
+  for (std::size_t down = 0; down < steps.down.size(); ++down) {
+    take_children(reader, down);
+    read_down(reader, steps.down[down]);
+  }
   if (steps.labels) read_labels(reader);
 }
 
@@ -442,13 +431,14 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
     reading_ = kNoMoment;
     const std::size_t begin = next;
     if (reads_last()) start_early();
-    for (const std::size_t end = out.reach.back(); next < end; ++next) {
+    readers_ = static_cast<std::uint32_t>(out.reach.back());
+    for (; next < readers_; ++next) {
       if (places_.size() > options.nodes_max) {
-        share_read_ = static_cast<double>(next - begin) / static_cast<double>(end - begin);
+        share_read_ = static_cast<double>(next - begin) / static_cast<double>(readers_ - begin);
         return false;
       }
-      if (by_row_) prefetch_lists(next, end);
-      expand(static_cast<std::uint32_t>(next), fan_out[hop]);
+      if (by_row_) prefetch_lists(next);
+      expand(static_cast<std::uint32_t>(next));
     }
     out.reach.push_back(places_.size());
   }

@@ -88,6 +88,10 @@ class SubgraphSampler {
   std::size_t memory_bytes() const;
 
  private:
+  /// What a search for a node says instead of nullopt: an optional number is written in two pieces
+  /// and read as one, for which the processor waits, and every edge asks.
+  static constexpr std::uint32_t kNoNode = 0xFFFF'FFFF;
+
   /// A half step or a whole one up to a parent.
   struct UpStep {
     std::size_t relation = 0;  // of the plan
@@ -117,12 +121,21 @@ class SubgraphSampler {
     TimeUs time;      ///< its own
   };
 
+  /// A list of children that is read soon: its edges are there already, and what they lead to is
+  /// on its way to the processor.
+  struct Ahead {
+    std::uint32_t reader = 0;
+    std::size_t down = 0;  ///< which of its table's steps
+    bool there = false;
+    std::vector<store::Edge> edges;
+  };
+
   void make_steps();
   void begin(std::span<const Seed> seeds);
   void hide(std::span<const MaskedColumn> masked);
   std::uint32_t moment_of(TimeUs at) const;
   void add_seed(const Seed& seed);
-  std::optional<std::uint32_t> node(std::uint16_t table, std::uint32_t row, std::uint32_t moment);
+  std::uint32_t node(std::uint16_t table, std::uint32_t row, std::uint32_t moment);
   std::uint32_t add_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                          const std::optional<store::Version>& version);
   bool lists_items(std::uint16_t table) const;
@@ -130,28 +143,30 @@ class SubgraphSampler {
                      std::span<const models::SparseEntry> items);
   /// Where nodes are numbered by row: the row's newest, at whatever time and distance. Here, and so
   /// compiled into those who ask, because every edge does.
-  std::optional<std::uint32_t> newest_of(std::uint16_t table, std::uint32_t row) const {
+  std::uint32_t newest_of(std::uint16_t table, std::uint32_t row) const {
     const std::vector<std::uint32_t>& numbers = numbers_[table];
-    if (!by_row_ || row >= numbers.size() || numbers[row] < base_) return std::nullopt;
+    if (!by_row_ || row >= numbers.size() || numbers[row] < base_) return kNoNode;
     return numbers[row] - base_;
   }
   std::uint32_t show_other(std::uint16_t table, const store::Version& version,
-                           const NetworkRows::View& view, std::optional<std::uint32_t> other);
+                           const NetworkRows::View& view, std::uint32_t other);
   std::uint32_t show_new(std::uint16_t table, std::span<const float> features,
                          std::span<const models::SparseEntry> items);
-  std::optional<std::uint32_t> find_node(std::uint16_t table, std::uint32_t row,
-                                         std::uint32_t moment) const;
+  std::uint32_t find_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment) const;
   void number_node(std::uint16_t table, std::uint32_t row, std::uint32_t moment,
                    std::uint32_t number);
   /// Whether the nodes that are being made read nothing.
   bool reads_last() const { return hop_ == options_->fan_out.size(); }
   void start_early();
   void renew_early();
-  void expand(std::uint32_t reader, std::size_t fan_out);
-  void prefetch(std::uint16_t table, std::size_t edge) const;
-  void prefetch_lists(std::size_t reader, std::size_t end) const;
+  void expand(std::uint32_t reader);
+  void prefetch(std::uint16_t table, std::span<const store::Edge> edges) const;
+  void prefetch_lists(std::size_t reader) const;
+  void list_children(std::uint32_t reader, const DownStep& step, std::vector<store::Edge>& out);
+  void take_children(std::uint32_t reader, std::size_t down);
+  void look_ahead(std::uint32_t reader, std::size_t down);
   void read_up(std::uint32_t reader, const UpStep& step);
-  void read_down(std::uint32_t reader, const DownStep& step, std::size_t fan_out);
+  void read_down(std::uint32_t reader, const DownStep& step);
   void read_labels(std::uint32_t reader);
   std::vector<std::uint32_t>& sources_of(std::size_t relation, std::uint32_t node);
   void finish();
@@ -168,6 +183,7 @@ class SubgraphSampler {
   double share_read_ = 0;
   bool by_hop_ = false;
   std::uint32_t hop_ = 0;                   // of the nodes that are being made
+  std::uint32_t readers_ = 0;               // nodes below read in this hop, or have read
   std::uint32_t reading_ = 0;               // moment of those who read
   std::uint32_t group_ = 0;                 // first node made since that or the hop changed
   std::vector<TimeUs> moments_;             // the seeds' times, ascending
@@ -184,6 +200,7 @@ class SubgraphSampler {
   std::vector<std::vector<std::uint32_t>> hidden_;  // by table: columns of features
   std::vector<bool> closed_;                        // by RelationId
   std::vector<store::Edge> edges_;
+  Ahead ahead_;
   std::vector<LabelRow> outcomes_;
 };
 

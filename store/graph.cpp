@@ -2,6 +2,7 @@
 #include "store/graph.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <utility>
 
 #include "proto/limits.h"
@@ -15,6 +16,10 @@
 
 namespace accrete::store {
 namespace {
+
+constexpr std::size_t kCacheLine = 64;
+// Newest edges of a list that are sent for: as many as fit into a tail before it is sealed.
+constexpr std::size_t kNewestBytes = 256;
 
 template <class Number>
 std::string number_prefix(Number number) {
@@ -227,9 +232,22 @@ void Graph::prefetch_list(RelationId relation, std::uint32_t parent, ListStage s
   } else if (stage == ListStage::Tail) {
     if (!list.tail.empty()) __builtin_prefetch(list.tail.data() + list.tail.size(), 1);
     __builtin_prefetch(list.more.get());
+  } else if (stage == ListStage::Newest) {
+    const auto* const end = reinterpret_cast<const std::byte*>(list.tail.data() + list.tail.size());
+    const std::size_t bytes = std::min(list.tail.size() * sizeof(TailEdge), kNewestBytes);
+    for (std::size_t back = 1; back < bytes + kCacheLine; back += kCacheLine)
+      __builtin_prefetch(end - std::min(back, bytes));
+    __builtin_prefetch(list.more.get());
   } else if (list.more != nullptr && !list.more->segments.empty()) {
     __builtin_prefetch(&list.more->segments.back());
   }
+}
+
+void Graph::prefetch_version(NodeId node) const {
+  const std::unique_ptr<Page>* const place =
+      parts_->pool.place(parts_->tables[node.table.value].pages, node.row / NodePage::kRows);
+  if (place == nullptr || *place == nullptr) return;
+  static_cast<const NodePage*>(place->get())->prefetch(node.row % NodePage::kRows);
 }
 
 NodeId Graph::append(TableId table) {

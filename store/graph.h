@@ -59,8 +59,12 @@ class Graph {
   void prefetch_key(TableId table, std::string_view key) const;
   /// The row of a key if RAM knows it.
   std::optional<std::uint32_t> cached_row(TableId table, std::string_view key) const;
-  enum class ListStage : std::uint8_t { Page, List, Tail, Directory };  ///< each needs the last
+  /// Each needs the last: where a page is, a list in it, its newest edge or newest few, and where
+  /// the older ones are.
+  enum class ListStage : std::uint8_t { Page, List, Tail, Newest, Directory };
   void prefetch_list(RelationId relation, std::uint32_t parent, ListStage stage) const;
+  /// A row's newest version.
+  void prefetch_version(NodeId node) const;
 
   /// Nodes of a table so far, placeholders included: rows 0 … count-1.
   std::uint32_t node_count(TableId table) const;
