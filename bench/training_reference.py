@@ -170,7 +170,7 @@ class Training:
     def check(self):
         """Neighbourhoods and network of a few seeds of the first step."""
         import training_reference_check as checks
-        batch = self.sample(self.draw(0)[:RUN_MAX])
+        batch = self.sample(self.draw(0)[::max(1, self.flags.batch // 8)])
         checks.check_times(self.graph, batch)
         checks.check_counts(self.graph, batch, self.flags.fan_out)
         checks.check_logits(self.network, batch)

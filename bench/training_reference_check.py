@@ -54,7 +54,7 @@ class Loops:
     def __init__(self, network, batch):
         self.network, self.batch = network, batch
         self.known = {}
-        self.hidden = network.encode(batch)
+        self.hidden = network.encode(batch).unbind()
 
     def value(self, node, layer):
         """The node's vector after so many layers."""
