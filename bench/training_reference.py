@@ -170,10 +170,15 @@ class Training:
     def check(self):
         """Neighbourhoods and network of a few seeds of the first step."""
         import training_reference_check as checks
-        batch = self.sample(self.draw(0)[::max(1, self.flags.batch // 8)])
-        checks.check_times(self.graph, batch)
-        checks.check_counts(self.graph, batch, self.flags.fan_out)
+        examples = self.draw(0)[::max(1, self.flags.batch // 8)]
+        few = [min(most, 8) for most in self.flags.fan_out]  # loops are slow over more
+        for fan_out in (self.flags.fan_out, few):
+            self.sampler.fan_out = fan_out
+            batch = self.sample(examples)
+            checks.check_times(self.graph, batch)
+            checks.check_counts(self.graph, batch, fan_out)
         checks.check_logits(self.network, batch)
+        self.sampler.fan_out = self.flags.fan_out
 
     def product_gflops(self):
         """Of one core, in products such as the network's."""
