@@ -241,6 +241,11 @@ bool GraphNetwork::ready() const {
 
 void GraphNetwork::train(TimeUs now) {
   const std::size_t batch = world_.config().batch;
+  const std::optional<TimeUs> until = world_.config().learn_until;
+  if (until && now >= *until) {
+    owed_ = 0;
+    return;
+  }
   if (owed_ < batch || (network_ == nullptr && !ready())) return;
   if (network_ == nullptr) begin();
   for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {

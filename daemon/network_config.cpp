@@ -141,6 +141,14 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
     read_count(section, "mean_steps", network.mean_steps, {0, 1'000'000});
+    std::vector<TimeUs> learn_until;
+    if (section.read_times("learn_until", learn_until)) {
+      if (learn_until.size() == 1) {
+        network.learn_until = learn_until.front();
+      } else {
+        section.complain("learn_until", "learn_until must be one time");
+      }
+    }
     read_count(section, "memory", network.memory, {4096, 1u << 20});
     read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
     if (read_name(section, "replay", replay_names(), network.replay) &&
@@ -195,6 +203,7 @@ void print_network(std::string& out, const NetworkConfig& network, const BlocksC
   line(out, "batch", std::to_string(network.batch));
   line(out, "passes", std::to_string(network.passes));
   line(out, "mean_steps", std::to_string(network.mean_steps));
+  if (network.learn_until) line(out, "learn_until", toml_quoted(format_time(*network.learn_until)));
   line(out, "memory", std::to_string(network.memory));
   line(out, "memory_per_class", std::to_string(network.memory_per_class));
   line(out, "replay", toml_quoted(name_of(replay_names(), network.replay)));

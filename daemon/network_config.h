@@ -9,6 +9,7 @@
 
 #include "daemon/toml_reader.h"
 #include "models/block_clock.h"
+#include "proto/ids.h"
 
 namespace accrete::daemon {
 
@@ -47,6 +48,9 @@ struct NetworkConfig {
   /// Answers are given with a mean of the weights, the more weighty the later, as after so many
   /// steps at most (models::ExpertNetwork::follow). 0: with those of the last step.
   std::size_t mean_steps = 400;
+  /// No step is taken at this time of the stream or later: the network answers as it is. To compare
+  /// with, or to keep what was approved. None: it never ends.
+  std::optional<TimeUs> learn_until;
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
   Replay replay = Replay::Rows;  ///< others need old experts that are frozen

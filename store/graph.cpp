@@ -267,9 +267,10 @@ void Graph::put_version(NodeId node, const Version& version) {
 
 std::optional<Version> Graph::version(NodeId node, TimeUs as_of) {
   const NodePage* page = parts_->node_page(node);
-  if (page == nullptr) return std::nullopt;
-  const std::optional<Version> found = page->at(node.row % NodePage::kRows, as_of);
-  if (!found || found->deleted) return std::nullopt;
+  // Made where the caller wants it: whoever copies what was just written in pieces waits for it.
+  std::optional<Version> found =
+      page != nullptr ? page->at(node.row % NodePage::kRows, as_of) : std::optional<Version>();
+  if (found && found->deleted) found.reset();
   return found;
 }
 

@@ -185,6 +185,7 @@ experts_max = 9
 batch = 64
 passes = 5
 mean_steps = 150
+learn_until = "2020-05-01"
 memory = 4096
 memory_per_class = 12
 ridge = true
@@ -213,6 +214,7 @@ TEST(Config, ReadsNetworkAndBlocks) {
   EXPECT_EQ(network.batch, 64U);
   EXPECT_EQ(network.passes, 5U);
   EXPECT_EQ(network.mean_steps, 150U);
+  EXPECT_EQ(network.learn_until, TimeUs{1588'291'200'000'000});
   EXPECT_EQ(network.memory, 4096U);
   EXPECT_EQ(network.memory_per_class, 12U);
   EXPECT_EQ(network.replay, NetworkConfig::Replay::Rows);
@@ -329,6 +331,8 @@ TEST(Config, FingerprintHoldsTheNetworkOnlyWhereThereIsOne) {
       {"batch = 64", "batch = 65"},
       {"passes = 5", "passes = 6"},
       {"mean_steps = 150", "mean_steps = 0"},
+      {"2020-05-01", "2020-05-02"},
+      {"learn_until = \"2020-05-01\"\n", ""},
       {"memory = 4096", "memory = 4097"},
       {"memory_per_class = 12", "memory_per_class = 13"},
       {"_class = 12", "_class = 12\nreplay = \"both\""},

@@ -158,6 +158,28 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   EXPECT_TRUE(network_of(single, "active").events().empty());
 }
 
+TEST(GraphNetwork, LearnsNothingFromATimeOn) {
+  const Config config = shop_config();
+  const auto stream = shop(4, 1000);
+  const std::vector<Transaction> early(stream.begin(), stream.begin() + 500);
+  const std::vector<Transaction> late(stream.begin() + 500, stream.end());
+  FoldOptions options = network_options();
+  World always(config, options);
+  always.feed(early);
+  const std::uint64_t steps = network_of(always, "active").steps();
+  ASSERT_GT(steps, 0U);
+  options.network.learn_until = TimeUs{always.fold().now().value + 1};
+  always.feed(late);
+  EXPECT_GT(network_of(always, "active").steps(), steps);
+  World world(config, options);
+  world.feed(early);
+  EXPECT_EQ(network_of(world, "active").steps(), steps);
+  const std::size_t experts = network_of(world, "active").experts();
+  world.feed(late);
+  EXPECT_EQ(network_of(world, "active").steps(), steps);
+  EXPECT_EQ(network_of(world, "active").experts(), experts);
+}
+
 TEST(GraphNetwork, RowsThatLookLikeNoBlockBeginOne) {
   const Config config = shop_config();
   constexpr std::size_t kManyOrders = 1500;
