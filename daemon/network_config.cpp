@@ -114,6 +114,11 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
   if (const toml::table* table = root.read_table("network")) {
     TomlSection section(*table, "[network]", complaints);
     read_name(section, "experts", experts_names(), network.experts);
+    if (!table->empty() && !section.has("experts")) {
+      section.complain("experts",
+                       "without experts there is no network: give experts = \"sage\" or "
+                       "\"attention\" (or \"off\" to keep the section for later)");
+    }
     read_name(section, "old_experts", old_experts_names(), network.old_experts);
     read_count(section, "width", network.width, {16, 256});
     if (network.width % 16 != 0) {

@@ -219,6 +219,8 @@ INSTANTIATE_TEST_SUITE_P(
         Fault{"FanOutHuge", "[network]\nfan_out = [128, 128, 128]\nwidth = 256\n",
               "5:11: [network]: what lies around one row may take 2048 MiB an array, at most 32: "
               "give less fan_out or width"},
+        Fault{"NetworkWithoutExperts", "[network]\nwidth = 64\n",
+              "4:1: [network]: without experts there is no network"},
         Fault{"FanOutZero", "[network]\nfan_out = [4, 0]\n",
               "5:11: [network]: fan_out = 0 is out of range, give 1 to 128"},
         Fault{"UniformIsNumber", "[network]\nuniform = 1\n",

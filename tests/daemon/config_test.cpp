@@ -230,9 +230,10 @@ TEST(Config, WhatStandsForOldRowsReadsBackFromItsPrint) {
         {"both", NetworkConfig::Replay::Both},
         {"mixtures", NetworkConfig::Replay::Mixtures},
         {"none", NetworkConfig::Replay::None}}) {
-    const Result<Config> read = parse_config(
-        "[network]\nold_experts = \"freeze\"\nreplay = \"" + name + "\"\n[[table]]\nname = \"t\"\n",
-        "a.toml");
+    const Result<Config> read =
+        parse_config("[network]\nexperts = \"sage\"\nold_experts = \"freeze\"\nreplay = \"" + name +
+                         "\"\n[[table]]\nname = \"t\"\n",
+                     "a.toml");
     ASSERT_TRUE(read) << read.error().detail;
     EXPECT_EQ(read.value().network.replay, replay);
     const Result<Config> again = parse_config(print_config(read.value()), "b.toml");
