@@ -18,7 +18,7 @@ namespace accrete::store {
 namespace {
 
 constexpr std::size_t kCacheLine = 64;
-// Newest edges of a list that are sent for: as many as fit into a tail before it is sealed.
+// Of the newest edges of a list so many bytes are sent for: sixteen edges.
 constexpr std::size_t kNewestBytes = 256;
 
 template <class Number>
