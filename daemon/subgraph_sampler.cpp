@@ -451,7 +451,7 @@ bool SubgraphSampler::sample(std::span<const Seed> seeds, const SampleOptions& o
 std::size_t SubgraphSampler::memory_bytes() const {
   std::size_t bytes = nodes_.memory_bytes() + shown_.memory_bytes() +
                       places_.capacity() * sizeof(Place) + 4 * parents_.capacity() +
-                      edges_.capacity() * sizeof(store::Edge);
+                      (edges_.capacity() + ahead_.edges.capacity()) * sizeof(store::Edge);
   for (const std::vector<std::uint32_t>& numbers : numbers_)
     bytes += 4 * numbers.capacity();
   return bytes;
