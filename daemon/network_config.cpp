@@ -107,6 +107,24 @@ std::string list_of(const std::vector<std::uint64_t>& numbers) {
   return out + "]";
 }
 
+/// Who wrote something there wants a network.
+void want_experts(TomlSection& section) {
+  if (section.has("experts")) return;
+  section.complain("experts",
+                   "without experts there is no network: give experts = \"sage\" or "
+                   "\"attention\" (or \"off\" to keep the section for later)");
+}
+
+void read_learn_until(TomlSection& section, NetworkConfig& network) {
+  std::vector<TimeUs> times;
+  if (!section.read_times("learn_until", times)) return;
+  if (times.size() == 1) {
+    network.learn_until = times.front();
+  } else {
+    section.complain("learn_until", "learn_until must be one time");
+  }
+}
+
 }  // namespace
 
 void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& blocks,
@@ -114,11 +132,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
   if (const toml::table* table = root.read_table("network")) {
     TomlSection section(*table, "[network]", complaints);
     read_name(section, "experts", experts_names(), network.experts);
-    if (!table->empty() && !section.has("experts")) {
-      section.complain("experts",
-                       "without experts there is no network: give experts = \"sage\" or "
-                       "\"attention\" (or \"off\" to keep the section for later)");
-    }
+    if (!table->empty()) want_experts(section);
     read_name(section, "old_experts", old_experts_names(), network.old_experts);
     read_count(section, "width", network.width, {16, 256});
     if (network.width % 16 != 0) {
@@ -146,14 +160,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     read_count(section, "batch", network.batch, {16, 4096});
     read_count(section, "passes", network.passes, {1, 1000});
     read_count(section, "mean_steps", network.mean_steps, {0, 1'000'000});
-    std::vector<TimeUs> learn_until;
-    if (section.read_times("learn_until", learn_until)) {
-      if (learn_until.size() == 1) {
-        network.learn_until = learn_until.front();
-      } else {
-        section.complain("learn_until", "learn_until must be one time");
-      }
-    }
+    read_learn_until(section, network);
     read_count(section, "memory", network.memory, {4096, 1u << 20});
     read_count(section, "memory_per_class", network.memory_per_class, {0, 1u << 20});
     if (read_name(section, "replay", replay_names(), network.replay) &&
