@@ -324,7 +324,7 @@ Status Fold::apply_entry(const TimelineEntry& entry) {
 
 Status Fold::fire_before(TimeUs limit) {
   if (now_ < limit) {
-    if (network_ != nullptr) network_->end_instant();
+    if (network_ != nullptr) network_->end_instant(now_);
     for (auto& task : tasks_) {
       task->end_instant(now_);
       ACCRETE_DO(tell_experts(*task));

@@ -241,8 +241,7 @@ bool GraphNetwork::ready() const {
 
 void GraphNetwork::train(TimeUs now) {
   const std::size_t batch = world_.config().batch;
-  const std::optional<TimeUs> until = world_.config().learn_until;
-  if (until && now >= *until) {
+  if (!world_.config().learns_at(now)) {
     owed_ = 0;
     return;
   }

@@ -48,8 +48,9 @@ struct NetworkConfig {
   /// Answers are given with a mean of the weights, the more weighty the later, as after so many
   /// steps at most (models::ExpertNetwork::follow). 0: with those of the last step.
   std::size_t mean_steps = 400;
-  /// No step is taken at this time of the stream or later: the network answers as it is. To compare
-  /// with, or to keep what was approved. None: it never ends.
+  /// From this time of the stream on no step is taken, no expert is born and no scale is taken
+  /// anew: the network answers as it is. To compare with, or to keep what was approved. None: it
+  /// never ends.
   std::optional<TimeUs> learn_until;
   /// Examples kept of each class (numbers: in all) of a block that is over; 0: as many as fit.
   std::size_t memory_per_class = 0;
@@ -58,6 +59,7 @@ struct NetworkConfig {
   /// One more candidate, "network-ridge" (network_ridge.h); needs kept rows.
   bool ridge = false;
 
+  bool learns_at(TimeUs now) const { return !learn_until || now < *learn_until; }
   bool keeps_rows() const { return replay == Replay::Rows || replay == Replay::Both; }
   bool draws_rows() const { return replay == Replay::Mixtures || replay == Replay::Both; }
 

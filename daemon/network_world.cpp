@@ -67,7 +67,8 @@ void NetworkWorld::watch_novelty(TableId table) {
   if (clock_.chunk_full()) clock_.judge_chunk(novelty_->take_novel_share());
 }
 
-void NetworkWorld::end_instant() {
+void NetworkWorld::end_instant(TimeUs now) {
+  if (!config_.learns_at(now)) return;
   const bool young = seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows;
   if (!begun_ && !young) return;
   if (config_.replay != NetworkConfig::Replay::Rows && block() > 0 && !(begun_ && block() == 1)) {

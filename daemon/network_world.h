@@ -46,8 +46,9 @@ class NetworkWorld {
   /// A task's loss has risen, or the stream says that a block ends here.
   void drifted() { clock_.alarm(); }
   void marked() { clock_.mark(); }
-  /// No more rows of the fold's time come in order: the place to take scales anew.
-  void end_instant();
+  /// No more rows of the fold's time come in order: the place to take scales anew, unless no
+  /// network learns at that time any more. What they have learnt holds in the scales they know.
+  void end_instant(TimeUs now);
 
   std::size_t memory_bytes() const {
     return rows_.memory_bytes() + (novelty_ == nullptr ? 0 : novelty_->memory_bytes());

@@ -214,6 +214,7 @@ Status RankTask::publish(const Scored& scored, TimeUs at, Trigger trigger, const
     prediction.as_of = at;
     prediction.model = labels_;
     std::vector<std::string> listed;
+    listed.reserve(order.size());
     for (const std::uint32_t p : order)
       listed.push_back(shortlist_.name(items[p].row, at));
     for (std::size_t r = 0; r < order.size(); ++r)

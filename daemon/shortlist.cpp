@@ -307,7 +307,7 @@ const std::string& Shortlist::name(std::uint32_t item, TimeUs at) {
 std::size_t Shortlist::memory_bytes() const {
   std::size_t names = 0;
   for (const std::string& name : names_)
-    names += sizeof name + (name.capacity() > 15 ? name.capacity() : 0);
+    names += sizeof(std::string) + (name.capacity() > 15 ? name.capacity() : 0);
   return names + ends_.capacity() * sizeof(Ends) + counted_.capacity() * sizeof(Links) +
          places_.capacity() * sizeof(std::uint32_t);
 }
