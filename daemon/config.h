@@ -36,10 +36,10 @@ struct EndpointsConfig {
   std::string curve_clients_file;  ///< allowed client public keys, one a line; "" = any client
 };
 
-/// [limits]: every bound a user may want to move. Sizes accept "64 MiB", times "30 s".
 /// Ten years: what lies further ahead is hardly ever meant.
 inline constexpr std::int64_t kAheadMaxUs = 3653ll * 86'400'000'000;
 
+/// [limits]: every bound a user may want to move. Sizes accept "64 MiB", times "30 s".
 struct LimitsConfig {
   std::size_t memory_bytes_max = 2ull
                                  << 30;  ///< graph, caches, memtables, timeline, queues together

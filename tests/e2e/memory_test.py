@@ -15,7 +15,7 @@ CAP = 128 << 20
 # them at once on a machine that has other work), and what the allocator keeps of freed memory in the
 # arenas of ten threads. The program itself (code,
 # libraries) is measured on the empty daemon.
-FIXED = 24 << 20
+FIXED = 16 << 20
 MINUTE_US = 60_000_000
 LIMITS = 'memory_max = "128 MiB"\ntransaction_max = "32 MiB"\ncredit = "1 MiB"\n' \
          "queue_batches_max = 4\ngroup_rows_max = 256"
