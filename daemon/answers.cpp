@@ -217,6 +217,7 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["now"] = time_json(fold.now());
   json["snapshot_open"] = fold.timeline().held();
   json["late_rows"] = counters.late_rows;
+  json["frontiers_cut"] = fold.frontiers_cut();
   json["rows_ahead"] = fold.timeline().ahead();
   json["earliest_ahead"] = time_json(fold.timeline().earliest_ahead());
   json["predictions"] = {{"newest", fold.predicted().value},

@@ -240,8 +240,29 @@ void read_query(TomlSection& section, const Schema* schema, TaskConfig& task) {
   }
 }
 
+void read_on_change(TomlSection& section, bool has_network, OnChange& out) {
+  constexpr std::string_view kKey = "on_change";
+  bool touched = out == OnChange::Touched;
+  if (!section.is_text(kKey)) {
+    if (section.read(kKey, touched)) out = touched ? OnChange::Touched : OnChange::Nobody;
+    return;
+  }
+  std::string text;
+  section.read(kKey, text);
+  if (text != "frontier") {
+    section.complain(kKey, "on_change = \"" + text + "\" is none of true, false, \"frontier\"");
+  } else if (!has_network) {
+    section.complain(kKey,
+                     "on_change = \"frontier\" follows what the graph network reads, and there is "
+                     "none: give [network] experts, or say on_change = true");
+  } else {
+    out = OnChange::Frontier;
+  }
+}
+
 /// `schema` is null where the tables themselves were wrong.
-TaskConfig read_task(const toml::table& source, const Schema* schema, Complaints& complaints) {
+TaskConfig read_task(const toml::table& source, const Schema* schema, bool has_network,
+                     Complaints& complaints) {
   TaskConfig task;
   TomlSection section(source, "[[task]]", complaints);
   if (section.read("name", task.name)) {
@@ -260,16 +281,16 @@ TaskConfig read_task(const toml::table& source, const Schema* schema, Complaints
       section.complain("anchor", "anchor needs a query with EVERY");
     }
   }
-  section.read("on_change", task.on_change);
+  read_on_change(section, has_network, task.on_change);
   section.read_duration("debounce", task.debounce_us);
   section.finish();
   return task;
 }
 
-void read_tasks(TomlSection& root, const Schema* schema, std::vector<TaskConfig>& out,
-                Complaints& complaints) {
+void read_tasks(TomlSection& root, const Schema* schema, bool has_network,
+                std::vector<TaskConfig>& out, Complaints& complaints) {
   for (const toml::table* table : root.read_tables("task")) {
-    TaskConfig task = read_task(*table, schema, complaints);
+    TaskConfig task = read_task(*table, schema, has_network, complaints);
     const bool taken = std::any_of(
         out.begin(), out.end(), [&](const TaskConfig& other) { return other.name == task.name; });
     if (taken && !task.name.empty()) {
@@ -334,7 +355,8 @@ Result<Config> read_config(const std::string& text, const std::string& name,
   const std::size_t before = complaints.count();
   config.schema = read_schema(root.read_tables("table"), complaints);
   const bool schema_good = complaints.count() == before;
-  read_tasks(root, schema_good ? &config.schema : nullptr, config.tasks, complaints);
+  read_tasks(root, schema_good ? &config.schema : nullptr,
+             config.network.experts != NetworkConfig::Experts::Off, config.tasks, complaints);
   root.finish();
   if (!complaints.empty()) return complaints.error();
   return config;
@@ -373,7 +395,8 @@ std::uint64_t fold_fingerprint(const Config& config) {
     text += "task " + task.name + "\n" + query::print(task.query) + "\n";
     for (const TimeUs anchor : task.anchors)
       text += std::to_string(anchor.value) + ' ';
-    text += task.on_change ? "\nchange " : "\nticks ";
+    constexpr const char* kWhen[] = {"\nticks ", "\nchange ", "\nfrontier "};
+    text += kWhen[static_cast<std::size_t>(task.on_change)];
     text += std::to_string(task.debounce_us) + "\n";
   }
   text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +

@@ -81,12 +81,19 @@ inline std::size_t learners_bytes(const LimitsConfig& limits) {
                                         : std::min(kLearningBytes, limits.memory_bytes_max / 16);
 }
 
+/// Who is republished when rows come, between two ticks.
+enum class OnChange : std::uint8_t {
+  Nobody,
+  Touched,   ///< entities that the rows name, or whose own row it is
+  Frontier,  ///< and all whose graph network reads such a row (frontier.h)
+};
+
 struct TaskConfig {
   std::string name;
   std::string predict;          ///< the query as written
   query::Query query;           ///< parsed
   std::vector<TimeUs> anchors;  ///< tick grid; empty = 1970-01-01
-  bool on_change = true;        ///< republish an entity when rows touch it
+  OnChange on_change = OnChange::Touched;
   std::int64_t debounce_us =
       0;  ///< at most one such republication per entity and so much event time
 };

@@ -160,7 +160,8 @@ void print_task(std::string& out, const TaskConfig& task) {
   for (const TimeUs anchor : task.anchors)
     anchors.push_back(format_time(anchor));
   list(out, "anchor", anchors);
-  line(out, "on_change", task.on_change ? "true" : "false");
+  constexpr const char* kOnChange[] = {"false", "true", "\"frontier\""};
+  line(out, "on_change", kOnChange[static_cast<std::size_t>(task.on_change)]);
   line(out, "debounce", duration_text(task.debounce_us));
 }
 

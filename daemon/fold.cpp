@@ -69,6 +69,8 @@ std::size_t Fold::memory_bytes() const {
                       (network_ == nullptr ? 0 : network_->memory_bytes());
   for (const auto& task : tasks_)
     bytes += task->memory_bytes();
+  for (const auto& frontier : frontiers_)
+    bytes += frontier == nullptr ? 0 : frontier->memory_bytes();
   return bytes;
 }
 
@@ -96,6 +98,9 @@ void Fold::make_tasks(std::vector<TaskPlan> plans) {
       content_matters_[schema_.relations()[plan.target.relation.value].child.value] = true;
     }
     const std::size_t number = tasks_.size();
+    const bool follows = plan.on_change == OnChange::Frontier && network_ != nullptr;
+    frontiers_.push_back(
+        follows ? std::make_unique<Frontier>(schema_, plan.entity, *network_, *graph_) : nullptr);
     const TaskLimits limits{options_.pending_labels_max, options_.learners_bytes_max / plans.size(),
                             options_.taught_rows_max, options_.seed};
     if (plan.column) {
@@ -379,8 +384,25 @@ Status Fold::answer_requests(TimeUs at) {
   return Ok{};
 }
 
+/// Whoever reads what the instant changed is touched by it.
+void Fold::touch_frontiers() {
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (frontiers_[i] == nullptr) continue;
+    for (const std::uint32_t row : frontiers_[i]->take(now_))
+      tasks_[i]->touch(row);
+  }
+}
+
+std::uint64_t Fold::frontiers_cut() const {
+  std::uint64_t cut = 0;
+  for (const auto& frontier : frontiers_)
+    cut += frontier == nullptr ? 0 : frontier->cut();
+  return cut;
+}
+
 Status Fold::republish() {
   synthesis_->settle();
+  touch_frontiers();
   const Emit emit = emitter();
   for (auto& task : tasks_)
     ACCRETE_DO(task->republish(now_, emit));

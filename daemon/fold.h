@@ -21,6 +21,7 @@
 #include "daemon/any_task.h"
 #include "daemon/config.h"
 #include "daemon/fold_sink.h"
+#include "daemon/frontier.h"
 #include "daemon/lookahead.h"
 #include "daemon/network_world.h"
 #include "daemon/row_reader.h"
@@ -113,6 +114,8 @@ class Fold {
   RowReader& rows() { return *rows_; }
   WindowReader& windows() { return *windows_; }
   std::size_t memory_bytes() const;
+  /// Of all tasks, since this process began (Frontier::cut).
+  std::uint64_t frontiers_cut() const;
   /// A layout's names stay known to whoever checks incoming rows.
   const std::vector<Layout>& layouts() const { return layout_list_; }
 
@@ -147,6 +150,8 @@ class Fold {
   void truncate(TableId table, Ordinal ordinal, TimeUs time);
   std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);
   void touch_parent(NodeId parent);
+  void changed(NodeId node);
+  void touch_frontiers();
   struct Place {
     std::vector<std::optional<NodeId>> parents;  // by foreign key
     std::optional<TimeUs> time;                  // of its own
@@ -179,6 +184,7 @@ class Fold {
   std::unique_ptr<Synthesis> synthesis_;
   std::unique_ptr<NetworkWorld> network_;  // null where the configuration has none
   std::vector<std::unique_ptr<AnyTask>> tasks_;
+  std::vector<std::unique_ptr<Frontier>> frontiers_;       // by task; null: none is asked for
   std::vector<std::vector<std::size_t>> tasks_of_entity_;  // TableId -> tasks on that entity table
   std::vector<std::vector<RelationId>> relations_of_child_;  // TableId -> its foreign keys
   std::vector<bool> content_matters_;                        // TableId -> some task reads its rows

@@ -65,6 +65,7 @@ Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view 
   const store::Version version{time, ordinal, false};
   synthesis_->changing(node, newest, time);
   graph_->put_version(node, version);
+  changed(node);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (network_ != nullptr) {
     if (const RowContent* row = rows_->content(node, version)) {
@@ -107,7 +108,17 @@ std::optional<NodeId> Fold::parent_of(const Relation& relation, std::span<const 
   return graph_->intern(relation.parent, key_);
 }
 
+/// A row got a version, or ended.
+void Fold::changed(NodeId node) {
+  for (const auto& frontier : frontiers_) {
+    if (frontier != nullptr) frontier->changed(node);
+  }
+}
+
 void Fold::touch_parent(NodeId parent) {
+  for (const auto& frontier : frontiers_) {
+    if (frontier != nullptr) frontier->relisted(parent);
+  }
   for (const std::size_t task : tasks_of_entity_[parent.table.value]) {
     tasks_[task]->touch(parent.row);
   }
@@ -191,6 +202,7 @@ void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
     }
   }
   graph_->put_version(node, {time, ordinal, true});
+  changed(node);
   for (const std::size_t task : tasks_of_entity_[node.table.value])
     tasks_[task]->row_removed(node.row);
 }

@@ -102,6 +102,9 @@ void fold(Exposition& out, const Json& status) {
           number_at(status, "rows"));
   counter(out, "accrete_late_rows_total", "rows behind the watermark",
           number_at(status, "late_rows"));
+  counter(out, "accrete_frontiers_cut_total",
+          "instants that changed more than on_change = \"frontier\" follows",
+          number_at(status, "frontiers_cut"));
   gauge(out, "accrete_rows_ahead", "rows dated so far ahead of all others that they wait aside",
         number_at(status, "rows_ahead"));
   counter(out, "accrete_checkpoints_total", "commits of the fold",

@@ -66,7 +66,7 @@ struct TaskPlan {
   std::optional<EntityCondition> where;
   std::int64_t every_us = 0;
   std::vector<TimeUs> anchors;  ///< ascending, at least one
-  bool on_change = true;
+  OnChange on_change = OnChange::Touched;
   std::int64_t debounce_us = 0;
 
   /// A number or class told of a window: neither a column of the row itself nor a list.

@@ -357,7 +357,7 @@ void RowTask::row_removed(std::uint32_t row) {
 }
 
 void RowTask::touch(std::uint32_t row) {
-  if (plan_.on_change && waiting_.has(row)) touched_.insert(row);
+  if (plan_.on_change != OnChange::Nobody && waiting_.has(row)) touched_.insert(row);
 }
 
 std::span<const ExpertEvent> RowTask::expert_events() const {

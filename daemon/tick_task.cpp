@@ -22,7 +22,7 @@ void TickTask::begin(TimeUs first) {
 }
 
 void TickTask::touch(std::uint32_t row) {
-  if (!plan_.on_change) return;
+  if (plan_.on_change == OnChange::Nobody) return;
   if (row >= is_touched_.size()) is_touched_.resize(row + 1, false);
   if (is_touched_[row]) return;
   is_touched_[row] = true;

@@ -96,6 +96,7 @@ class TomlSection {
   std::vector<const toml::table*> read_tables(std::string_view key);
 
   bool has(std::string_view key) const { return table_->contains(key); }
+  bool is_text(std::string_view key) const { return table_->get_as<std::string>(key) != nullptr; }
   /// Of the value of `key`; of the section where there is no such key.
   Place place(std::string_view key) const;
   void complain(std::string_view key, std::string detail);

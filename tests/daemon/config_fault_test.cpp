@@ -332,7 +332,11 @@ TEST(ConfigTask, Faults) {
       {task("a", "PREDICT t.x FOR EACH t.id", "anchor = \"2010-01-01\"\n"),
        "anchor needs a query with EVERY"},
       {task("a", kGoodQuery, "on_change = \"yes\"\n"),
-       "key \"on_change\" in [[task]] \"a\" must be true or false, found a text"},
+       "[[task]] \"a\": on_change = \"yes\" is none of true, false, \"frontier\""},
+      {task("a", kGoodQuery, "on_change = 1\n"),
+       "key \"on_change\" in [[task]] \"a\" must be true or false, found"},
+      {task("a", kGoodQuery, "on_change = \"frontier\"\n"),
+       "there is none: give [network] experts, or say on_change = true"},
       {task("a", kGoodQuery, "debounce = 5\n"), "must be a duration such as \"30 s\""},
       {task("a", kGoodQuery, "query = \"x\"\n"), "unknown key \"query\" in [[task]] \"a\""},
   };

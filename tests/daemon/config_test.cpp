@@ -107,7 +107,7 @@ TEST(Config, ReadsEverySection) {
   EXPECT_EQ(task.anchors,
             (std::vector<TimeUs>{TimeUs(1'577'836'800'000'000), TimeUs(1'609'459'200'000'000),
                                  TimeUs(1'641'038'400'000'000)}));
-  EXPECT_FALSE(task.on_change);
+  EXPECT_EQ(task.on_change, OnChange::Nobody);
   EXPECT_EQ(task.debounce_us, 5'400'000'000);
 }
 
@@ -119,6 +119,9 @@ TEST(Config, PrintingReadsBackToTheSame) {
       "[[table]]\nname = \"parent\"\nkey = \"p\"\n[curve]\nkey_file = \"k\"\nclients_file = \"c\"\n"
       "[limits]\npredictions_age_max = \"90 s\"\nsubscriber_deadline = \"1500 ms\"\n"
       "lateness = 0\nmemory_max = 1000000007\n"};
+  texts.push_back(texts[1] +
+                  "[network]\nexperts = \"sage\"\n[[task]]\nname = \"t\"\non_change = "
+                  "\"frontier\"\npredict = \"PREDICT parent.x FOR EACH parent.p\"\n");
   for (const char* name : {"rel-f1", "git-duckdb", "chinook"}) {
     std::ostringstream text;
     text << std::ifstream(ACCRETE_SOURCE_DIR "/tests/configs/" + std::string(name) + ".toml")

@@ -58,7 +58,7 @@ TEST(Exposition, QuantilesAreBoundsOfBuckets) {
 }
 
 constexpr std::string_view kStatus =
-    R"({"epoch":1,"rows":7,"late_rows":0,"rows_ahead":2,"checkpoints":2,
+    R"({"epoch":1,"rows":7,"late_rows":0,"frontiers_cut":6,"rows_ahead":2,"checkpoints":2,
   "dead_letters":3,"queues":{"rows_waiting_for_watermark":4},
   "predictions":{"newest":9,"oldest":1,"bytes":100},
   "memory_bytes":{"fold":1,"store":2,"resident":3},"disk_bytes":5,
@@ -84,6 +84,7 @@ TEST(MetricsPage, HasWhatTheStatusSays) {
   for (const char* line : {
            "accrete_ready 1\n",
            "accrete_dead_letters 3\n",
+           "accrete_frontiers_cut_total 6\n",
            "accrete_rows_ahead 2\n",
            "accrete_fold_lag_bytes 25\n",
            "accrete_checkpoint_age_seconds 1.5\n",

@@ -1,0 +1,175 @@
+// Between ticks everybody is republished whose answer the instant's rows have changed: what a full
+// republish at that time would say, and nobody else is said otherwise.
+#include <map>
+#include <string>
+
+#include <gtest/gtest.h>
+#include <stream.pb.h>
+
+#include "daemon/graph_network.h"
+#include "tests/daemon/market.h"
+
+namespace accrete::daemon {
+namespace {
+
+constexpr std::size_t kBefore =
+    kSanitized ? 250 : 600;  // transactions that the network learns from
+constexpr std::size_t kAfter = kSanitized ? 120 : 500;
+
+FoldOptions network_options(TimeUs learn_until) {
+  FoldOptions options;
+  options.network.experts = NetworkConfig::Experts::Sage;
+  options.network.width = 16;
+  options.network.fan_out = {3, 2};
+  options.network.batch = 32;
+  options.network.passes = 2;
+  options.network.on_heads = false;
+  options.network.learn_until = learn_until;
+  options.blocks.by = models::BlockRule::Rows;
+  options.blocks.every_rows = 300;
+  options.checkpoint_records_min = 50;
+  return options;
+}
+
+Config market_config(OnChange on_change) {
+  auto config = parse_config(kMarketConfig, "test.toml");
+  EXPECT_TRUE(config) << config.error().detail;
+  for (TaskConfig& task : config.value().tasks)
+    task.on_change = on_change;
+  return std::move(config).value();
+}
+
+/// What the network says of each entity of a task, by its key.
+using Said = std::map<std::string, double>;
+
+double network_score(const wire::Prediction& prediction) {
+  for (const wire::Candidate& candidate : prediction.candidates()) {
+    if (candidate.name() == GraphNetwork::kName) return candidate.score();
+  }
+  ADD_FAILURE() << "no network";
+  return 0;
+}
+
+/// All entities, asked at once.
+Said all_said(World& world, std::string_view name, TimeUs at) {
+  Said said;
+  AnyTask& task = *world.fold().find_task(name);
+  const auto ask = [&](const Prediction& prediction) {
+    for (const CandidateScore& candidate : prediction.candidates) {
+      if (candidate.name == GraphNetwork::kName)
+        said[key_text(prediction.entity_key)] = candidate.score;
+    }
+    return Status(Ok{});
+  };
+  EXPECT_TRUE(task.what_if(task.population(at), at, ask));
+  return said;
+}
+
+struct Told {
+  std::int64_t as_of_us = 0;
+  double score = 0;
+};
+
+/// What was published on a change since payload `first`: task -> key -> the last of it.
+std::map<std::string, std::map<std::string, Told>> published(World& world, std::size_t first) {
+  std::map<std::string, std::map<std::string, Told>> out;
+  const auto& payloads = world.sink->payloads;
+  for (std::size_t i = first; i < payloads.size(); ++i) {
+    wire::Prediction prediction;
+    EXPECT_TRUE(prediction.ParseFromString(payloads[i]));
+    if (prediction.trigger() != wire::Prediction::CHANGE) continue;
+    out[prediction.task()][std::to_string(prediction.entity(0).integer())] = {
+        prediction.as_of_us(), network_score(prediction)};
+  }
+  return out;
+}
+
+/// Counts over a stream, of all tasks.
+struct Counts {
+  std::size_t instants = 0;
+  std::size_t all = 0;       // answers of full republishes
+  std::size_t changed = 0;   // of them, other than before the instant
+  std::size_t told = 0;      // published
+  std::size_t compared = 0;  // and at the time of a full republish
+  std::size_t reached = 0;   // changed, and no row of the instant touches them
+};
+
+/// After each transaction what was published against two full republishes as of its time, of the
+/// graph before and after it.
+void compare(World& before, World& after, World& touched, const Transaction& next, Counts& counts) {
+  const std::size_t first = after.sink->payloads.size();
+  const std::size_t touched_first = touched.sink->payloads.size();
+  after.feed({&next, 1});
+  touched.feed({&next, 1});
+  const TimeUs at = after.fold().now();
+  auto told = published(after, first);
+  auto named = published(touched, touched_first);
+  ++counts.instants;
+  for (const std::string name : {"dear", "visits"}) {
+    // A label that became known says something new, too, and is nobody's row.
+    const std::uint64_t labels = before.fold().find_task(name)->labels();
+    if (after.fold().find_task(name)->labels() != labels) continue;
+    const Said now = all_said(after, name, at);
+    const Said then = all_said(before, name, at);
+    counts.all += now.size();
+    counts.told += told[name].size();
+    for (const auto& [key, score] : now) {
+      const auto old = then.find(key);
+      const auto said = told[name].find(key);
+      // A late row may have been told of as of the instant before.
+      if (said != told[name].end() && said->second.as_of_us == at.value) {
+        EXPECT_EQ(said->second.score, score) << name << " " << key;
+        ++counts.compared;
+      }
+      if (old != then.end() && old->second == score) continue;
+      ++counts.changed;
+      EXPECT_NE(said, told[name].end()) << name << " " << key << " was not republished";
+      if (!named[name].contains(key)) ++counts.reached;
+    }
+  }
+  before.feed({&next, 1});
+}
+
+TEST(Frontier, RepublishesAsAFullRepublishWhatAnInstantChanged) {
+  Counts counts;
+  for (const bool uniform : {false, true}) {
+    Market market(uniform ? 2 : 1);
+    while (market.stream.size() < kBefore)
+      market.step();
+    FoldOptions options = network_options(day(market.now()));
+    options.network.uniform = uniform;
+    const Config frontier = market_config(OnChange::Frontier);
+    const Config named = market_config(OnChange::Touched);
+    World before(frontier, options);
+    World after(frontier, options);
+    World touched(named, options);
+    for (World* world : {&before, &after, &touched})
+      world->feed(market.stream);
+    for (std::size_t i = 0; i < kAfter; ++i)
+      compare(before, after, touched, market.step(), counts);
+    for (const auto& task : after.fold().tasks())
+      EXPECT_GT(task->network()->steps(), 0U);
+    EXPECT_EQ(after.fold().frontiers_cut(), 0U);
+  }
+  EXPECT_GT(counts.changed, counts.instants);
+  EXPECT_GT(counts.reached, counts.changed / 10) << "who is touched would have been enough";
+  EXPECT_GT(counts.compared, counts.told / 2);
+  EXPECT_LT(counts.told, counts.all / 2) << "nearly all are republished";
+}
+
+TEST(Frontier, SameBitsForAnyGroupingCommitsAndCrashes) {
+  Market market(3);
+  while (market.stream.size() < kBefore)
+    market.step();
+  const Config config = market_config(OnChange::Frontier);
+  FoldOptions options = network_options(day(market.now() / 2));
+  const std::string expected = digest_of(config, market.stream, options);
+  EXPECT_NE(digest_of(market_config(OnChange::Touched), market.stream, options), expected);
+  options.graph_bytes_max = 1;
+  options.row_cache_rows = 3;
+  EXPECT_EQ(digest_of(config, market.stream, options, 7), expected);
+  EXPECT_EQ(digest_after_crashes(config, market.stream, options, 1), expected);
+}
+
+}  // namespace
+}  // namespace accrete::daemon
