@@ -9,11 +9,32 @@ import shop
 from producer import Producer
 
 
+NETWORK = """
+[network]
+experts = "sage"
+width = 16
+fan_out = [4, 3]
+passes = 1
+
+[blocks]
+by = "rows"
+every = 600
+"""
+
+
 class Same(harness.Case):
+    TASKS = shop.BUYS + shop.SPENDS
+    DAYS = 30
+    ORDERS = 200  # a day
+    PREDICTIONS = 20_000  # more than that
+
     @classmethod
     def setUpClass(cls):
         # More customers than the fold's threshold for a parallel team.
-        cls.rows = shop.rows(customers=300, days=30, orders_per_day=200, seed=5)
+        cls.rows = shop.rows(customers=300, days=cls.DAYS, orders_per_day=cls.ORDERS, seed=5)
+
+    def config(self, limits="", threads=1):
+        return shop.config(limits, tasks=self.TASKS, threads=threads)
 
     def setUp(self):
         super().setUp()
@@ -35,7 +56,7 @@ class Same(harness.Case):
     def killed(self):
         """Twenty kills at random positions, tiny commits."""
         generator = random.Random(9)
-        daemon = self.daemon(shop.config("checkpoint_records_min = 64\ngroup_rows_max = 32",
+        daemon = self.daemon(self.config("checkpoint_records_min = 64\ngroup_rows_max = 32",
                                          threads=2), "killed").start()
         cut = shop.transactions(self.rows)
         producer = Producer(daemon.addresses["ingest"], "shop", cut, batch_max=4).start()
@@ -56,7 +77,7 @@ class Same(harness.Case):
     def batched(self):
         """Our own producer: another cut into messages, repeats, tiny and large groups."""
         limits = "group_rows_max = 7\nqueue_batches_max = 1"
-        daemon = self.daemon(shop.config(limits), "cut").start()
+        daemon = self.daemon(self.config(limits), "cut").start()
         Producer(daemon.addresses["ingest"], "elsewhere", shop.transactions(self.rows), seed=3,
                  batch_max=200, repeat=0.2).start().finish()
         return self.outcome(daemon)
@@ -77,16 +98,16 @@ class Same(harness.Case):
         return found["predictions"], found["digest"]
 
     def test_equal_logs_equal_predictions(self):
-        expected = self.fed("alone", shop.config(threads=1))
-        self.assertGreater(expected[0], 20_000)
+        expected = self.fed("alone", self.config(threads=1))
+        self.assertGreater(expected[0], self.PREDICTIONS)
         runs = {
-            "two threads": lambda: self.fed("threads", shop.config(threads=2)),
+            "two threads": lambda: self.fed("threads", self.config(threads=2)),
             "early commits, small memory": lambda: self.fed(
                 # The learners' limits are part of what is folded, the rest of the memory is not.
-                "commits", shop.config('checkpoint_records_min = 50\nmemory_max = "64 MiB"\n'
+                "commits", self.config('checkpoint_records_min = 50\nmemory_max = "64 MiB"\n'
                                        'features_max = "128 MiB"\nlearners_max = "128 MiB"\n'
                                        'transaction_max = "32 MiB"')),
-            "a group a row": lambda: self.fed("single", shop.config("group_rows_max = 1")),
+            "a group a row": lambda: self.fed("single", self.config("group_rows_max = 1")),
             "other batches": self.batched,
             "twenty kills": self.killed,
             "backtest": self.backtest,
@@ -97,15 +118,28 @@ class Same(harness.Case):
 
     def test_another_amount_is_seen(self):
         """The digest is able to differ."""
-        expected = self.fed("alone", shop.config())
+        expected = self.fed("alone", self.config())
         rows = list(self.rows)
         at = next(i for i, row in enumerate(rows) if i > len(rows) // 2 and row[0] == "orders")
         key, customer, placed, amount, channel = rows[at][1]
         rows[at] = ("orders", (key, customer, placed, amount + 1, channel))
         cut = shop.transactions(rows)
-        daemon = self.daemon(shop.config(), "other").start()
+        daemon = self.daemon(self.config(), "other").start()
         Producer(daemon.addresses["ingest"], "shop", cut).start().finish()
         self.assertNotEqual(self.outcome(daemon), expected)
+
+
+class SameWithNetwork(Same):
+    """The same with experts that are born meanwhile, and with a frontier around what rows touch."""
+    TASKS = shop.BUYS + 'on_change = "frontier"\n' + shop.SPENDS + NETWORK
+    DAYS = 12
+    ORDERS = 150
+    PREDICTIONS = 6_000
+
+    def outcome(self, daemon):
+        experts = {task["name"]: task["experts"]["count"] for task in daemon.drain()["tasks"]}
+        self.assertGreater(min(experts.values()), 1, experts)
+        return super().outcome(daemon)
 
 
 if __name__ == "__main__":
