@@ -1,6 +1,6 @@
 // What a choice of experts costs: a layer of 16 experts, two a row, against a layer of one expert
-// on the same graph. Peer: that one expert in the same run; and two experts that get every row,
-// which is the arithmetic of two a row without any choice.
+// on the same graph. Peer: that one expert in the same run; and as many experts as a row has, which
+// all get every row: that is the arithmetic without any choice. The goal is that of two a row.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -23,12 +23,12 @@ struct Options : Flags {
   std::size_t rows = 4096;
   std::size_t inputs = 32'768;
   std::size_t neighbours = 16;
+  std::size_t top = 2;
   int rounds = 15;
   std::string kind;
 };
 
 constexpr std::size_t kExperts = 16;
-constexpr std::size_t kTop = 2;
 constexpr std::size_t kRelations = 3;
 
 /// Rows of table 0 that hear nodes of table 1 by all relations.
@@ -83,9 +83,9 @@ DymoeLayer<float> make_layer(ExpertKind kind, std::size_t width, std::size_t exp
 
 /// The mix is what each expert alone says of all rows, by the softmax of the largest logits.
 void check_mix(const DymoeLayer<float>& layer, const GraphBatch& batch, const Matrix& input,
-               std::size_t rows, const Matrix& output) {
+               const Options& options, const Matrix& output) {
   Matrix logits;
-  layer.gate_logits(input.topRows(static_cast<Eigen::Index>(rows)), logits);
+  layer.gate_logits(input.topRows(output.rows()), logits);
   std::vector<Matrix> said(kExperts);
   models::Routing alone;
   alone.own_block_only = true;
@@ -93,19 +93,23 @@ void check_mix(const DymoeLayer<float>& layer, const GraphBatch& batch, const Ma
   GraphBatch of_one = batch;
   for (std::size_t t = 0; t < kExperts; ++t) {
     std::fill(of_one.block.begin(), of_one.block.end(), static_cast<std::uint32_t>(t));
-    layer.forward(of_one, rows, input, alone, {}, said[t], stats, nullptr);
+    layer.forward(of_one, options.rows, input, alone, {}, said[t], stats, nullptr);
   }
   float worst = 0;
   for (Eigen::Index v = 0; v < output.rows(); ++v) {
     std::vector<Eigen::Index> order;
     for (Eigen::Index t = 0; t < logits.cols(); ++t)
       order.push_back(t);
-    std::partial_sort(order.begin(), order.begin() + kTop, order.end(),
-                      [&](auto a, auto b) { return logits(v, a) > logits(v, b); });
-    const float second = std::exp(logits(v, order[1]) - logits(v, order[0]));
-    const Eigen::RowVectorXf mix = (said[static_cast<std::size_t>(order[0])].row(v) +
-                                    second * said[static_cast<std::size_t>(order[1])].row(v)) /
-                                   (1 + second);
+    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(options.top),
+                      order.end(), [&](auto a, auto b) { return logits(v, a) > logits(v, b); });
+    Eigen::RowVectorXf mix = Eigen::RowVectorXf::Zero(output.cols());
+    float sum = 0;
+    for (std::size_t k = 0; k < options.top; ++k) {
+      const float share = std::exp(logits(v, order[k]) - logits(v, order[0]));
+      mix += share * said[static_cast<std::size_t>(order[k])].row(v);
+      sum += share;
+    }
+    mix /= sum;
     worst = std::max(worst, (mix - output.row(v)).cwiseAbs().maxCoeff());
   }
   check(worst < 1e-4F, "the layer is the dense mix of the chosen experts");
@@ -153,10 +157,10 @@ void measure(ExpertKind kind, std::size_t width, const Options& options) {
   const GraphBatch batch = make_graph(options);
   const Matrix input = random_matrix(options.inputs, width, 1);
   const Matrix d_output = random_matrix(options.rows, width, 2);
-  Pass many(kind, width, kExperts, kTop);
+  Pass many(kind, width, kExperts, options.top);
   Pass one(kind, width, 1, 1);
-  Pass two(kind, width, kTop, kTop);  // every row goes to both: there is nothing to choose
-  Pass* const passes[] = {&one, &many, &two};
+  Pass all(kind, width, options.top, options.top);  // all rows go to all: nothing is chosen
+  Pass* const passes[] = {&one, &many, &all};
   std::vector<double> forward[3];
   std::vector<double> both[3];
   for (int round = 0; round < options.rounds; ++round) {
@@ -168,7 +172,7 @@ void measure(ExpertKind kind, std::size_t width, const Options& options) {
       both[which].push_back(there + back);
     }
   }
-  check_mix(many.layer(), batch, input, options.rows, many.output());
+  check_mix(many.layer(), batch, input, options, many.output());
   const auto& load = many.stats().load;
   say(name + ": largest load / mean load",
       *std::max_element(load.begin(), load.end()) * kExperts / static_cast<double>(options.rows),
@@ -177,10 +181,9 @@ void measure(ExpertKind kind, std::size_t width, const Options& options) {
   say(name + ": one expert, forward and backward", median(both[0]) * 1e3, "CPU ms");
   say(name + ": 16 experts, forward", median(forward[1]) * 1e3, "CPU ms");
   say(name + ": 16 experts, forward and backward", median(both[1]) * 1e3, "CPU ms");
-  say(name + ": two experts for every row / one, forward", median(forward[2]) / median(forward[0]),
-      "");
-  say(name + ": two experts for every row / one, and backward", median(both[2]) / median(both[0]),
-      "");
+  const std::string unchosen = name + ": " + std::to_string(options.top) + " for every row / one, ";
+  say(unchosen + "forward", median(forward[2]) / median(forward[0]), "");
+  say(unchosen + "and backward", median(both[2]) / median(both[0]), "");
   compare(name + ": 16 experts / one, forward", median(forward[1]) / median(forward[0]), 1.5,
           false);
   compare(name + ": 16 experts / one, and backward", median(both[1]) / median(both[0]), 1.5, false);
@@ -204,12 +207,13 @@ void run(Options options) {
 }  // namespace accrete::bench
 
 int main(int argc, char** argv) {
-  CLI::App app("bench_experts: a layer of 16 experts, two a row, against one expert");
+  CLI::App app("bench_experts: a layer of 16 experts, two a row or --top, against one expert");
   accrete::bench::Options options;
   accrete::bench::add_flags(app, options);
   app.add_option("--rows", options.rows, "outputs of the layer");
   app.add_option("--inputs", options.inputs, "its nodes, outputs among them");
   app.add_option("--neighbours", options.neighbours, "of a row, by each of three relations");
+  app.add_option("--top", options.top, "experts of a row")->check(CLI::Range(1, 16));
   app.add_option("--kind", options.kind, "of the experts alone")
       ->check(CLI::IsMember({"sage", "attention"}));
   app.add_option("--rounds", options.rounds, "the median counts");

@@ -98,8 +98,9 @@ struct NetworkEvidence {
 /// Seeds are handled in parts of which a pass takes a bounded room, whatever the fan-out: an array
 /// of it activation_bytes_max, all of them about ten times that, which is kept for the next pass
 /// and counted in memory_bytes(). An answer keeps few arrays, so its parts are kAnswerNodes times
-/// as large: as a rule all that a tick asks for is one batch, and what neighbourhoods share is
-/// sampled and computed once. Of their room no more than one such array's is kept.
+/// as large: as a rule the up to 4,096 rows that a tick asks for at once are one batch, and what
+/// neighbourhoods share is sampled and computed once. Of their room no more than one such array's
+/// is kept.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {

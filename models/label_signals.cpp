@@ -234,7 +234,8 @@ double LabelSignals::prior() const {
   const double labels = std::max(static_cast<double>(labels_), 1.0);
   const double by_labels =
       rise(std::log(labels / P::labels_from) / std::log(P::labels_to / P::labels_from));
-  return P::low + (P::high - P::low) * by_homophily * by_labels;
+  const double by_neighbours = 1 - std::clamp(autocorrelation(1), 0.0, 1.0) / 2;
+  return P::low + (P::high - P::low) * by_homophily * by_labels * by_neighbours;
 }
 
 std::size_t LabelSignals::memory_bytes() const {

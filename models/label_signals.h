@@ -81,11 +81,14 @@ class LabelSignals {
   double autocorrelation(std::size_t lag) const;
 
   /// Weight for the network family before any loss is known. With h the largest h_adj − 2 errors of
-  /// a path, n the labels and s(x) = 3x² − 2x³ clipped to [0, 1]:
+  /// a path, n the labels, r their autocorrelation at lag 1, but at least 0, and
+  /// s(x) = 3x² − 2x³ clipped to [0, 1]:
   ///
-  ///   low + (high − low) s((h − .05) / .15) s(log(n / 2,000) / log 10)
+  ///   low + (high − low) s((h − .05) / .15) s(log(n / 2,000) / log 10) (1 − r / 2)
   ///
-  /// so low where h_adj < .05 or n < 2,000, and high, one half, from h = .2 and n = 20,000.
+  /// so low where h_adj < .05 or n < 2,000, and high, one half, from h = .2 and n = 20,000 where
+  /// an entity's last label says nothing of its next: the more that says, the more the heads that
+  /// are told it know without neighbours.
   double prior() const;
 
   std::size_t memory_bytes() const;

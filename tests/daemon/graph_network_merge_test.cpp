@@ -94,6 +94,31 @@ TEST(MergingExperts, TwoBecomeOneForEachThatIsBornAboveTheBound) {
   EXPECT_EQ(stored_parts(world, "active"), 1 + 2 * experts) << "those that are gone are erased";
 }
 
+TEST(FreezingExperts, IsToldWithEachBirth) {
+  const Config config = shop_config();
+  FoldOptions options = many_blocks(kAnyRise);
+  options.network.old_experts = NetworkConfig::OldExperts::Freeze;
+  options.network.experts_max = 16;
+  World world(config, options);
+  world.feed(shop(11, kOrders));
+  const GraphNetwork& network = network_of(world, "active");
+  const auto& events = network.events();
+  ASSERT_GE(count(network, ExpertEvent::Kind::Birth), 3u);
+  EXPECT_EQ(count(network, ExpertEvent::Kind::Freeze), count(network, ExpertEvent::Kind::Birth));
+  std::uint32_t frozen = 0;  // experts of the first so many blocks
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (events[i].kind != ExpertEvent::Kind::Freeze) continue;
+    ASSERT_TRUE(i > 0 && events[i - 1].kind == ExpertEvent::Kind::Birth);
+    EXPECT_EQ(events[i].first, frozen++) << "the newest until then";
+    EXPECT_EQ(events[i].at, events[i - 1].at);
+    EXPECT_LT(events[i].block, events[i - 1].block);
+  }
+  std::size_t told = 0;
+  for (const ExpertNews& news : world.sink->news)
+    if (news.task == "active" && news.kind == ExpertNewsKind::Freeze) ++told;
+  EXPECT_EQ(told, frozen) << "on the stream, too";
+}
+
 TEST(MergingExperts, EventsAreToldInStatusAndReport) {
   const Config config = shop_config();
   World world(config, many_blocks(kAnyRise));

@@ -127,6 +127,33 @@ TEST(RowNetwork, ExpertsComeWithNewClassesAndOldOnesAreStillKnown) {
   EXPECT_LT(right["last-label"], 0.4);
 }
 
+/// Share of the nodes whose best expert is their block's, of all layers.
+double own_block(const People& stream, bool block_loss) {
+  FoldOptions options = network_options();
+  options.network.block_loss = block_loss;
+  options.network.passes = 8;
+  options.blocks.by = models::BlockRule::Classes;
+  options.blocks.every_classes = 1;
+  World world(people_config(), options);
+  world.feed(stream.transactions);
+  EXPECT_GE(network_of(world, "field").experts(), 3U);
+  double own = 0;
+  double nodes = 0;
+  for (const LayerRouting& layer : network_of(world, "field").metrics().layers()) {
+    own += layer.own_block;
+    nodes += layer.nodes;
+  }
+  return own / nodes;
+}
+
+TEST(RowNetwork, TheBlockLossLetsRowsFindTheExpertOfTheirBlock) {
+  if (kSanitized) GTEST_SKIP() << "it takes thousands of steps";
+  const People stream = people(4, 4, 400);
+  const double with = own_block(stream, true);
+  const double without = own_block(stream, false);
+  EXPECT_GT(with, without + 0.05) << with << " against " << without;
+}
+
 TEST(RowNetwork, BlocksWithFewKeptExamplesAreInTheMatrix) {
   FoldOptions options = network_options();
   options.network.memory_per_class = 5;

@@ -149,6 +149,28 @@ TEST(GaussianMixture, FindsWhatDrewTheRows) {
   EXPECT_NEAR(std::sqrt(mixture.variances()(1 - right, 1)), 0.3, 0.01);
 }
 
+/// Covariances of columns: all columns of a row come from one component, which no moment of one
+/// column tells.
+void expect_products(const GaussianMixture& mixture, const Rows& sample, std::uint64_t seed) {
+  Eigen::VectorXd weight(static_cast<Index>(mixture.components()));
+  for (Index k = 0; k < weight.size(); ++k)
+    weight(k) = mixture.weights()[static_cast<std::size_t>(k)];
+  const Eigen::MatrixXd means = mixture.means().cast<double>();
+  const Eigen::RowVectorXd mean = weight.transpose() * means;
+  const Eigen::MatrixXd off = means.rowwise() - mean;
+  for (Index a = 0; a < sample.cols(); ++a) {
+    for (Index b = 0; b < a; ++b) {
+      const double expected = (weight.array() * off.col(a).array() * off.col(b).array()).sum();
+      const Eigen::ArrayXd product = (sample.col(a).cast<double>().array() - mean(a)) *
+                                     (sample.col(b).cast<double>().array() - mean(b));
+      const auto count = static_cast<double>(product.size());
+      const double deviation = std::sqrt((product - product.mean()).square().mean());
+      EXPECT_NEAR(product.mean(), expected, 3.5 * deviation / std::sqrt(count))
+          << seed << " " << a << " " << b;
+    }
+  }
+}
+
 TEST(GaussianMixture, SamplesHaveItsMoments) {
   for (std::uint64_t seed = 0; seed < 5; ++seed) {
     Rng rng(204, seed, Purpose::Test);
@@ -185,6 +207,7 @@ TEST(GaussianMixture, SamplesHaveItsMoments) {
       EXPECT_NEAR(seen, mean, 3 * std::sqrt(second / count)) << seed << " " << c;
       EXPECT_NEAR(spread, second, 3 * std::sqrt((fourth - second * second) / count));
     }
+    expect_products(mixture, sample, seed);
   }
 }
 

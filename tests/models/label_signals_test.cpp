@@ -385,6 +385,26 @@ LabelSignals task(double alike, std::uint64_t labels, std::uint64_t pairs = 4096
   return signals;
 }
 
+TEST(NetworkPriorRule, TrustsNeighboursLessWhereTheLastLabelSaysTheNext) {
+  double before = 1;
+  for (const double repeats : {-0.8, 0.0, 0.5, 0.8, 0.95}) {
+    LabelSignals signals = task(0.9, 0);
+    Rng rng(272, 0, Purpose::Test);
+    std::array<double, 1> last{1};
+    for (int i = 0; i < 40'000; ++i) {
+      const double drawn = rng.uniform() < 0.5 ? 1 : 0;
+      const double same = repeats < 0 ? 1 - last[0] : last[0];
+      const double label = rng.uniform() < std::abs(repeats) ? same : drawn;
+      signals.add_label(label, last);
+      last[0] = label;
+    }
+    EXPECT_NEAR(signals.autocorrelation(1), repeats, 0.03);
+    EXPECT_NEAR(signals.prior(), 0.1 + 0.4 * (1 - std::max(repeats, 0.0) / 2), 0.007);
+    EXPECT_LE(signals.prior(), before + 0.007);
+    before = signals.prior();
+  }
+}
+
 TEST(NetworkPriorRule, IsLowWithoutEvidenceAndRisesToOneHalf) {
   EXPECT_EQ(LabelSignals(TaskKind::Binary).prior(), 0.1);
   EXPECT_EQ(task(0.9, 1999).prior(), 0.1) << "too few labels";
