@@ -121,6 +121,15 @@ double Mixer::pool(std::span<const Output> outputs, std::span<const double> weig
   return kind_ == TaskKind::Binary ? 1 / (1 + std::exp(-sum)) : sum;
 }
 
+double Mixer::excess(std::size_t k) const {
+  ACCRETE_CHECK(k < totals_.size());
+  double best = std::numeric_limits<double>::infinity();
+  for (std::size_t other = 0; other < totals_.size(); ++other) {
+    if (other != k) best = std::min(best, totals_[other]);
+  }
+  return rounds_ > 0 && best > 0 && best < totals_[k] ? totals_[k] / best - 1 : 0;
+}
+
 Regret Mixer::regret() const {
   const auto best = std::min_element(totals_.begin(), totals_.end());
   Regret regret;

@@ -52,6 +52,9 @@ class Mixer {
   /// begins with it. Not part of the state: the last call alone decides, so who loads says it again
   /// and nothing of the path there is left. Checks: k is a candidate; share in (0, 1).
   void set_prior(std::size_t k, double share);
+  /// How much more candidate k has lost than the best of the others, as a share of what that one
+  /// lost; 0 where it lost less, and before the first label. Checks: k is a candidate.
+  double excess(std::size_t k) const;
 
   /// Weighted mean of the candidates' outputs (logits, values, class probabilities; variance by
   /// total variance).

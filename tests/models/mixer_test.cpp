@@ -239,6 +239,26 @@ TEST(Mixer, APriorSaysWhereACandidateBeginsAndWhatReturnsToIt) {
   EXPECT_NEAR(mixer.weights()[0] + mixer.weights()[1] + mixer.weights()[2], 1, 1e-12);
 }
 
+TEST(Mixer, ExcessIsWhatACandidateLostMoreThanTheBestOther) {
+  Mixer mixer(TaskKind::Binary, 3, MixerOptions{0.5, 0.1, {}});
+  EXPECT_EQ(mixer.excess(0), 0);
+  double lost[3] = {0, 0, 0};
+  Rng rng(9, 0, Purpose::Test);
+  for (int round = 0; round < 20; ++round) {
+    std::vector<Output> outputs;
+    for (const double right : {0.6, 0.8, 0.7}) {
+      const double said = right + 0.1 * rng.uniform();
+      outputs.push_back(point(said));
+      lost[outputs.size() - 1] -= std::log(said);
+    }
+    mixer.grade(outputs, 1);
+    mixer.settle();
+  }
+  EXPECT_NEAR(mixer.excess(0), lost[0] / lost[1] - 1, 1e-9);
+  EXPECT_NEAR(mixer.excess(2), lost[2] / lost[1] - 1, 1e-9);
+  EXPECT_EQ(mixer.excess(1), 0) << "the best";
+}
+
 TEST(Mixer, APriorDoesNotDependOnThoseBeforeIt) {
   // As across a restart: the state is loaded, and only the newest prior is said again.
   MixerOptions options{0.3, 0.02, {0, 0, 1, 1, -1}};
