@@ -114,13 +114,20 @@ void Frontier::follow(const Reached& from, const Reader& reader) {
   }
 }
 
-std::span<const std::uint32_t> Frontier::take(TimeUs at) {
-  at_ = at;
+/// `steps` from what changed: none that is too far from the entity to matter.
+void Frontier::keep(std::vector<NodeId>& list, NodeId node, std::size_t steps) {
+  const std::uint16_t table = place_[node.table.value];
+  if (table == kNowhere || distance_[table] == kFar || distance_[table] + steps > plan_.hops)
+    return;
+  if (list.size() < kLinksMax) {
+    list.push_back(node);
+  } else {
+    left_out_ = true;
+  }
+}
+
+void Frontier::walk() {
   step_ = 0;
-  links_ = 0;
-  seen_.clear();
-  reached_.clear();
-  entities_.clear();
   for (const NodeId row : changed_)
     reach(row);
   std::size_t begin = 0;
@@ -130,14 +137,28 @@ std::span<const std::uint32_t> Frontier::take(TimeUs at) {
       for (const NodeId parent : relisted_)
         reach(parent);
     }
-    for (std::size_t i = begin; i < end && links_ < kLinksMax; ++i) {
+    for (std::size_t i = begin; i < end; ++i) {
       const Reached from = reached_[i];
-      for (const Reader& reader : readers_[from.table])
-        follow(from, reader);
+      for (const Reader& reader : readers_[from.table]) {
+        if (links_ < kLinksMax) follow(from, reader);
+      }
     }
     begin = end;
   }
-  if (links_ >= kLinksMax) ++cut_;
+  if (links_ >= kLinksMax) left_out_ = true;
+}
+
+std::span<const std::uint32_t> Frontier::take(TimeUs at) {
+  at_ = at;
+  links_ = 0;
+  seen_.clear();
+  reached_.clear();
+  entities_.clear();
+  if (at != kTimeMin) {
+    walk();
+    cut_ += left_out_ ? 1 : 0;
+  }
+  left_out_ = false;
   changed_.clear();
   relisted_.clear();
   return entities_;

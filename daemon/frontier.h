@@ -28,19 +28,23 @@ namespace accrete::daemon {
 /// and the graph alone.
 class Frontier {
  public:
-  /// Links followed back for one instant; beyond them the rest is left out, and it is cut().
+  /// Rows that changed, rows with other children, and links followed back from both, of one
+  /// instant; beyond so many of each the rest is left out, and it is cut().
   static constexpr std::size_t kLinksMax = 1u << 17;
 
   /// Of the networks of tasks of this entity. Schema, world and graph must outlive it.
   Frontier(const Schema& schema, TableId entity, NetworkWorld& world, store::Graph& graph);
 
   /// The row got a version, or ended.
-  void changed(NodeId row) { changed_.push_back(row); }
+  void changed(NodeId row) { keep(changed_, row, 0); }
   /// A child of the row came, went or moved away.
-  void relisted(NodeId parent) { relisted_.push_back(parent); }
+  void relisted(NodeId parent) {
+    if (relisted_.empty() || relisted_.back() != parent) keep(relisted_, parent, 1);
+  }
 
-  /// Rows of the entity's table, each once, nearest first; what was told is forgotten. Good until
-  /// the next call. Cost: a read or two of the graph for each link, at most kLinksMax.
+  /// Rows of the entity's table, each once, nearest first; none before the first timed row. What
+  /// was told is forgotten. Good until the next call. Cost: a read or two of the graph for each
+  /// link.
   std::span<const std::uint32_t> take(TimeUs at);
 
   /// Instants of which more would have had to be followed.
@@ -60,6 +64,8 @@ class Frontier {
     std::uint32_t row = 0;
   };
 
+  void keep(std::vector<NodeId>& list, NodeId node, std::size_t steps);
+  void walk();
   void reach(std::uint16_t table, std::uint32_t row);
   void reach(NodeId node);
   void follow(const Reached& from, const Reader& reader);
@@ -77,6 +83,7 @@ class Frontier {
 
   std::vector<NodeId> changed_;
   std::vector<NodeId> relisted_;
+  bool left_out_ = false;  // something of this instant
 
   // Of the call at hand.
   TimeUs at_;

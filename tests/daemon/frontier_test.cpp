@@ -157,6 +157,32 @@ TEST(Frontier, RepublishesAsAFullRepublishWhatAnInstantChanged) {
   EXPECT_LT(counts.told, counts.all / 2) << "nearly all are republished";
 }
 
+TEST(Frontier, IsCutWhereAnInstantChangesMoreThanIsFollowed) {
+  if (kSanitized) GTEST_SKIP() << "it takes a hundred thousand rows";
+  Market market(4);
+  while (market.stream.size() < 60)
+    market.step();
+  const Config config = market_config(OnChange::Frontier);
+  World world(config, network_options(day(market.now())));
+  world.feed(market.stream);
+  EXPECT_EQ(world.fold().frontiers_cut(), 0U);
+  Transaction many;
+  many.position = market.stream.size() + 1;
+  const Layout notes{"notes", kColumns.at("notes")};
+  for (std::int64_t id = 0; id < static_cast<std::int64_t>(Frontier::kLinksMax) + 1; ++id) {
+    many.records.push_back(
+        change_record(notes, Op::Insert,
+                      {Value::of_integer(1000 + id), Value::of_integer(id % 24), Value::null()}));
+  }
+  world.feed({&many, 1});
+  EXPECT_EQ(world.fold().frontiers_cut(), 1U) << "customers are too far from notes";
+  const Transaction next = market.step();
+  Transaction after = next;
+  after.position = many.position + 1;
+  world.feed({&after, 1});
+  EXPECT_EQ(world.fold().frontiers_cut(), 1U);
+}
+
 TEST(Frontier, SameBitsForAnyGroupingCommitsAndCrashes) {
   Market market(3);
   while (market.stream.size() < kBefore)
