@@ -12,9 +12,8 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kBefore =
-    kSanitized ? 250 : 600;  // transactions that the network learns from
-constexpr std::size_t kAfter = kSanitized ? 120 : 500;
+constexpr std::size_t kBefore = 600;  // transactions that the network learns from
+constexpr std::size_t kAfter = kSanitized ? 80 : 500;
 
 FoldOptions network_options(TimeUs learn_until) {
   FoldOptions options;
