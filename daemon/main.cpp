@@ -85,8 +85,10 @@ void serve(Server& server, const sigset_t& signals) {
 void bound_kept_memory(std::size_t memory_bytes_max) {
   const std::size_t own_pages =
       std::clamp(memory_bytes_max / 128, std::size_t{128} << 10, std::size_t{32} << 20);
+  // NOLINTBEGIN(concurrency-mt-unsafe): before any thread starts
   ::mallopt(M_MMAP_THRESHOLD, static_cast<int>(own_pages));
   ::mallopt(M_TRIM_THRESHOLD, static_cast<int>(2 * own_pages));
+  // NOLINTEND(concurrency-mt-unsafe)
 }
 
 int run(const Config& config) {
