@@ -13,6 +13,8 @@
 #include <string_view>
 #include <vector>
 
+#include <Eigen/Core>
+
 #include "daemon/any_task.h"
 #include "daemon/expert_event.h"
 #include "daemon/label_pairs.h"
@@ -114,6 +116,8 @@ class GraphNetwork final : private LabelRows {
       1024;                                       ///< of a block, that a mixture is fitted to
   static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
+  /// Of classes and of columns of rows: the task's own, made of a head and this network.
+  static constexpr std::string_view kOnHeads = "network-on-heads";
 
   /// Null where the configuration says no network. `world.network` must outlive it, and so must
   /// `propagation`: the task's, if it has one.
@@ -161,6 +165,11 @@ class GraphNetwork final : private LabelRows {
   /// examples are kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each.
   BlockScores score_blocks(TimeUs at,
                            std::uint32_t end = std::numeric_limits<std::uint32_t>::max());
+
+  /// Of each class (rows; two of a binary task), how its remembered examples are shared by experts,
+  /// by their blocks: rows sum to 1, or to 0 for a class without any. Cost: linear in memory.
+  /// Checks: labels are classes or binary.
+  Eigen::MatrixXd block_shares() const;
 
   /// How it would answer about a row; nothing before its first step. Leaves no trace.
   std::optional<NetworkEvidence> evidence(std::uint32_t row, TimeUs at);

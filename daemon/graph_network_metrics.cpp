@@ -62,6 +62,25 @@ BlockScores GraphNetwork::score_blocks(TimeUs at, std::uint32_t end) {
   return row;
 }
 
+Eigen::MatrixXd GraphNetwork::block_shares() const {
+  ACCRETE_CHECK(kind_ != TaskKind::Regression);
+  const std::uint64_t classes = kind_ == TaskKind::Binary ? 2 : classes_;
+  const std::size_t experts = std::max<std::size_t>(first_blocks_.size(), 1);
+  Eigen::MatrixXd shares =
+      Eigen::MatrixXd::Zero(static_cast<Eigen::Index>(classes), static_cast<Eigen::Index>(experts));
+  std::vector<NetworkExample> examples;
+  if (memory_.size() > 0) memory_.sample_all(memory_.size(), examples);
+  for (const NetworkExample& example : examples) {
+    const auto label = static_cast<Eigen::Index>(example.label);
+    shares(label, static_cast<Eigen::Index>(expert_of(example.block))) += 1;
+  }
+  for (Eigen::Index k = 0; k < shares.rows(); ++k) {
+    const double sum = shares.row(k).sum();
+    if (sum > 0) shares.row(k) /= sum;
+  }
+  return shares;
+}
+
 std::optional<NetworkEvidence> GraphNetwork::evidence(std::uint32_t row, TimeUs at) {
   if (network_ == nullptr) return std::nullopt;
   const NetworkExample asked{row, 0, at, block_of(row, at), 0};

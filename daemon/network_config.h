@@ -29,7 +29,8 @@ struct NetworkConfig {
   std::vector<std::uint64_t> fan_out = {16, 8};
   bool uniform = false;  ///< which: drawn uniformly (by the seed), or the newest
   /// Of windows, binary and regression: the network says what to add to what the other candidates
-  /// say together, nothing at first; not a score of its own.
+  /// say together, nothing at first; not a score of its own. Of classes and of columns of rows: one
+  /// more candidate adds its score to the convex head's (GraphNetwork::kOnHeads).
   bool on_heads = true;
   std::size_t top = 2;  ///< experts of a row
   /// Block experts that rows answered together use in a layer, but everybody's best in any case:

@@ -62,6 +62,10 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
       names_.push_back(std::move(name));
   }
   if (network_) std::ranges::copy(network_->names(), std::back_inserter(names_));
+  if (propagation_ && network_ && world.network->config().on_heads) {
+    on_heads_ = std::make_unique<models::LogitResidual>(plan_.kind);
+    names_.emplace_back(GraphNetwork::kOnHeads);
+  }
   if (propagation_) {
     request_weights_ = std::make_unique<RequestWeights>(plan_.kind, names_.size(), limits.seed);
   }
@@ -140,7 +144,17 @@ void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigge
   for (std::size_t i = 0; i < rows.size(); ++i) {
     add_answers(*network_, std::span(answers).subspan(i * each, each), near[i].base,
                 out[i].outputs);
+    add_on_heads(near[i], out[i]);
   }
+}
+
+/// Behind what the two of them say.
+void RowTask::add_on_heads(const Propagation::Answers& near, Around& out) const {
+  if (!on_heads_) return;
+  out.head = std::span(near).last(propagation_->size()).front();
+  models::Output both;
+  on_heads_->combine(out.head, out.outputs.at(propagation_->size()), both);
+  out.outputs.push_back(std::move(both));
 }
 
 void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
@@ -154,6 +168,7 @@ void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
   std::vector<models::Output> answers(network_->size());
   network_->predict({&row, 1}, at, answers.size(), answers, Trigger::Arrival);
   add_answers(*network_, answers, near.base, out.outputs);
+  add_on_heads(near, out);
 }
 
 void RowTask::score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored) {
@@ -327,6 +342,20 @@ void RowTask::end_instant(TimeUs at) {
   if (fitted) weigh_requests(at);
 }
 
+/// To these held-out rows; each is answered anew by what was fitted without it.
+void RowTask::fit_on_heads(std::span<const double> labels, std::span<Around> around) {
+  if (!on_heads_) return;
+  const std::size_t network = propagation_->size();
+  on_heads_->begin(network_->block_shares());
+  for (std::size_t i = 0; i < around.size(); ++i)
+    on_heads_->say(around[i].head, around[i].outputs[network], labels[i]);
+  on_heads_->fit();
+  for (std::size_t i = 0; i < around.size(); ++i) {
+    const models::Output by_network = around[i].outputs[network];
+    on_heads_->combine_held_out(i, around[i].head, by_network, around[i].outputs.back());
+  }
+}
+
 void RowTask::weigh_requests(TimeUs at) {
   std::vector<std::uint32_t> rows;
   std::vector<double> labels;
@@ -337,6 +366,7 @@ void RowTask::weigh_requests(TimeUs at) {
   }
   std::vector<Around> around;
   look_around(rows, at, Trigger::Query, around);
+  fit_on_heads(labels, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);

@@ -20,6 +20,7 @@
 #include "daemon/row_features.h"
 #include "daemon/waiting_rows.h"
 #include "models/candidate.h"
+#include "models/logit_residual.h"
 #include "models/metrics.h"
 #include "models/mixer.h"
 
@@ -39,6 +40,11 @@ struct TaskLimits;
 /// rows at the end of an instant, and so does the graph network where there is one; answers about
 /// rows that wait have weights of their own: the mixer's are earned by predicting the next row,
 /// which says little about rows of long ago.
+///
+/// Where there are both, candidate "network-on-heads" is the convex head of the two (the softmax,
+/// or where no row is read again the ridge) with as much of the network added to its logits as
+/// rows that neither has learnt from say it is worth, block by block (models/logit_residual.h). It
+/// is fitted to the rows of the request weights, just before these are weighed.
 class RowTask final : public AnyTask {
  public:
   RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits);
@@ -98,6 +104,7 @@ class RowTask final : public AnyTask {
   /// What the candidates that read other rows say of one row; empty where there are none.
   struct Around {
     std::vector<models::Output> outputs;
+    models::Output head;  // where there is on_heads_: what it adds the network to
   };
   bool looks_around() const { return propagation_ != nullptr || network_ != nullptr; }
   void look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
@@ -117,6 +124,8 @@ class RowTask final : public AnyTask {
              FoldSink& sink);
   void learn(std::uint32_t row, const WaitingRow& waiting, const Label& label,
              std::span<const Value> cells);
+  void add_on_heads(const Propagation::Answers& near, Around& out) const;
+  void fit_on_heads(std::span<const double> labels, std::span<Around> around);
   void weigh_requests(TimeUs at);
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
   using AnswerCall = std::function<Status(std::uint32_t row, const Scored& scored)>;
@@ -143,7 +152,8 @@ class RowTask final : public AnyTask {
   models::LabelHistory history_;                     // of the whole stream
   std::unique_ptr<Propagation> propagation_;         // null: nothing lies around the rows
   std::unique_ptr<GraphNetwork> network_;            // null: the configuration has none
-  std::unique_ptr<RequestWeights> request_weights_;  // the same
+  std::unique_ptr<models::LogitResidual> on_heads_;  // null: not both of the two
+  std::unique_ptr<RequestWeights> request_weights_;  // null: nothing lies around the rows
 
   WaitingRows waiting_;
   std::set<std::uint32_t> touched_;

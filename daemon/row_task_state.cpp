@@ -25,6 +25,7 @@ void RowTask::stage(store::State& state) {
     put_saved(writer, *own_learners_);
     put_saved(writer, *mixer_);
     if (request_weights_) put_saved(writer, *request_weights_);
+    if (on_heads_) put_saved(writer, *on_heads_);
     for (const auto& metrics : metrics_)
       put_saved(writer, metrics);
     state.put(Section::Blobs, plan_.name + "/learners", bytes);
@@ -69,6 +70,7 @@ Status RowTask::load_learners(std::string_view bytes) {
   ACCRETE_DO(own_learners_->load(reader.get_text(), no_parts));
   ACCRETE_DO(mixer_->load(reader.get_text()));
   if (request_weights_) ACCRETE_DO(request_weights_->load(reader.get_text()));
+  if (on_heads_) ACCRETE_DO(on_heads_->load(reader.get_text()));
   for (auto& metrics : metrics_)
     ACCRETE_DO(metrics.load(reader.get_text()));
   if (!reader.done() || !history.empty()) return corrupt("learners");

@@ -43,6 +43,11 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
   for (std::size_t k = 0; k < learners_->size(); ++k)
     names_.emplace_back(learners_->name(k));
   if (network_ != nullptr) std::ranges::copy(network_->names(), std::back_inserter(names_));
+  if (network_ != nullptr && plan_.kind == TaskKind::Multiclass &&
+      world.network->config().on_heads) {
+    on_heads_ = std::make_unique<NewestOnHeads>();
+    names_.emplace_back(GraphNetwork::kOnHeads);
+  }
   mixer_ = std::make_unique<models::Mixer>(
       plan_.kind, names_.size(),
       mixer_options(plan_.kind, *learners_, names_.size() - learners_->size()));
@@ -121,14 +126,25 @@ void Task::predict(TimeUs at, Scored& scored) {
     for (std::size_t i = 0; network_ == nullptr && i < count; ++i)
       mix(outputs.subspan(i * per_row, per_row));
   }
-  if (network_ != nullptr) {
-    std::vector<double> starts;
-    for (std::size_t i = 0; network_->on_heads() && i < scored.rows.size(); ++i)
-      starts.push_back(start_of(std::span(scored.outputs).subspan(i * per_row, candidates)));
-    network_->predict(scored.rows, at, per_row,
-                      std::span(scored.outputs).subspan(learners_->size()), scored.trigger, starts);
-    for (std::size_t i = 0; i < scored.rows.size(); ++i)
-      mix(std::span(scored.outputs).subspan(i * per_row, per_row));
+  if (network_ == nullptr) return;
+  add_network(at, scored);
+  for (std::size_t i = 0; i < scored.rows.size(); ++i)
+    mix(std::span(scored.outputs).subspan(i * per_row, per_row));
+}
+
+/// What the network says, and what of it is added to the last of the heads.
+void Task::add_network(TimeUs at, Scored& scored) {
+  const std::size_t candidates = names_.size();
+  const std::size_t per_row = candidates + 1;
+  const std::size_t network = learners_->size();
+  std::vector<double> starts;
+  for (std::size_t i = 0; network_->on_heads() && i < scored.rows.size(); ++i)
+    starts.push_back(start_of(std::span(scored.outputs).subspan(i * per_row, candidates)));
+  network_->predict(scored.rows, at, per_row, std::span(scored.outputs).subspan(network),
+                    scored.trigger, starts);
+  for (std::size_t i = 0; on_heads_ != nullptr && i < scored.rows.size(); ++i) {
+    const auto outputs = std::span(scored.outputs).subspan(i * per_row, candidates);
+    on_heads_->combine(outputs[network - 1], outputs[network], outputs.back());
   }
 }
 
@@ -311,6 +327,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
   if (network_ != nullptr) network_->know(rows, known, batch.due);
+  if (on_heads_ != nullptr) on_heads_->settle(network_->block_shares());
   weigh_network();
   mixer_->settle();
   drift_.settle(batch.due, labels_);
@@ -346,6 +363,10 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
       metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});
     }
     if (plan_.kind == TaskKind::Regression) conformal_.grade(outputs.back(), published, value);
+    if (on_heads_ != nullptr && i % (batch.rows.size() / NewestOnHeads::kOfTick + 1) == 0) {
+      const std::size_t network = learners_->size();
+      on_heads_->grade(outputs[network - 1], outputs[network], value);
+    }
     sink.label({&plan_, batch.at, key, value, label.text});
   }
   sink.graded({&plan_,
@@ -362,6 +383,7 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
 std::size_t Task::memory_bytes() const {
   return queues_bytes() + features_->memory_bytes() +
          (network_ == nullptr ? 0 : network_->memory_bytes()) +
+         (on_heads_ == nullptr ? 0 : on_heads_->memory_bytes()) +
          histories_.capacity() * sizeof(models::LabelHistory);
 }
 

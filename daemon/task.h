@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "daemon/graph_network.h"
+#include "daemon/newest_on_heads.h"
 #include "daemon/tick_task.h"
 #include "models/candidate.h"
 #include "models/conformal.h"
@@ -69,6 +70,7 @@ class Task final : public TickTask {
   void compute(std::span<const std::uint32_t> rows, TimeUs at, std::vector<float>& features);
   void predict(TimeUs at, Scored& scored);
   double start_of(std::span<models::Output> candidates) const;
+  void add_network(TimeUs at, Scored& scored);
   void teach_network(const PendingBatch& batch, std::span<const std::uint32_t> rows,
                      std::span<const double> labels);
   void score(std::span<const std::uint32_t> rows, TimeUs at, Scored& scored);
@@ -93,7 +95,8 @@ class Task final : public TickTask {
 
   std::unique_ptr<FeatureSource> features_;
   std::unique_ptr<models::CandidateGroup> learners_;
-  std::unique_ptr<GraphNetwork> network_;  // null where the configuration has none
+  std::unique_ptr<GraphNetwork> network_;    // null where the configuration has none
+  std::unique_ptr<NewestOnHeads> on_heads_;  // null: no network, or it is on heads by itself
   std::unique_ptr<models::Mixer> mixer_;
   models::AdaptiveConformal conformal_;                  // around the mixture, regression
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the learners: id -> version

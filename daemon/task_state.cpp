@@ -72,6 +72,7 @@ void Task::save_learners(std::string& out) const {
   put_saved(writer, *learners_);
   put_saved(writer, *mixer_);
   put_saved(writer, conformal_);
+  if (on_heads_ != nullptr) put_saved(writer, *on_heads_);
   for (const auto& metrics : metrics_)
     put_saved(writer, metrics);
 }
@@ -95,6 +96,7 @@ Status Task::load_learners(std::string_view bytes, store::State& state) {
     stored_parts_.emplace(part.id, part.version);
   ACCRETE_DO(mixer_->load(reader.get_text()));
   ACCRETE_DO(conformal_.load(reader.get_text()));
+  if (on_heads_ != nullptr) ACCRETE_DO(on_heads_->load(reader.get_text()));
   for (auto& metrics : metrics_)
     ACCRETE_DO(metrics.load(reader.get_text()));
   if (!reader.done()) return corrupt(plan_.name, "learners");

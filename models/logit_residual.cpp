@@ -1,0 +1,238 @@
+// Logits as columns, and Newton on the scales.
+#include "models/logit_residual.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <Eigen/Cholesky>
+
+#include "models/state_bytes.h"
+
+namespace accrete::models {
+namespace {
+
+constexpr std::uint8_t state_version = 1;
+constexpr std::size_t kShared = 2;  // scales before those of the experts: a and b
+constexpr double kProbabilityMin = 1e-6;
+// Of a scale: 1 over the variance of its prior. An expert's own differs from what all share by
+// about a third, unless examples say otherwise: there are few of each block.
+constexpr double kSharedPrior = 1;
+constexpr double kExpertPrior = 10;
+constexpr int kStepsMax = 20;
+constexpr int kHalvingsMax = 20;
+constexpr double kFallMin = 1e-9;  // of the objective, in nats: then it is the minimum
+
+/// Probabilities of classes; none: it says nothing.
+std::vector<double> classes_of(TaskKind kind, const Output& output) {
+  if (kind == TaskKind::Multiclass) return output.classes;
+  if (!std::isfinite(output.value)) return {};
+  return {1 - output.value, output.value};
+}
+
+Eigen::VectorXd logits_of(const std::vector<double>& shares, std::size_t classes) {
+  Eigen::VectorXd out(static_cast<Eigen::Index>(classes));
+  for (std::size_t k = 0; k < classes; ++k) {
+    const double share = k < shares.size() ? shares[k] : 0;
+    out(static_cast<Eigen::Index>(k)) = std::log(std::max(share, kProbabilityMin));
+  }
+  return out;
+}
+
+/// Scores become probabilities; returns the logarithm of what they are divided by.
+double softmax(Eigen::VectorXd& scores) {
+  const double top = scores.maxCoeff();
+  scores = (scores.array() - top).exp();
+  const double sum = scores.sum();
+  scores /= sum;
+  return top + std::log(sum);
+}
+
+Eigen::VectorXd vector_of(const std::vector<double>& numbers) {
+  return Eigen::Map<const Eigen::VectorXd>(numbers.data(),
+                                           static_cast<Eigen::Index>(numbers.size()));
+}
+
+double prior_of(Eigen::Index scale) {
+  return scale < static_cast<Eigen::Index>(kShared) ? kSharedPrior : kExpertPrior;
+}
+
+}  // namespace
+
+LogitResidual::LogitResidual(TaskKind kind) : kind_(kind) {
+  ACCRETE_CHECK(kind == TaskKind::Binary || kind == TaskKind::Multiclass);
+}
+
+void LogitResidual::begin(Eigen::MatrixXd shares) {
+  shares_ = std::move(shares);
+  scales_.clear();  // those were of other experts
+  without_ = {};
+  examples_.clear();
+}
+
+/// Not usable where either says nothing.
+LogitResidual::Example LogitResidual::example_of(const Output& head, const Output& network,
+                                                 std::size_t most) const {
+  const std::vector<double> by_head = classes_of(kind_, head);
+  const std::vector<double> by_network = classes_of(kind_, network);
+  Example example;
+  if (by_head.empty() || by_network.empty()) return example;
+  const std::size_t classes = std::min(std::max(by_head.size(), by_network.size()), most);
+  example.start = logits_of(by_head, classes);
+  const Eigen::VectorXd added = logits_of(by_network, classes);
+  const Eigen::Index experts = shares_.cols() > 1 ? shares_.cols() : 0;
+  example.columns.resize(added.size(), static_cast<Eigen::Index>(kShared) + experts);
+  example.columns.col(0) = example.start;
+  example.columns.col(1) = added;
+  const auto known = std::min(shares_.rows(), static_cast<Eigen::Index>(by_head.size()));
+  const Eigen::VectorXd block = shares_.topRows(known).transpose() * vector_of(by_head).head(known);
+  for (Eigen::Index t = 0; t < experts; ++t)
+    example.columns.col(static_cast<Eigen::Index>(kShared) + t) = block(t) * added;
+  example.label = 0;
+  return example;
+}
+
+void LogitResidual::say(const Output& head, const Output& network, double label) {
+  Example example = example_of(head, network, kClassesMax);
+  const auto own = static_cast<Eigen::Index>(label);
+  if (example.label == 0) example.label = own < example.start.size() ? own : -1;
+  examples_.push_back(std::move(example));
+}
+
+/// Log loss of these examples, and of the scales by their prior.
+double LogitResidual::objective(const Scales& scales, const Members& members,
+                                Eigen::VectorXd* gradient, Eigen::MatrixXd* curvature) const {
+  const Eigen::VectorXd by = vector_of(scales);
+  double loss = 0;
+  for (Eigen::Index j = 0; j < by.size(); ++j) {
+    loss += 0.5 * prior_of(j) * by(j) * by(j);
+    if (gradient == nullptr) continue;
+    (*gradient)(j) = prior_of(j) * by(j);
+    curvature->row(j).setZero();
+    (*curvature)(j, j) = prior_of(j);
+  }
+  for (const std::size_t i : members) {
+    const Example& example = examples_[i];
+    Eigen::VectorXd said = example.start + example.columns * by;
+    const double own = said(example.label);
+    loss += softmax(said) - own;
+    if (gradient == nullptr) continue;
+    const Eigen::VectorXd mean = example.columns.transpose() * said;
+    *gradient += mean - example.columns.row(example.label).transpose();
+    *curvature += example.columns.transpose() * said.asDiagonal() * example.columns;
+    *curvature -= mean * mean.transpose();
+  }
+  return loss;
+}
+
+LogitResidual::Scales LogitResidual::fit_to(const Members& members) const {
+  if (members.empty()) return {};
+  const Eigen::Index size = examples_[members.front()].columns.cols();
+  Scales scales(static_cast<std::size_t>(size), 0.0);
+  Eigen::VectorXd gradient(size);
+  Eigen::MatrixXd curvature(size, size);
+  for (int step = 0; step < kStepsMax; ++step) {
+    const double before = objective(scales, members, &gradient, &curvature);
+    const Eigen::VectorXd move = curvature.llt().solve(-gradient);
+    double after = before;
+    Scales tried;
+    double share = 1;
+    for (int i = 0; i < kHalvingsMax; ++i, share /= 2) {
+      tried = scales;
+      for (std::size_t j = 0; j < tried.size(); ++j)
+        tried[j] += share * move(static_cast<Eigen::Index>(j));
+      after = objective(tried, members, nullptr, nullptr);
+      if (after < before) break;
+    }
+    if (!(after < before)) break;
+    scales = std::move(tried);
+    if (before - after < kFallMin) break;
+  }
+  return scales;
+}
+
+void LogitResidual::fit() {
+  std::array<Members, 2> halves;
+  Members all;
+  for (std::size_t i = 0; i < examples_.size(); ++i) {
+    if (examples_[i].label < 0) continue;
+    halves[i % 2].push_back(i);
+    all.push_back(i);
+  }
+  without_ = {fit_to(halves[1]), fit_to(halves[0])};
+  scales_ = fit_to(all);
+  double gain = 0;
+  for (std::size_t half = 0; half < halves.size(); ++half) {
+    Scales by = without_.at(half);
+    if (by.empty()) continue;
+    // The prior is no part of what is explained.
+    for (const std::size_t i : halves.at(half)) {
+      const Example& example = examples_[i];
+      Eigen::VectorXd head = example.start;
+      Eigen::VectorXd both = example.start + example.columns * vector_of(by);
+      gain += both(example.label) - head(example.label);
+      gain += softmax(head) - softmax(both);
+    }
+  }
+  if (!(gain > kGainMin)) {
+    scales_.clear();
+    without_ = {};
+  }
+  examples_ = {};
+}
+
+void LogitResidual::combine_by(const Scales& scales, const Output& head, const Output& network,
+                               Output& out) const {
+  out = head;
+  out.variance = 0;
+  if (scales.empty()) return;
+  const Example example = example_of(head, network, classes_max);
+  if (example.label < 0) return;
+  ACCRETE_CHECK(example.columns.cols() == static_cast<Eigen::Index>(scales.size()));
+  Eigen::VectorXd said = example.start + example.columns * vector_of(scales);
+  softmax(said);
+  if (kind_ == TaskKind::Binary) {
+    out.value = said(1);
+  } else {
+    out.classes.assign(said.begin(), said.end());
+  }
+}
+
+void LogitResidual::combine(const Output& head, const Output& network, Output& out) const {
+  combine_by(scales_, head, network, out);
+}
+
+void LogitResidual::combine_held_out(std::size_t example, const Output& head, const Output& network,
+                                     Output& out) const {
+  combine_by(without_.at(example % 2), head, network, out);
+}
+
+void LogitResidual::save(std::string& out) const {
+  StateWriter writer(out);
+  writer.u8(state_version);
+  writer.u64(static_cast<std::uint64_t>(shares_.rows()));
+  writer.u64(static_cast<std::uint64_t>(shares_.cols()));
+  writer.doubles({shares_.data(), static_cast<std::size_t>(shares_.size())});
+  writer.doubles(scales_);
+}
+
+Status LogitResidual::load(std::string_view bytes) {
+  StateReader reader(bytes);
+  LogitResidual read(kind_);
+  reader.require(reader.u8() == state_version);
+  const std::uint64_t classes = reader.u64();
+  const std::uint64_t experts = reader.u64();
+  const std::vector<double> shares = reader.doubles();
+  read.scales_ = reader.doubles();
+  const std::uint64_t expected = kShared + (experts > 1 ? experts : 0);
+  reader.require(experts == 0 || classes <= classes_max);
+  reader.require(experts <= shares.size() && classes * experts == shares.size());
+  reader.require(read.scales_.empty() || read.scales_.size() == expected);
+  ACCRETE_DO(reader.finish("logit residual"));
+  read.shares_ = Eigen::Map<const Eigen::MatrixXd>(
+      shares.data(), static_cast<Eigen::Index>(classes), static_cast<Eigen::Index>(experts));
+  *this = std::move(read);
+  return Ok{};
+}
+
+}  // namespace accrete::models
