@@ -384,28 +384,17 @@ Status Fold::answer_requests(TimeUs at) {
   return Ok{};
 }
 
-/// Whoever reads what the instant changed is touched by it.
-void Fold::touch_frontiers() {
-  for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    if (frontiers_[i] == nullptr) continue;
-    for (const std::uint32_t row : frontiers_[i]->take(now_))
-      tasks_[i]->touch(row);
-  }
-}
-
-std::uint64_t Fold::frontiers_cut() const {
-  std::uint64_t cut = 0;
-  for (const auto& frontier : frontiers_)
-    cut += frontier == nullptr ? 0 : frontier->cut();
-  return cut;
-}
-
 Status Fold::republish() {
   synthesis_->settle();
-  touch_frontiers();
+  const TimeUs at = changed_at();
+  touch_frontiers(at);
+  newest_change_ = kTimeMin;
   const Emit emit = emitter();
-  for (auto& task : tasks_)
-    ACCRETE_DO(task->republish(now_, emit));
+  for (auto& task : tasks_) {
+    // Nobody is told of a time before that of the last tick, which late rows and rows without a
+    // time come behind.
+    ACCRETE_DO(task->republish(at == kTimeMin ? at : std::max(at, task->last_tick()), emit));
+  }
   return Ok{};
 }
 

@@ -150,8 +150,9 @@ class Fold {
   void truncate(TableId table, Ordinal ordinal, TimeUs time);
   std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);
   void touch_parent(NodeId parent);
-  void changed(NodeId node);
-  void touch_frontiers();
+  void changed(NodeId node, TimeUs time);
+  TimeUs changed_at() const;
+  void touch_frontiers(TimeUs at);
   struct Place {
     std::vector<std::optional<NodeId>> parents;  // by foreign key
     std::optional<TimeUs> time;                  // of its own
@@ -191,6 +192,7 @@ class Fold {
 
   Timeline timeline_;
   TimeUs now_ = kTimeMin;
+  TimeUs newest_change_ = kTimeMin;  // when what was folded since the last republish took effect
   std::multimap<TimeUs, PendingRequest> requests_;
   TimeUs fired_before_ = kTimeMin;  // every instant before this one is done
   Ordinal admitted_;                // last record admitted

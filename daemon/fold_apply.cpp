@@ -65,7 +65,7 @@ Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view 
   const store::Version version{time, ordinal, false};
   synthesis_->changing(node, newest, time);
   graph_->put_version(node, version);
-  changed(node);
+  changed(node, time);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (network_ != nullptr) {
     if (const RowContent* row = rows_->content(node, version)) {
@@ -108,11 +108,34 @@ std::optional<NodeId> Fold::parent_of(const Relation& relation, std::span<const 
   return graph_->intern(relation.parent, key_);
 }
 
-/// A row got a version, or ended.
-void Fold::changed(NodeId node) {
+/// A row got a version, or ended. One that is yet to take effect is nobody's news.
+void Fold::changed(NodeId node, TimeUs time) {
+  if (time < timeline_.watermark()) newest_change_ = std::max(newest_change_, time);
   for (const auto& frontier : frontiers_) {
     if (frontier != nullptr) frontier->changed(node);
   }
+}
+
+/// As of when the instant's changes are told: a late row may have taken effect after the newest
+/// that was in time, and is to be seen.
+TimeUs Fold::changed_at() const {
+  return now_ == kTimeMin ? now_ : std::max(now_, newest_change_);
+}
+
+/// Whoever reads what the instant changed is touched by it.
+void Fold::touch_frontiers(TimeUs at) {
+  for (std::size_t i = 0; i < tasks_.size(); ++i) {
+    if (frontiers_[i] == nullptr) continue;
+    for (const std::uint32_t row : frontiers_[i]->take(at))
+      tasks_[i]->touch(row);
+  }
+}
+
+std::uint64_t Fold::frontiers_cut() const {
+  std::uint64_t cut = 0;
+  for (const auto& frontier : frontiers_)
+    cut += frontier == nullptr ? 0 : frontier->cut();
+  return cut;
 }
 
 void Fold::touch_parent(NodeId parent) {
@@ -202,7 +225,7 @@ void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
     }
   }
   graph_->put_version(node, {time, ordinal, true});
-  changed(node);
+  changed(node, time);
   for (const std::size_t task : tasks_of_entity_[node.table.value])
     tasks_[task]->row_removed(node.row);
 }

@@ -10,6 +10,7 @@ namespace accrete::daemon {
 namespace {
 
 constexpr std::uint16_t kNowhere = std::numeric_limits<std::uint16_t>::max();
+constexpr std::size_t kRoomMax = std::size_t{1} << 20;  // kept from one instant to the next
 constexpr std::size_t kFar = std::numeric_limits<std::size_t>::max();
 
 /// Steps from the entity to each table along the plan's relations.
@@ -119,6 +120,7 @@ void Frontier::keep(std::vector<NodeId>& list, NodeId node, std::size_t steps) {
   const std::uint16_t table = place_[node.table.value];
   if (table == kNowhere || distance_[table] == kFar || distance_[table] + steps > plan_.hops)
     return;
+  if (!list.empty() && list.back() == node) return;
   if (list.size() < kLinksMax) {
     list.push_back(node);
   } else {
@@ -161,6 +163,13 @@ std::span<const std::uint32_t> Frontier::take(TimeUs at) {
   left_out_ = false;
   changed_.clear();
   relisted_.clear();
+  if (memory_bytes() > kRoomMax) {  // of an instant that comes once a year
+    changed_ = {};
+    relisted_ = {};
+    reached_ = {};
+    children_ = {};
+    seen_ = {};
+  }
   return entities_;
 }
 

@@ -16,13 +16,15 @@
 
 namespace accrete::daemon {
 
-/// All entities that a network with these steps answers otherwise about, at the time of the
-/// instant, than it would have before the instant's rows were folded; and some that only might:
-/// a child that came is taken to be read by its parent, however many newer ones there are. Further
-/// away, a row is followed to its parents only where it is among the newest that they read.
+/// All entities around whom a network with these steps reads something else, at the time of the
+/// instant, than it would have before the instant's rows were folded; and some around whom it only
+/// might: a child that came is taken to be read by its parent, however many newer ones there are.
+/// Further away, a row is followed to its parents only where it is among the newest that they read.
 ///
-/// Ages change every answer as time goes on: the two are compared as of the same time. What became
-/// known of outcomes is not followed.
+/// So nobody else's answer changes, as far as it is the network's own. Ages change every answer as
+/// time goes on: the two are compared as of the same time. Not followed is what became known of
+/// outcomes, what heads read that a network on heads adds to, nor who else is answered (which
+/// matters where `batch_experts` bounds the experts of all).
 ///
 /// Threads: one owner, the fold. Deterministic: what is found, and its order, depend on the calls
 /// and the graph alone.
@@ -38,9 +40,7 @@ class Frontier {
   /// The row got a version, or ended.
   void changed(NodeId row) { keep(changed_, row, 0); }
   /// A child of the row came, went or moved away.
-  void relisted(NodeId parent) {
-    if (relisted_.empty() || relisted_.back() != parent) keep(relisted_, parent, 1);
-  }
+  void relisted(NodeId parent) { keep(relisted_, parent, 1); }
 
   /// Rows of the entity's table, each once, nearest first; none before the first timed row. What
   /// was told is forgotten. Good until the next call. Cost: a read or two of the graph for each

@@ -146,7 +146,6 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
-  keep_unit();
   if (!asks_rows_) pairs_.add(rows, labels, at, signals_);  // rows come one by one: no pairs
   if (classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
@@ -245,6 +244,7 @@ void GraphNetwork::train(TimeUs now) {
     owed_ = 0;
     return;
   }
+  keep_unit();
   if (owed_ < batch || (network_ == nullptr && !ready())) return;
   if (network_ == nullptr) begin();
   for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {

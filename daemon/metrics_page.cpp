@@ -103,7 +103,7 @@ void fold(Exposition& out, const Json& status) {
   counter(out, "accrete_late_rows_total", "rows behind the watermark",
           number_at(status, "late_rows"));
   counter(out, "accrete_frontiers_cut_total",
-          "instants that changed more than on_change = \"frontier\" follows",
+          "instants that changed more than on_change = \"frontier\" follows, by task",
           number_at(status, "frontiers_cut"));
   gauge(out, "accrete_rows_ahead", "rows dated so far ahead of all others that they wait aside",
         number_at(status, "rows_ahead"));

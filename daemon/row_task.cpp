@@ -14,6 +14,7 @@ namespace accrete::daemon {
 namespace {
 
 constexpr std::size_t kMetricsWindow = 20'000;
+constexpr std::size_t kAnsweredRows = 4096;  // at once: bounds what their answers take of memory
 /// The earliest time a prediction can name: of rows without a time that come before any with one.
 constexpr TimeUs kBeginning{0};
 
@@ -399,19 +400,22 @@ TimeUs RowTask::next_event() const {
   return held_back_.empty() ? kTimeMax : held_back_.begin()->first;
 }
 
-/// Rows that wait, together: what lies around them is read once.
+/// Rows that wait, in pieces: what lies around those of a piece is read once.
 Status RowTask::answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                        const Emit& emit, const AnswerCall& answered) {
   std::vector<Around> around;
-  look_around(rows, at, trigger, around);
   Scored scored;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
-    if (content == nullptr) continue;
-    score(content->cells, at, around[i], scored);
-    mix(trigger, scored.outputs);
-    ACCRETE_DO(publish(rows[i], scored, at, trigger, emit));
-    if (answered) ACCRETE_DO(answered(rows[i], scored));
+  for (std::size_t first = 0; first < rows.size(); first += kAnsweredRows) {
+    const auto piece = rows.subspan(first, std::min(kAnsweredRows, rows.size() - first));
+    look_around(piece, at, trigger, around);
+    for (std::size_t i = 0; i < piece.size(); ++i) {
+      const RowContent* content = world_.rows->row(NodeId{plan_.entity, piece[i]}, at);
+      if (content == nullptr) continue;
+      score(content->cells, at, around[i], scored);
+      mix(trigger, scored.outputs);
+      ACCRETE_DO(publish(piece[i], scored, at, trigger, emit));
+      if (answered) ACCRETE_DO(answered(piece[i], scored));
+    }
   }
   return Ok{};
 }

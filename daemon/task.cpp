@@ -262,15 +262,17 @@ Status Task::tick_population(TimeUs at, const Emit& emit) {
 
 Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::State&,
                      const Emit& emit) {
+  const bool kept = !rows.empty() && !sheds(rows.size());
+  PendingBatch batch = begin_batch(at, Trigger::Request);
+  batch.classes = outputs_each();
   Scored scored;
-  score(rows, at, scored);
-  if (!rows.empty() && !sheds(rows.size())) {
-    PendingBatch batch = begin_batch(at, Trigger::Request);
-    batch.classes = outputs_each();
-    keep(scored, batch);
-    pending_.push(std::move(batch));
+  for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
+    score(rows.subspan(first, std::min(kScoredRows, rows.size() - first)), at, scored);
+    if (kept) keep(scored, batch);
+    ACCRETE_DO(publish(scored, at, Trigger::Request, emit));
   }
-  return publish(scored, at, Trigger::Request, emit);
+  if (kept) pending_.push(std::move(batch));
+  return Ok{};
 }
 
 double Task::label_value(const WindowValue& label) {
@@ -311,6 +313,13 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
   return Ok{};
 }
 
+/// Of classes the network says nothing before its first step, which is no doubt about it.
+bool Task::is_before_network(const PendingBatch& batch) const {
+  if (plan_.kind != TaskKind::Multiclass) return false;
+  const auto said = std::span(batch.outputs).subspan(learners_->size() * batch.classes);
+  return std::ranges::all_of(said.first(batch.classes), [](double share) { return share == 0; });
+}
+
 void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   std::vector<std::uint32_t> rows;
   std::vector<double> known;
@@ -330,6 +339,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   if (on_heads_ != nullptr) on_heads_->settle(network_->block_shares());
   weigh_network();
   mixer_->settle();
+  if (network_ != nullptr && is_before_network(batch)) mixer_->restart_excess();
   drift_.settle(batch.due, labels_);
   conformal_.settle();
   learners_dirty_ = true;

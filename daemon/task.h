@@ -77,6 +77,7 @@ class Task final : public TickTask {
   std::size_t taught_max() const;
   std::uint32_t parts_of(std::size_t rows) const;
   void weigh_network();
+  bool is_before_network(const PendingBatch& batch) const;
   void plan_training(TimeUs after);
   void train_between(TimeUs at);
   Status publish(const Scored& scored, TimeUs at, Trigger trigger, const Emit& emit);

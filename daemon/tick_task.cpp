@@ -100,6 +100,15 @@ std::vector<std::uint32_t> TickTask::draw(std::size_t rows, std::size_t count, T
   return drawn;
 }
 
+Status TickTask::tell_in_pieces(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                                const Emit& emit) {
+  for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
+    const std::size_t count = std::min(kScoredRows, rows.size() - first);
+    ACCRETE_DO(tell_of(rows.subspan(first, count), at, trigger, emit));
+  }
+  return Ok{};
+}
+
 bool TickTask::debounced(std::uint32_t row, TimeUs at) {
   if (plan_.debounce_us <= 0) return false;
   if (row >= republished_.size()) republished_.resize(row + 1, kTimeMin);
@@ -122,7 +131,7 @@ Status TickTask::republish(TimeUs at, const Emit& emit) {
     }
   }
   touched_.clear();
-  return tell_of(rows, at, Trigger::Change, emit);
+  return tell_in_pieces(rows, at, Trigger::Change, emit);
 }
 
 Status TickTask::tick(TimeUs at, const Emit& emit) {
@@ -134,7 +143,7 @@ Status TickTask::tick(TimeUs at, const Emit& emit) {
     republished_[row] = at;
     late.push_back(row);
   }
-  if (!late.empty()) ACCRETE_DO(tell_of(late, at, Trigger::Change, emit));
+  ACCRETE_DO(tell_in_pieces(late, at, Trigger::Change, emit));
   before_tick(at);
   if (next_tick_ != at) return Ok{};
   next_tick_ = plan_.tick_at_or_after(TimeUs{at.value + 1});
@@ -149,11 +158,7 @@ Status TickTask::what_if(std::span<const std::uint32_t> rows, TimeUs at, const E
     const auto version = world_.graph->version(NodeId{plan_.entity, row}, at);
     if (version && !version->deleted) valid.push_back(row);
   }
-  for (std::size_t first = 0; first < valid.size(); first += kScoredRows) {
-    const std::size_t count = std::min(kScoredRows, valid.size() - first);
-    ACCRETE_DO(tell_of(std::span(valid).subspan(first, count), at, Trigger::Query, emit));
-  }
-  return Ok{};
+  return tell_in_pieces(valid, at, Trigger::Query, emit);
 }
 
 std::size_t TickTask::queues_bytes() const {

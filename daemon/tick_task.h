@@ -56,8 +56,8 @@ class TickTask : public AnyTask {
   /// The window of the sliding metrics, in graded predictions. Of a large population every n-th row
   /// enters, so that it spans several ticks: a piece of one, in row order, would say little.
   static constexpr std::size_t kMetricsWindow = 8000;
-  /// A tick is predicted and published in chunks of so many rows, which bounds what a large
-  /// population takes of memory.
+  /// Rows are predicted and published in pieces of so many, which bounds what a large population
+  /// takes of memory, and all who hear of one row.
   static constexpr std::size_t kScoredRows = 4096;
 
   TickTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits);
@@ -65,6 +65,9 @@ class TickTask : public AnyTask {
   /// Predict these entities and publish what is said of them; nothing waits for an outcome.
   virtual Status tell_of(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
                          const Emit& emit) = 0;
+  /// The same for any number of them.
+  Status tell_in_pieces(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
+                        const Emit& emit);
   /// Predict the population of a tick.
   virtual Status tick_population(TimeUs at, const Emit& emit) = 0;
   /// Before the tick at `at`, if there is one.

@@ -11,7 +11,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 3;
+constexpr std::uint8_t state_version = 4;
 
 // One wild label must not silence a candidate for good: with eta 0.5 a loss of 8 costs a weight a
 // factor of 55, which fixed share makes good within a few updates.
@@ -71,7 +71,7 @@ double loss_of(TaskKind kind, const Output& output, double label) {
 }
 
 Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
-    : kind_(kind), options_(options), totals_(candidates, 0.0) {
+    : kind_(kind), options_(options), totals_(candidates, 0.0), before_(candidates, 0.0) {
   ACCRETE_CHECK(candidates > 0);
   ACCRETE_CHECK(options.eta >= 0 && options.share >= 0 && options.share <= 1);
   ACCRETE_CHECK(options.families.empty() || options.families.size() == candidates);
@@ -123,11 +123,16 @@ double Mixer::pool(std::span<const Output> outputs, std::span<const double> weig
 
 double Mixer::excess(std::size_t k) const {
   ACCRETE_CHECK(k < totals_.size());
+  const auto lost = [&](std::size_t candidate) { return totals_[candidate] - before_[candidate]; };
   double best = std::numeric_limits<double>::infinity();
   for (std::size_t other = 0; other < totals_.size(); ++other) {
-    if (other != k) best = std::min(best, totals_[other]);
+    if (other != k) best = std::min(best, lost(other));
   }
-  return rounds_ > 0 && best > 0 && best < totals_[k] ? totals_[k] / best - 1 : 0;
+  return rounds_ > 0 && best > 0 && best < lost(k) ? lost(k) / best - 1 : 0;
+}
+
+void Mixer::restart_excess() {
+  before_ = totals_;
 }
 
 Regret Mixer::regret() const {
@@ -252,6 +257,7 @@ void Mixer::save(std::string& out) const {
   writer.doubles(experts_);
   writer.doubles(losses_);
   writer.doubles(totals_);
+  writer.doubles(before_);
   writer.f64(mixture_);
   writer.f64(mixture_total_);
   writer.f64(gap_total_);
@@ -268,8 +274,9 @@ Status Mixer::load(std::string_view bytes) {
   std::vector<double> experts = reader.doubles();
   std::vector<double> losses = reader.doubles();
   std::vector<double> totals = reader.doubles();
+  std::vector<double> before = reader.doubles();
   reader.require(experts.size() == experts_.size() && losses.size() == losses_.size());
-  reader.require(totals.size() == totals_.size());
+  reader.require(totals.size() == totals_.size() && before.size() == totals_.size());
   const double mixture = reader.f64();
   const double mixture_total = reader.f64();
   const double gap_total = reader.f64();
@@ -281,6 +288,7 @@ Status Mixer::load(std::string_view bytes) {
   experts_ = std::move(experts);
   losses_ = std::move(losses);
   totals_ = std::move(totals);
+  before_ = std::move(before);
   mixture_ = mixture;
   mixture_total_ = mixture_total;
   gap_total_ = gap_total;

@@ -55,6 +55,8 @@ class Mixer {
   /// How much more candidate k has lost than the best of the others, as a share of what that one
   /// lost; 0 where it lost less, and before the first label. Checks: k is a candidate.
   double excess(std::size_t k) const;
+  /// What was lost so far is no longer counted there.
+  void restart_excess();
 
   /// Weighted mean of the candidates' outputs (logits, values, class probabilities; variance by
   /// total variance).
@@ -85,6 +87,7 @@ class Mixer {
   std::vector<double> weights_;  // of candidates, from experts_
   std::vector<double> losses_;   // of experts since the last settle
   std::vector<double> totals_;   // of candidates, mean loss summed over settles
+  std::vector<double> before_;   // the same when excess() was last restarted
   double mixture_ = 0;           // loss of the mixture since the last settle
   double mixture_total_ = 0;
   double gap_total_ = 0;      // of Hedge's mean loss over its mix loss, summed over settles

@@ -257,6 +257,13 @@ TEST(Mixer, ExcessIsWhatACandidateLostMoreThanTheBestOther) {
   EXPECT_NEAR(mixer.excess(0), lost[0] / lost[1] - 1, 1e-9);
   EXPECT_NEAR(mixer.excess(2), lost[2] / lost[1] - 1, 1e-9);
   EXPECT_EQ(mixer.excess(1), 0) << "the best";
+  // From here on the first is the best.
+  mixer.restart_excess();
+  EXPECT_EQ(mixer.excess(0), 0);
+  mixer.grade(std::vector<Output>{point(.9), point(.5), point(.7)}, 1);
+  mixer.settle();
+  EXPECT_EQ(mixer.excess(0), 0);
+  EXPECT_NEAR(mixer.excess(1), std::log(.5) / std::log(.9) - 1, 1e-9);
 }
 
 TEST(Mixer, APriorDoesNotDependOnThoseBeforeIt) {
