@@ -30,10 +30,15 @@ struct Single {
 constexpr std::size_t kInnerPanel = 128;
 // Rows of A that meet one panel after the other: 60 KiB of floats, from the second cache.
 constexpr std::size_t kRowTilesPerBlock = 20;
-// For fewer rows than these a copy of B costs more than the walk over its far-apart rows. (Rows as
-// long as a panel is wide lie as they would in a copy.)
+// For fewer rows than these a copy of B costs more than the walk over its far-apart rows; and rows
+// of B of so few bytes are near enough to each other to be read where they are by any number.
 constexpr std::size_t kRowsWorthPacking = 24;
+constexpr std::size_t kNearBytes = 512;
 constexpr std::size_t kCacheLine = 64;
+constexpr std::size_t kHotBytes = std::size_t{32} << 10;
+// Of a turned product's result: half as many rows as a line holds numbers, each of as many lines as
+// a tile has vectors.
+constexpr std::size_t kNarrowLines = kCacheLine / sizeof(float) / 2 * kTileVectorsMax;
 
 template <class Real>
 struct alignas(kCacheLine) Line {
@@ -60,12 +65,10 @@ constexpr std::size_t kTurned = 16 / sizeof(Real);
 template <class Real>
 using Small [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
 
-/// Row i of `to` = column i of `from`, both with so many numbers from one row to the next.
-void turn_square(const float* from, std::size_t from_row, float* to, std::size_t to_row) {
+/// Row i of `to`, with so many numbers from one row to the next, is number i of each of `from`.
+void turn_square(const float* const (&from)[kTurned<float>], float* to, std::size_t to_row) {
   using Four = Small<float>;
-  const auto row = [&](std::size_t i) {
-    return *reinterpret_cast<const Four*>(from + i * from_row);
-  };
+  const auto row = [&](std::size_t i) { return *reinterpret_cast<const Four*>(from[i]); };
   const auto set = [&](std::size_t i, Four turned) {
     *reinterpret_cast<Four*>(to + i * to_row) = turned;
   };
@@ -83,10 +86,10 @@ void turn_square(const float* from, std::size_t from_row, float* to, std::size_t
   set(3, __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7));
 }
 
-void turn_square(const double* from, std::size_t from_row, double* to, std::size_t to_row) {
+void turn_square(const double* const (&from)[kTurned<double>], double* to, std::size_t to_row) {
   for (std::size_t i = 0; i < kTurned<double>; ++i) {
     for (std::size_t j = 0; j < kTurned<double>; ++j)
-      to[i * to_row + j] = from[j * from_row + i];
+      to[i * to_row + j] = from[j][i];
   }
 }
 
@@ -101,8 +104,9 @@ class InnerPanel {
         first_(first),
         count_(std::min(kInnerPanel, product.inner - first)),
         width_(kernels.lanes * kernels.vectors),
-        in_place_(product.b_column == 1 && product.b_rows == nullptr &&
-                  (product.rows < kRowsWorthPacking || product.b_inner == width_)) {
+        in_place_(
+            product.b_column == 1 && product.b_rows == nullptr && product.b_columns == nullptr &&
+            (product.rows < kRowsWorthPacking || product.b_inner * sizeof(Real) <= kNearBytes)) {
     const std::size_t panels = (product.columns + width_ - 1) / width_;
     packed_ = scratch<Real>(panels * width_ * count_);
     for (std::size_t column = 0; column < product.columns; column += width_)
@@ -114,8 +118,10 @@ class InnerPanel {
     for (std::size_t begin = 0; begin < product_.rows; begin += block) {
       const std::size_t end = std::min(begin + block, product_.rows);
       for (std::size_t column = 0; column < product_.columns; column += width_) {
-        for (std::size_t row = begin; row < end; row += kernels_.rows)
+        for (std::size_t row = begin; row < end; row += kernels_.rows) {
+          if (column == 0) fetch(row + kernels_.rows);
           multiply_tile(row, std::min(kernels_.rows, end - row), column);
+        }
       }
     }
   }
@@ -134,13 +140,10 @@ class InnerPanel {
 
   void pack(std::size_t column) {
     Real* to = packed_ + column * count_;
+    if (product_.b_inner == 1 && product_.b_rows == nullptr) return turn(column, to);
     const Real* const from = product_.b + column * product_.b_column;
     const std::size_t columns = columns_of(column);
     const std::size_t stride = vectors_of(column) * kernels_.lanes;
-    if (product_.b_inner == 1 && product_.b_rows == nullptr) {
-      turn(from + first_, columns, stride, to);
-      return;
-    }
     for (std::size_t k = 0; k < count_; ++k, to += stride) {
       const Real* const row = from + listed(product_.b_rows, first_ + k) * product_.b_inner;
       if (product_.b_column == 1) {
@@ -155,22 +158,44 @@ class InnerPanel {
 
   /// A panel whose columns lie together in B: in squares, or each line would be read as often as it
   /// holds numbers.
-  void turn(const Real* from, std::size_t columns, std::size_t stride, Real* to) const {
+  void turn(std::size_t column, Real* to) const {
+    const std::size_t columns = columns_of(column);
+    const std::size_t stride = vectors_of(column) * kernels_.lanes;
+    const auto from = [&](std::size_t c) {
+      return product_.b + listed(product_.b_columns, column + c) * product_.b_column + first_;
+    };
     std::size_t c = 0;
     for (; c + kTurned<Real> <= columns; c += kTurned<Real>) {
-      const Real* const column = from + c * product_.b_column;
+      const Real* at[kTurned<Real>];
+      for (std::size_t i = 0; i < kTurned<Real>; ++i)
+        at[i] = from(c + i);
       std::size_t k = 0;
-      for (; k + kTurned<Real> <= count_; k += kTurned<Real>)
-        turn_square(column + k, product_.b_column, to + k * stride + c, stride);
-      for (; k < count_; ++k) {
-        for (std::size_t i = 0; i < kTurned<Real>; ++i)
-          to[k * stride + c + i] = column[i * product_.b_column + k];
+      for (; k + kTurned<Real> <= count_; k += kTurned<Real>) {
+        turn_square(at, to + k * stride + c, stride);
+        for (const Real*& next : at)
+          next += kTurned<Real>;
+      }
+      for (std::size_t i = 0; i < kTurned<Real>; ++i) {
+        for (std::size_t rest = k; rest < count_; ++rest)
+          to[rest * stride + c + i] = at[i][rest - k];
       }
     }
-    for (std::size_t k = 0; k < count_; ++k) {
-      for (std::size_t rest = c; rest < columns; ++rest)
-        to[k * stride + rest] = from[rest * product_.b_column + k];
+    for (; c < columns; ++c) {
+      for (std::size_t k = 0; k < count_; ++k)
+        to[k * stride + c] = from(c)[k];
+    }
+    for (std::size_t k = 0; k < count_; ++k)
       std::fill_n(to + k * stride + columns, stride - columns, Real{0});
+  }
+
+  /// Sends for the next tile's rows of A, which the first panel is the first to read.
+  void fetch(std::size_t row) const {
+    if (product_.a_inner != 1) return;
+    const std::size_t end = std::min(row + kernels_.rows, product_.rows);
+    for (; row < end; ++row) {
+      const Real* const from = product_.a + listed(product_.a_rows, row) * product_.a_row + first_;
+      for (std::size_t k = 0; k < count_; k += kCacheLine / sizeof(Real))
+        __builtin_prefetch(from + k);
     }
   }
 
@@ -222,6 +247,45 @@ class InnerPanel {
   Real* packed_;
 };
 
+template <class Real>
+void run_panels(const Kernels<Real>& kernels, const Product<Real>& product) {
+  for (std::size_t first = 0; first < product.inner; first += kInnerPanel)
+    InnerPanel<Real>(kernels, product, first).multiply();
+}
+
+/// Whether columns are so few that most lanes of a tile would be empty, and rows of A so few that
+/// they may lie in a first cache: from further away reading them is what costs.
+template <class Real>
+bool is_narrow(const Kernels<Real>& kernels, const Product<Real>& product) {
+  return 2 * product.columns <= kernels.lanes && product.rows >= kernels.lanes &&
+         product.rows * product.inner * sizeof(Real) <= kHotBytes && !product.add &&
+         product.a_inner == 1 && product.b_rows == nullptr;
+}
+
+/// The same chains with a lane for a row of the result, some rows at a time.
+template <class Real>
+void run_turned(const Kernels<Real>& kernels, const Product<Real>& product) {
+  const std::size_t at_once = kernels.lanes * kernels.vectors;
+  alignas(kCacheLine) Real turned[kNarrowLines * kCacheLine / sizeof(Real)];  // (columns, at_once)
+  for (std::size_t first = 0; first < product.rows; first += at_once) {
+    const std::size_t count = std::min(at_once, product.rows - first);
+    Product<Real> part{product.b,     product.b_column, product.b_inner, product.a,     1,
+                       product.a_row, turned,           product.columns, product.inner, count,
+                       false,         at_once};
+    if (product.a_rows != nullptr) {
+      part.b_columns = product.a_rows + first;
+    } else {
+      part.b += first * product.a_row;
+    }
+    run_panels(kernels, part);
+    for (std::size_t n = 0; n < count; ++n) {
+      Real* const to = product.out + listed(product.out_rows, first + n) * product.out_row;
+      for (std::size_t m = 0; m < product.columns; ++m)
+        to[m] = turned[m * at_once + n];
+    }
+  }
+}
+
 }  // namespace
 
 template <class Real>
@@ -255,9 +319,12 @@ void run_product(const Kernels<Real>& kernels, const Product<Real>& product) {
     std::fill_n(product.out + listed(product.out_rows, row) * product.out_row, product.columns,
                 Real{0});
   }
-  // Without rows B is not packed either.
-  for (std::size_t first = 0; first < product.inner && product.rows > 0; first += kInnerPanel)
-    InnerPanel<Real>(kernels, product, first).multiply();
+  if (product.rows == 0 || product.inner == 0) return;  // B is not packed either
+  if (is_narrow(kernels, product)) {
+    run_turned(kernels, product);
+  } else {
+    run_panels(kernels, product);
+  }
 }
 
 template const Kernels<float>& plain_kernels();

@@ -64,7 +64,7 @@ const Kernels<Real>& fastest_kernels();
 
 /// out (N, M) = or, if `add`, += A B with A[n, k] = a[n * a_row + k * a_inner] and
 /// B[k, m] = b[k * b_inner + m * b_column]. Lists, where there are any, say which row of what is
-/// pointed to is row n of A, row k of B and row n of out.
+/// pointed to is row n of A, row k or column m of B and row n of out.
 template <class Real>
 struct Product {
   const Real* a;
@@ -77,11 +77,12 @@ struct Product {
   std::size_t out_row = columns;  ///< numbers from one row of out to the next
   const std::uint32_t* a_rows = nullptr;
   const std::uint32_t* b_rows = nullptr;
-  const std::uint32_t* out_rows = nullptr;  ///< no row twice
+  const std::uint32_t* out_rows = nullptr;   ///< no row twice
+  const std::uint32_t* b_columns = nullptr;  ///< of a B whose columns lie together (b_inner 1)
 };
 
-/// Cost: 2 N K M flop, and a copy of B; memory of at most 128 × M numbers that the thread keeps.
-/// Threads: any.
+/// Cost: 2 N K M flop, and a copy of B unless its rows are few or near; memory of at most 128 × M
+/// numbers, or 128 × 64, that the thread keeps. Threads: any.
 template <class Real>
 void run_product(const Kernels<Real>& kernels, const Product<Real>& product);
 

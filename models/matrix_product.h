@@ -51,6 +51,11 @@ template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
                               const RowMatrix<Real>& b, RowMatrix<Real>& out);
 
+/// Rows of out (·, M) = the same rows of a (·, K) bᵀ, b (M, K). No row twice.
+template <class Real>
+void multiply_rows_transposed_at(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
+                                 const RowMatrix<Real>& b, RowMatrix<Real>& out);
+
 /// out (K, M) += aᵀ b over a (N, K) and rows of b (·, M).
 template <class Real>
 void add_outer_rows(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
@@ -90,6 +95,9 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
   extern template void multiply_rows_transposed(const RowMatrix<Real>&,                            \
                                                 std::span<const std::uint32_t>,                    \
                                                 const RowMatrix<Real>&, RowMatrix<Real>&);         \
+  extern template void multiply_rows_transposed_at(const RowMatrix<Real>&,                         \
+                                                   std::span<const std::uint32_t>,                 \
+                                                   const RowMatrix<Real>&, RowMatrix<Real>&);      \
   extern template void add_outer_rows(const RowMatrix<Real>&, const RowMatrix<Real>&,              \
                                       std::span<const std::uint32_t>, RowMatrix<Real>&);           \
   extern template void expand_heads(const RowMatrix<Real>&, const RowMatrix<Real>&, std::size_t,   \

@@ -71,9 +71,10 @@ struct Shape {
 
 /// Nothing, one, tiles and panels and their neighbours, then whatever comes.
 std::vector<Shape> shapes() {
-  std::vector<Shape> out = {{0, 3, 4},     {3, 0, 4},    {3, 4, 0},     {1, 1, 1},    {6, 16, 64},
-                            {7, 17, 65},   {23, 5, 63},  {24, 5, 64},   {25, 5, 128}, {121, 2, 3},
-                            {120, 128, 8}, {5, 129, 33}, {30, 300, 31}, {1, 256, 200}};
+  std::vector<Shape> out = {{0, 3, 4},     {3, 0, 4},    {3, 4, 0},     {1, 1, 1},     {6, 16, 64},
+                            {7, 17, 65},   {23, 5, 63},  {24, 5, 64},   {25, 5, 128},  {121, 2, 3},
+                            {120, 128, 8}, {5, 129, 33}, {30, 300, 31}, {1, 256, 200}, {64, 128, 8},
+                            {64, 128, 9},  {65, 126, 8}, {150, 53, 3},  {33, 131, 4}};
   Rng rng(1, 0, Purpose::Test);
   for (int i = 0; i < 40; ++i) {
     const auto any = [&] { return static_cast<Index>(rng.below(rng.below(4) == 0 ? 150 : 40)); };
@@ -189,11 +190,45 @@ TYPED_TEST(MatrixProduct, ListsStandForTheRowsTheyName) {
     out.setZero();
     multiply_rows<TypeParam>(narrow, rows, b, out);
     expect_same(out, expected);
+    for (const Index columns : {3, 45}) {  // few are worked on another way
+      const Matrix part = b.leftCols(columns);
+      expected = wide.leftCols(columns);
+      some = Matrix::Zero(n, columns);
+      naive_add(picked(narrow), part, some);
+      for (Index i = 0; i < n; ++i)
+        expected.row(rows[static_cast<std::size_t>(i)]) = some.row(i);
+      out = wide.leftCols(columns);
+      multiply_rows_transposed_at<TypeParam>(narrow, rows, Matrix(part.transpose()), out);
+      expect_same(out, expected);
+    }
     expected = b;
     naive_add(Matrix(a.transpose()), picked(wide), expected);
     out = b;
     add_outer_rows<TypeParam>(a, wide, rows, out);
     expect_same(out, expected);
+  }
+}
+
+/// One inner step and as many rows as a tile is wide: B has columns of one number then, in a list.
+TYPED_TEST(MatrixProduct, ListsHoldForOneInnerStep) {
+  using Matrix = RowMatrix<TypeParam>;
+  Rng rng(6, 0, Purpose::Test);
+  std::vector<std::uint32_t> rows;
+  for (std::uint32_t i = 0; i < 128; ++i)
+    rows.push_back(199 - i);
+  for (const Index inner : {1, 2}) {
+    for (const Index columns : {1, 3, 8}) {
+      const Matrix a = random_matrix<TypeParam>(200, inner, Numbers::Tame, rng);
+      const Matrix b = random_matrix<TypeParam>(inner, columns, Numbers::Tame, rng);
+      Matrix picked(128, inner);
+      for (Index i = 0; i < 128; ++i)
+        picked.row(i) = a.row(199 - i);
+      Matrix expected = Matrix::Zero(128, columns);
+      naive_add(picked, b, expected);
+      Matrix out;
+      multiply_rows<TypeParam>(a, rows, b, out);
+      expect_same(out, expected);
+    }
   }
 }
 
