@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <string>
+#include <utility>
 #include <variant>
 
 #include "models/attention_expert.h"
@@ -23,6 +24,7 @@ struct DymoeLayer<Real>::Tape {
   RowMatrix<Real> logits;
   Routes<Real> routes;
   typename TopologyGate<Real>::Tape topology;
+  bool scored = false;  ///< for the pass that comes
   RowMatrix<Real> heard;
   typename SageExperts<Real>::Tape sage;
   typename AttentionExperts<Real>::Tape attention;
@@ -218,7 +220,7 @@ template <class Real>
 void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
                                const RowMatrix<Real>& input, const Routing& routing,
                                const GateLosses& losses, RowMatrix<Real>& output,
-                               RoutingStats& stats, Tape* tape) const {
+                               RoutingStats& stats, Tape* tape, bool keep) const {
   const Parts& parts = *parts_;
   const auto nodes = static_cast<std::size_t>(input.rows());
   ACCRETE_CHECK(static_cast<std::size_t>(input.cols()) == parts.shape.width);
@@ -231,12 +233,14 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   if (tape == nullptr) {
     own = make_tape();
     tape = own.get();
+    keep = false;
   }
   tape->routing = routing;
   tape->losses = losses;
   stats = RoutingStats{};
   if (routing.topology_gate) {
-    parts.topology.forward(input, tape->topology);
+    if (!std::exchange(tape->scored, false)) parts.topology.forward(input, tape->topology);
+    ACCRETE_CHECK(tape->topology.score.rows() == input.rows());
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
     if (losses.graph_block > 0) {
       stats.graph_block_loss =
@@ -246,7 +250,7 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   output.setZero(static_cast<Eigen::Index>(outputs), input.cols());
   // Who bounds the experts of a batch, or goes back, needs all of it at once.
   std::size_t most = outputs;
-  if (own != nullptr && routing.experts_max == 0) most = std::min(most, kServedRows);
+  if (!keep && routing.experts_max == 0) most = std::min(most, kServedRows);
   SleepCount total;
   std::size_t first = 0;
   do {
@@ -266,7 +270,8 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
 template <class Real>
 void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
                                 const RowMatrix<Real>& input, const Tape& tape,
-                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input) {
+                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input,
+                                bool scores) {
   Parts& parts = *parts_;
   const Routing& routing = tape.routing;
   const GateLosses& losses = tape.losses;
@@ -311,7 +316,31 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
     graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
                            &parts.d_heard);
   }
-  parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
+  if (scores) parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
+}
+
+template <class Real>
+void DymoeLayer<Real>::begin_scores(std::size_t nodes, Tape& tape) const {
+  parts_->topology.begin(nodes, tape.topology);
+  tape.scored = true;
+}
+
+template <class Real>
+void DymoeLayer<Real>::score(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes,
+                             Tape& tape) const {
+  parts_->topology.forward_part(input, nodes, tape.topology);
+}
+
+template <class Real>
+void DymoeLayer<Real>::score_backward(const RowMatrix<Real>& input,
+                                      std::span<const std::uint32_t> nodes, const Tape& tape,
+                                      RowMatrix<Real>& d_input) {
+  parts_->topology.backward_part(input, nodes, tape.topology, parts_->d_heard, d_input);
+}
+
+template <class Real>
+void DymoeLayer<Real>::end_scores() {
+  parts_->topology.end_backward();
 }
 
 template <class Real>

@@ -115,17 +115,33 @@ class DymoeLayer {
   void set_rate(std::size_t expert, double rate);
 
   /// output (outputs, d) from input (I, d). Rows that go to the same expert are one product.
-  /// `tape` null: nothing is kept, and outputs are worked on some thousands at a time, so that
-  /// beside input and output there are 2 I T numbers and what those thousands take. Checks:
+  /// `tape` null, or `keep` false: nothing is kept for backward(), and outputs are worked on some
+  /// thousands at a time, so that beside input and output there are 2 I T numbers and what those
+  /// thousands take. Checks:
   /// outputs <= nodes that have neighbours told, all of them within the input; an expert. Threads:
   /// const.
   void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
-               RoutingStats& stats, Tape* tape) const;
+               RoutingStats& stats, Tape* tape, bool keep = true) const;
   /// Adds to all gradients; d_input (I, d) is set. `d_output` is the gradient of the loss by the
-  /// output; those of the gate losses (their weights as in forward) are added here.
+  /// output; those of the gate losses (their weights as in forward) are added here. `scores` false:
+  /// what goes back through the topology gate's scores is left to score_backward().
   void backward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
-                const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
+                const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input,
+                bool scores = true);
+
+  // What the topology gate does to each node may be done by whoever makes the nodes' rows, some at
+  // a time while they are in a cache, rather than in a walk over all of them.
+
+  /// Told the nodes in parts, each once, before a forward pass with this tape, kept or not, which
+  /// then scores none of its own.
+  void begin_scores(std::size_t nodes, Tape& tape) const;
+  void score(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes, Tape& tape) const;
+  /// Behind a backward pass whose `scores` is false: adds to the nodes' rows of d_input, which are
+  /// whole only then; at the end `end_scores` adds to the gradients.
+  void score_backward(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes,
+                      const Tape& tape, RowMatrix<Real>& d_input);
+  void end_scores();
 
   /// Gate logits of rows (N, d) over all experts, block experts first.
   void gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const;

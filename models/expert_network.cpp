@@ -65,15 +65,20 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
   ACCRETE_CHECK(batch.reach.size() == depth + 1);
   pass.hidden.resize(depth + 1);
   pass.stats.assign(depth, {});
-  if (keep) {
-    while (pass.layers.size() < depth)
-      pass.layers.push_back(DymoeLayer<Real>::make_tape());
+  while (pass.layers.size() < (keep ? depth : 1))
+    pass.layers.push_back(DymoeLayer<Real>::make_tape());
+  typename RowProjection<Real>::OnNodes score;
+  if (routing.topology_gate) {
+    layers[0].begin_scores(batch.nodes(), *pass.layers[0]);
+    score = [&](std::span<const std::uint32_t> nodes) {
+      layers[0].score(pass.hidden[0], nodes, *pass.layers[0]);
+    };
   }
-  rows.forward(batch, pass.hidden[0], keep ? &pass.rows : nullptr);
+  rows.forward(batch, pass.hidden[0], keep ? &pass.rows : nullptr, score);
   for (std::size_t l = 0; l < depth; ++l) {
     const std::size_t outputs = batch.reach[depth - l - 1];
     layers[l].forward(batch, outputs, pass.hidden[l], routing, losses, pass.hidden[l + 1],
-                      pass.stats[l], keep ? pass.layers[l].get() : nullptr);
+                      pass.stats[l], keep || l == 0 ? pass.layers[l].get() : nullptr, keep);
     pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
   }
   head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
@@ -88,11 +93,20 @@ void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
   const std::size_t depth = layers.size();
   for (std::size_t l = depth; l-- > 0;) {
     const std::size_t outputs = batch.reach[depth - l - 1];
-    layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input);
+    layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input,
+                       l > 0);
     d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
     std::swap(d_input, d_output);
   }
-  rows.backward(batch, training.rows, d_output);
+  // Rows of nodes are read soon after the gate of the first layer has added to them.
+  typename RowProjection<Real>::OnNodes add_scores;
+  if (options.routing.topology_gate) {
+    add_scores = [&](std::span<const std::uint32_t> nodes) {
+      layers[0].score_backward(training.hidden[0], nodes, *training.layers[0], d_output);
+    };
+  }
+  rows.backward(batch, training.rows, d_output, add_scores);
+  layers[0].end_scores();
 }
 
 template <class Real>

@@ -2,6 +2,7 @@
 // instructions by ACCRETE_TARGET.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -16,6 +17,7 @@ template <class Real>
 struct NeighbourKernels {
   void (*sum)(const NeighbourSum<Real>&);
   void (*back)(const NeighbourGradient<Real>&);
+  void (*scores)(const ScoreGradient<Real>&);
 };
 
 /// The wide ones need a processor that has them.
@@ -136,6 +138,74 @@ ACCRETE_TARGET void add_gradients(const NeighbourGradient<Real>& back) {
       add_to_row<Real, J, Weights, false>(back, i);
     }
   }
+}
+
+/// Nodes whose numbers of one column wait in registers while all queries go by.
+inline constexpr std::size_t kNodesAWalk = 4;
+
+/// So many nodes from `first` on.
+template <class Real, std::size_t Nodes>
+ACCRETE_TARGET void add_scores(const ScoreGradient<Real>& back, std::size_t first) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  const std::size_t width = back.width;
+  const Real* from[Nodes];
+  Real* to[Nodes];
+  const Real* weights[Nodes];
+  for (std::size_t i = 0; i < Nodes; ++i) {
+    const std::size_t u = back.nodes[first + i];
+    from[i] = back.input + u * width;
+    to[i] = back.d_input + u * width;
+    weights[i] = back.d_score + u * back.scores;
+  }
+  std::size_t c = 0;
+  for (; c + kLanes <= width; c += kLanes) {
+    Vector<Real> rows[Nodes];
+    Vector<Real> added[Nodes];
+    ACCRETE_UNROLL
+    for (std::size_t i = 0; i < Nodes; ++i) {
+      rows[i] = vector_at(from[i] + c);
+      added[i] = vector_at(to[i] + c);
+    }
+    for (std::size_t t = 0; t < back.scores; ++t) {
+      const Vector<Real> query = vector_at(back.query + t * width + c);
+      Vector<Real> sum = vector_at(back.d_query + t * width + c);
+      ACCRETE_UNROLL
+      for (std::size_t i = 0; i < Nodes; ++i) {
+        added[i] += weights[i][t] * query;
+        sum += weights[i][t] * rows[i];
+      }
+      vector_at(back.d_query + t * width + c) = sum;
+    }
+    ACCRETE_UNROLL
+    for (std::size_t i = 0; i < Nodes; ++i)
+      vector_at(to[i] + c) = added[i];
+  }
+  for (; c < width; ++c) {
+    for (std::size_t i = 0; i < Nodes; ++i) {
+      for (std::size_t t = 0; t < back.scores; ++t) {
+        to[i][c] += weights[i][t] * back.query[t * width + c];
+        back.d_query[t * width + c] += weights[i][t] * from[i][c];
+      }
+    }
+  }
+}
+
+template <class Real>
+ACCRETE_TARGET void add_all_scores(const ScoreGradient<Real>& back) {
+  std::size_t i = 0;
+  for (; i + kNodesAWalk <= back.nodes.size(); i += kNodesAWalk) {
+    const std::size_t end = std::min(i + 2 * kNodesAWalk, back.nodes.size());
+    for (std::size_t next = i + kNodesAWalk; next < end; ++next) {
+      const std::size_t row = back.nodes[next] * back.width;
+      for (std::size_t c = 0; c < back.width; c += kVectorLanes<Real>) {
+        __builtin_prefetch(back.input + row + c);
+        __builtin_prefetch(back.d_input + row + c, 1);
+      }
+    }
+    add_scores<Real, kNodesAWalk>(back, i);
+  }
+  for (; i < back.nodes.size(); ++i)
+    add_scores<Real, 1>(back, i);
 }
 
 template <class Real>

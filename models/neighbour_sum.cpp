@@ -25,7 +25,7 @@ const NeighbourKernels<Real>& widest() {
 
 template <class Real>
 NeighbourKernels<Real> plain_neighbour_kernels() {
-  return {sum_any<Real>, add_any_gradients<Real>};
+  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>};
 }
 
 template <class Real>
@@ -43,11 +43,18 @@ void add_neighbour_gradients(const NeighbourGradient<Real>& back) {
   widest<Real>().back(back);
 }
 
+template <class Real>
+void add_score_gradients(const ScoreGradient<Real>& back) {
+  widest<Real>().scores(back);
+}
+
 template NeighbourKernels<float> plain_neighbour_kernels();
 template NeighbourKernels<double> plain_neighbour_kernels();
 template void sum_neighbours(const NeighbourSum<float>&);
 template void sum_neighbours(const NeighbourSum<double>&);
 template void add_neighbour_gradients(const NeighbourGradient<float>&);
 template void add_neighbour_gradients(const NeighbourGradient<double>&);
+template void add_score_gradients(const ScoreGradient<float>&);
+template void add_score_gradients(const ScoreGradient<double>&);
 
 }  // namespace accrete::models

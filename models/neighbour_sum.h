@@ -1,8 +1,8 @@
 // The hot loops of message passing: weighted sums over neighbours, for one or two listeners in one
-// walk, and their gradients.
+// walk, and their gradients; and what scores of nodes send back.
 //
-// Dimensions: n neighbours   d width   J listeners, 1 or 2: the rows are what costs, so two share
-// a walk
+// Dimensions: n neighbours, or nodes   d width   T scores of a node   J listeners, 1 or 2: the rows
+// are what costs, so two share a walk
 #pragma once
 
 #include <cstddef>
@@ -47,5 +47,23 @@ struct NeighbourGradient {
 /// d_weights[i, j] = d_sum[j] · its row of input. Cost: twice the above.
 template <class Real>
 void add_neighbour_gradients(const NeighbourGradient<Real>& back);
+
+template <class Real>
+struct ScoreGradient {
+  const Real* input;                     ///< rows of d numbers
+  std::size_t width;                     ///< d
+  std::span<const std::uint32_t> nodes;  ///< n rows of input, d_input and d_score, none twice
+  const Real* query;                     ///< (T, d)
+  std::size_t scores;                    ///< T
+  const Real* d_score;                   ///< rows of T numbers
+  Real* d_input;                         ///< rows of d numbers, added to
+  Real* d_query;                         ///< (T, d), added to
+};
+
+/// The way back from score[u, t] = query[t] · input[u]: a node's row of d_input += sum over t of
+/// d_score[u, t] × query[t], and d_query[t] += sum over nodes of d_score[u, t] × input[u], in their
+/// order. Cost: 4 n d T flop; each row is read once.
+template <class Real>
+void add_score_gradients(const ScoreGradient<Real>& back);
 
 }  // namespace accrete::models

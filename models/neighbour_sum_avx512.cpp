@@ -8,7 +8,7 @@ namespace accrete::models {
 
 template <class Real>
 NeighbourKernels<Real> avx512_neighbour_kernels() {
-  return {sum_any<Real>, add_any_gradients<Real>};
+  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>};
 }
 
 template NeighbourKernels<float> avx512_neighbour_kernels();

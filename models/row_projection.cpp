@@ -188,21 +188,22 @@ void RowProjection<Real>::grow_items(std::size_t table, std::size_t items) {
 }
 
 template <class Real>
-void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidden,
-                                  Tape* tape) const {
+void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape,
+                                  const OnNodes& made) const {
   Tape own;
   Tape& used = tape != nullptr ? *tape : own;
   used.tables.resize(tables_.size());
   nodes_by_table<Real>(batch, used.tables);
   hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
   for (std::size_t t = 0; t < tables_.size(); ++t) {
-    if (!used.tables[t].nodes.empty()) forward_table(batch, t, tape != nullptr, used, hidden);
+    if (!used.tables[t].nodes.empty()) forward_table(batch, t, tape != nullptr, used, hidden, made);
   }
 }
 
 template <class Real>
 void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, bool keep,
-                                        Tape& tape, RowMatrix<Real>& hidden) const {
+                                        Tape& tape, RowMatrix<Real>& hidden,
+                                        const OnNodes& made) const {
   const Table& table = tables_[t];
   auto& shown = tape.tables[t];
   const std::span<const std::uint32_t> all(shown.nodes);
@@ -257,20 +258,21 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
     } else {
       norm_.apply(tape.x, hidden, nodes.data());
     }
+    if (made) made(nodes);
   }
 }
 
 template <class Real>
 void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
-                                   const RowMatrix<Real>& d_hidden) {
+                                   const RowMatrix<Real>& d_hidden, const OnNodes& read) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
-    if (!tape.tables[t].nodes.empty()) backward_table(batch, t, tape, d_hidden);
+    if (!tape.tables[t].nodes.empty()) backward_table(batch, t, tape, d_hidden, read);
   }
 }
 
 template <class Real>
 void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t, const Tape& tape,
-                                         const RowMatrix<Real>& d_hidden) {
+                                         const RowMatrix<Real>& d_hidden, const OnNodes& read) {
   Table& table = tables_[t];
   const auto& shown = tape.tables[t];
   const std::span<const std::uint32_t> all(shown.nodes);
@@ -282,6 +284,7 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
   if (sums_rows) by_row_.setZero(batch.features[t].rows(), d_hidden.cols());
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
+    if (read) read(nodes);
     d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
     norm_.backward_part(shown.norm, first, d_hidden, d_x_, nodes.data());
     for (std::size_t i = 0; i < nodes.size(); ++i) {

@@ -12,6 +12,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -65,6 +66,8 @@ class RowProjection {
     AgeNumbers numbers;
   };
 
+  using OnNodes = std::function<void(std::span<const std::uint32_t> nodes)>;
+
   /// `columns` of each table. W and T begin uniform as Glorot and Bengio 2010, b at zero.
   RowProjection(std::span<const std::size_t> columns, std::size_t width, std::uint64_t seed);
 
@@ -80,9 +83,13 @@ class RowProjection {
 
   /// hidden (N, d) of all nodes of the batch. `tape` null: nothing is kept.
   /// Checks: features of every table that has nodes are as wide as columns().
-  void forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape) const;
-  /// Adds to the gradients.
-  void backward(const GraphBatch& batch, const Tape& tape, const RowMatrix<Real>& d_hidden);
+  /// `made` is told of nodes, some at a time, as soon as their rows are made.
+  void forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape,
+               const OnNodes& made = {}) const;
+  /// Adds to the gradients. `read` is told of nodes before their rows of d_hidden are read, which
+  /// it may change.
+  void backward(const GraphBatch& batch, const Tape& tape, const RowMatrix<Real>& d_hidden,
+                const OnNodes& read = {});
 
   void visit(const VisitParameter<Real>& visit);
 
@@ -97,9 +104,9 @@ class RowProjection {
     Parameter<Real> ages;     // (age_numbers, d)
   };
   void forward_table(const GraphBatch& batch, std::size_t table, bool keep, Tape& tape,
-                     RowMatrix<Real>& hidden) const;
+                     RowMatrix<Real>& hidden, const OnNodes& made) const;
   void backward_table(const GraphBatch& batch, std::size_t table, const Tape& tape,
-                      const RowMatrix<Real>& d_hidden);
+                      const RowMatrix<Real>& d_hidden, const OnNodes& read);
 
   std::vector<Table> tables_;
   std::size_t width_;

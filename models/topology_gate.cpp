@@ -9,6 +9,7 @@
 #include "models/expert_start.h"
 #include "models/layer_norm.h"
 #include "models/matrix_product.h"
+#include "models/neighbour_sum.h"
 #include "models/norm_silu.h"
 #include "proto/result.h"
 
@@ -46,19 +47,47 @@ RowMatrix<Real> TopologyGate<Real>::listeners() const {
 
 template <class Real>
 void TopologyGate<Real>::forward(const RowMatrix<Real>& input, Tape& tape) const {
-  multiply(listeners(), projection_.value, tape.query);
+  begin(static_cast<std::size_t>(input.rows()), tape);
   multiply_transposed(input, tape.query, tape.score);
+}
+
+template <class Real>
+void TopologyGate<Real>::begin(std::size_t nodes, Tape& tape) const {
+  multiply(listeners(), projection_.value, tape.query);
+  tape.score.resize(static_cast<Eigen::Index>(nodes), tape.query.rows());
+}
+
+template <class Real>
+void TopologyGate<Real>::forward_part(const RowMatrix<Real>& input, Nodes nodes, Tape& tape) const {
+  multiply_rows_transposed_at(input, nodes, tape.query, tape.score);
 }
 
 template <class Real>
 void TopologyGate<Real>::backward(const RowMatrix<Real>& input, const Tape& tape,
                                   const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input) {
   multiply(d_score, tape.query, d_input, true);
-  RowMatrix<Real> d_query = RowMatrix<Real>::Zero(tape.query.rows(), tape.query.cols());
-  add_outer(d_score, input, d_query);
-  add_outer(listeners(), d_query, projection_.grad());
+  d_query_.setZero(tape.query.rows(), tape.query.cols());
+  add_outer(d_score, input, d_query_);
+  end_backward();
+}
+
+template <class Real>
+void TopologyGate<Real>::backward_part(const RowMatrix<Real>& input, Nodes nodes, const Tape& tape,
+                                       const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input) {
+  if (d_query_.size() == 0) d_query_.setZero(tape.query.rows(), tape.query.cols());
+  const auto count = [](Eigen::Index n) { return static_cast<std::size_t>(n); };
+  add_score_gradients<Real>({input.data(), count(input.cols()), nodes, tape.query.data(),
+                             count(tape.query.rows()), d_score.data(), d_input.data(),
+                             d_query_.data()});
+}
+
+template <class Real>
+void TopologyGate<Real>::end_backward() {
+  if (d_query_.size() == 0) return;  // of no node
+  add_outer(listeners(), d_query_, projection_.grad());
   RowMatrix<Real> d_listeners;
-  multiply_transposed(d_query, projection_.value, d_listeners);
+  multiply_transposed(d_query_, projection_.value, d_listeners);
+  d_query_.resize(0, 0);
   for (std::size_t t = 0; t < listeners_.size(); ++t)
     listeners_[t].grad() += d_listeners.row(static_cast<Eigen::Index>(t));
 }

@@ -26,6 +26,8 @@ class TopologyGate {
     RowMatrix<Real> query;  ///< Q
     RowMatrix<Real> score;  ///< S
   };
+  /// Nodes, each named once.
+  using Nodes = std::span<const std::uint32_t>;
 
   /// W_P by Xavier.
   TopologyGate(std::size_t width, Rng& rng);
@@ -40,6 +42,15 @@ class TopologyGate {
   /// d_input (I, d) += ; adds to the gradients.
   void backward(const RowMatrix<Real>& input, const Tape& tape, const RowMatrix<Real>& d_score,
                 RowMatrix<Real>& d_input);
+
+  // The same some nodes at a time, while their rows are in a cache: the same scores, and gradients
+  // summed in the order of the nodes told.
+  void begin(std::size_t nodes, Tape& tape) const;
+  void forward_part(const RowMatrix<Real>& input, Nodes nodes, Tape& tape) const;
+  void backward_part(const RowMatrix<Real>& input, Nodes nodes, const Tape& tape,
+                     const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input);
+  /// Behind the last part: what came back goes to the parameters.
+  void end_backward();
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
 
  private:
@@ -47,6 +58,8 @@ class TopologyGate {
 
   Parameter<Real> projection_;              ///< W_P (d, d)
   std::vector<Parameter<Real>> listeners_;  ///< p (1, d) each
+
+  RowMatrix<Real> d_query_;  ///< of the backward pass under way: (T, d), or nothing yet
 };
 
 /// out (I, T) = sigmoid(score), or its logarithm as −softplus(−score), which stays finite.

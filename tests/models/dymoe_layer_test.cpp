@@ -3,12 +3,16 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
 
 #include "dymoe_world.h"
+#include "models/dymoe_gate.h"
+#include "models/row_gather.h"
 
 namespace accrete::models {
 namespace {
@@ -126,6 +130,35 @@ TEST(Dymoe, TiesGoToTheLowerExpert) {
   RoutingStats stats;
   run(layer, make_graph(24, 30, 30, 3), 30, random_matrix<float>(24, 30, shape.width), {}, &stats);
   EXPECT_EQ(stats.load, (std::vector<double>{15, 15, 0, 0, 0, 0}));
+}
+
+/// Logits with many ties, zeros of both signs among them.
+TEST(Dymoe, RoutesAreThoseOfAStableSort) {
+  constexpr std::size_t kColumns = 7;
+  Rng rng(25, 1, Purpose::Test);
+  RowMatrix<float> logits(500, kColumns);
+  for (Eigen::Index i = 0; i < logits.size(); ++i) {
+    const float number = static_cast<float>(rng.below(7)) - 3;
+    logits.data()[i] = number == 0 && rng.below(2) == 0 ? -number : 1e-20F * number;
+  }
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  logits.row(7) << 0, kInfinity, -kInfinity, 1, kInfinity, -1, 2;
+  const std::vector<std::uint32_t> blocks(500, 0);
+  for (std::size_t top = 1; top <= kColumns; ++top) {
+    Routing routing;
+    routing.top = top;
+    Routes<float> routes;
+    choose_routes<float>(logits, 4, blocks, routing, routes);
+    ASSERT_EQ(routes.slots, top);
+    for (std::size_t v = 0; v < blocks.size(); ++v) {
+      const float* const row = row_of(logits, v);
+      std::vector<std::uint32_t> order = {0, 1, 2, 3, 4, 5, 6};
+      std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return row[a] > row[b]; });
+      order.resize(top);
+      const auto mine = std::span(routes.column).subspan(v * top, top);
+      ASSERT_TRUE(std::equal(order.begin(), order.end(), mine.begin(), mine.end())) << v;
+    }
+  }
 }
 
 TEST(Dymoe, EnoughExpertsForABatchChangeNothing) {
@@ -309,6 +342,64 @@ void train(DymoeLayer<float>& layer, const GraphBatch& batch, const RowMatrix<fl
       if (!shared && !name.starts_with(".expert")) return;
       parameter.value -= static_cast<float>(0.05 * parameter.rate) * parameter.grad();
     });
+  }
+}
+
+/// Scored by whoever makes the rows, some at a time and in any order.
+TEST(Dymoe, ScoredBeforehandSaysTheSame) {
+  const std::vector<std::uint32_t> some = {30, 2, 17, 39, 4};
+  std::vector<std::uint32_t> others;
+  for (std::uint32_t v = 0; v < 40; ++v)
+    if (std::find(some.begin(), some.end(), v) == some.end()) others.push_back(v);
+  for (const ExpertKind kind : kKinds) {
+    const LayerShape shape = world_shape(kind, true);
+    const GraphBatch batch = make_graph(26, 40, 25, 3);
+    const Matrix direction = random_matrix<double>(27, 25, shape.width);
+    const Matrix input = random_matrix<double>(26, 40, shape.width);
+    const auto gradients = [&](bool beforehand, bool keep) {
+      auto layer = make_layer<double>(shape, 3, 26);
+      const auto tape = DymoeLayer<double>::make_tape();
+      std::vector<Matrix> out(2);
+      RoutingStats stats;
+      for (int pass = 0; pass < 2; ++pass) {  // gradients add up, inputs' do not
+        if (beforehand) {
+          layer.begin_scores(40, *tape);
+          layer.score(input, some, *tape);
+          layer.score(input, others, *tape);
+        }
+        layer.forward(batch, 25, input, {}, {0.1, 0.1}, out[0], stats, tape.get(), keep);
+        if (!keep) return out;
+        layer.backward(batch, 25, input, *tape, direction, out[1], !beforehand);
+        if (beforehand) {
+          layer.score_backward(input, others, *tape, out[1]);
+          layer.score_backward(input, some, *tape, out[1]);
+          layer.end_scores();
+        }
+      }
+      layer.visit("", [&](std::string_view, Parameter<double>& parameter) {
+        out.push_back(parameter.grad());
+      });
+      return out;
+    };
+    // A tape that was scored is scored anew by who is not told otherwise.
+    auto layer = make_layer<double>(shape, 3, 26);
+    const auto tape = DymoeLayer<double>::make_tape();
+    const Matrix other = random_matrix<double>(28, 40, shape.width);
+    Matrix output;
+    RoutingStats stats;
+    layer.begin_scores(40, *tape);
+    layer.score(input, some, *tape);
+    layer.score(input, others, *tape);
+    layer.forward(batch, 25, input, {}, {}, output, stats, tape.get());
+    layer.forward(batch, 25, other, {}, {}, output, stats, tape.get());
+    EXPECT_TRUE(output == run(layer, batch, 25, other, {}));
+    const std::vector<Matrix> whole = gradients(false, true);
+    const std::vector<Matrix> parts = gradients(true, true);
+    ASSERT_EQ(parts.size(), whole.size());
+    EXPECT_TRUE(parts[0] == whole[0]);
+    EXPECT_TRUE(gradients(true, false)[0] == whole[0]);
+    for (std::size_t i = 1; i < whole.size(); ++i)
+      EXPECT_LT((parts[i] - whole[i]).norm(), 1e-12 * (1 + whole[i].norm())) << i;
   }
 }
 

@@ -102,6 +102,44 @@ TEST(NeighbourSum, AllWidthsSayTheSameBits) {
   expect_same_bits<double>();
 }
 
+constexpr std::size_t kScores = 3;
+const std::vector<std::uint32_t> kNodes = {3, 0, 8, 2, 5, 1, 7};
+
+/// What scores of kNodes send back: to their rows of the input, and to the queries below.
+template <class Real>
+RowMatrix<Real> send_back(const NeighbourKernels<Real>& kernels, std::size_t width) {
+  const RowMatrix<Real> input = random_matrix<Real>(1, kRows, width);
+  const RowMatrix<Real> query = random_matrix<Real>(2, kScores, width);
+  const RowMatrix<Real> d_score = random_matrix<Real>(3, kRows, kScores);
+  RowMatrix<Real> both = random_matrix<Real>(4, kRows + kScores, width);
+  kernels.scores({input.data(), width, kNodes, query.data(), kScores, d_score.data(), both.data(),
+                  both.data() + kRows * width});
+  return both;
+}
+
+TEST(ScoreGradient, IsItsDefinition) {
+  for (const std::size_t width : {1UL, 7UL, 32UL, 61UL, 128UL}) {
+    const Matrix input = random_matrix<double>(1, kRows, width);
+    const Matrix query = random_matrix<double>(2, kScores, width);
+    Matrix d_score = random_matrix<double>(3, kRows, kScores);
+    d_score.row(4).setZero();  // nobody asked for these
+    d_score.row(6).setZero();
+    Matrix expected = random_matrix<double>(4, kRows + kScores, width);
+    expected.topRows(kRows) += d_score * query;
+    expected.bottomRows(kScores) += d_score.transpose() * input;
+    for (const NeighbourKernels<double>& kernels : runnable<double>())
+      EXPECT_LT((send_back(kernels, width) - expected).cwiseAbs().maxCoeff(), 1e-12) << width;
+  }
+}
+
+TEST(ScoreGradient, AllWidthsSayTheSameBits) {
+  for (const std::size_t width : {3UL, 16UL, 45UL, 128UL}) {
+    const RowMatrix<float> plain = send_back(runnable<float>().front(), width);
+    for (const NeighbourKernels<float>& kernels : runnable<float>())
+      EXPECT_TRUE(send_back(kernels, width) == plain) << width;
+  }
+}
+
 /// Rows that are begun by the first who adds to them, in room that holds anything, are those that
 /// were zero before.
 TEST(NeighbourSum, RowsThatNobodyBeganNeedNotBeCleared) {
