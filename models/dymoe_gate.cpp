@@ -1,17 +1,22 @@
 // Top-k by insertion, pairs grouped by counting, and the gradients of both losses.
 #include "models/dymoe_gate.h"
 
+#include <bit>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <string>
 
 #include "models/expert_selection.h"
 #include "models/matrix_product.h"
+#include "models/norm_silu.h"
 #include "models/row_gather.h"
 #include "proto/result.h"
 
 namespace accrete::models {
 namespace {
+
+constexpr std::size_t kLogitsAtOnce = 1024;  // they stay in the first cache
 
 /// The columns that rows may choose from, ascending.
 template <class Real>
@@ -43,6 +48,34 @@ void choose_best(const Real* logits, std::span<const std::uint32_t> allowed,
       best[place] = best[place - 1];
     best[place] = c;
   }
+}
+
+/// The same for two of floats, as whole numbers that are in the order of (logit, the lower column
+/// first): the larger and the smaller of two of those need no branch, and nobody can guess this
+/// one.
+void choose_two(const float* logits, std::span<const std::uint32_t> allowed,
+                std::span<std::uint32_t> best) {
+  const auto ranked = [&](std::uint32_t column) {
+    const float logit = logits[column];
+    // −0 is 0, and no number, of whatever sign, comes behind all numbers.
+    const float known = logit == logit ? logit + 0.0F : -std::numeric_limits<float>::infinity();
+    const auto bits = std::bit_cast<std::int32_t>(known);
+    const std::int64_t rank = bits ^ ((bits >> 31) & 0x7FFF'FFFF);
+    return rank * (std::int64_t{1} << 32) + static_cast<std::int64_t>(~column);
+  };
+  std::int64_t first = std::max(ranked(allowed[0]), ranked(allowed[1]));
+  std::int64_t second = std::min(ranked(allowed[0]), ranked(allowed[1]));
+  for (const std::uint32_t c : allowed.subspan(2)) {
+    const std::int64_t here = ranked(c);
+    second = std::max(second, std::min(first, here));
+    first = std::max(first, here);
+  }
+  best[0] = ~static_cast<std::uint32_t>(first);
+  best[1] = ~static_cast<std::uint32_t>(second);
+}
+void choose_two(const double* logits, std::span<const std::uint32_t> allowed,
+                std::span<std::uint32_t> best) {
+  choose_best(logits, allowed, best);
 }
 
 /// Softmax of a row's logits over its chosen columns, summed in their order.
@@ -101,7 +134,11 @@ void choose_routes(const RowMatrix<Real>& logits, std::size_t experts,
     const Real* const row = row_of(logits, v);
     const std::span<std::uint32_t> mine =
         std::span(routes.column).subspan(v * routes.slots, routes.slots);
-    choose_best(row, allowed, mine);
+    if (mine.size() == 2) {
+      choose_two(row, allowed, mine);
+    } else {
+      choose_best(row, allowed, mine);
+    }
     const auto own = static_cast<std::uint32_t>(expert_of(blocks[v], experts));
     if (routing.force_own_block && std::find(mine.begin(), mine.end(), own) == mine.end())
       mine.back() = own;
@@ -130,20 +167,32 @@ double block_loss(const RowMatrix<Real>& logits, std::size_t experts,
                   std::span<const std::uint32_t> blocks, double scale, RowMatrix<Real>* d_logits) {
   const auto rows = static_cast<std::size_t>(logits.rows());
   if (rows == 0) return 0;
-  std::vector<double> shares(experts);
+  const std::size_t at_once = std::max<std::size_t>(1, kLogitsAtOnce / experts);
+  std::vector<Real> powers(at_once * experts);  // exp(logit − the row's largest)
+  const double factor = scale / static_cast<double>(rows);
   double loss = 0;
-  for (std::size_t v = 0; v < rows; ++v) {
-    const Real* const row = row_of(logits, v);
-    const auto top = static_cast<double>(*std::max_element(row, row + experts));
-    double total = 0;
-    for (std::size_t t = 0; t < experts; ++t)
-      total += shares[t] = std::exp(static_cast<double>(row[t]) - top);
-    const std::size_t own = expert_of(blocks[v], experts);
-    loss += std::log(total) + top - static_cast<double>(row[own]);
-    if (d_logits == nullptr) continue;
-    for (std::size_t t = 0; t < experts; ++t) {
-      const double excess = shares[t] / total - (t == own ? 1 : 0);
-      row_of(*d_logits, v)[t] += static_cast<Real>(scale / static_cast<double>(rows) * excess);
+  for (std::size_t first = 0; first < rows; first += at_once) {
+    const std::size_t count = std::min(at_once, rows - first);
+    for (std::size_t i = 0; i < count; ++i) {
+      const Real* const row = row_of(logits, first + i);
+      const Real top = *std::max_element(row, row + experts);
+      std::transform(row, row + experts, powers.data() + i * experts,
+                     [top](Real logit) { return logit - top; });
+      loss -= static_cast<double>(powers[i * experts + expert_of(blocks[first + i], experts)]);
+    }
+    exponentials(powers.data(), count * experts, powers.data());
+    for (std::size_t i = 0; i < count; ++i) {
+      const Real* const mine = powers.data() + i * experts;
+      double total = 0;
+      for (std::size_t t = 0; t < experts; ++t)
+        total += static_cast<double>(mine[t]);
+      loss += std::log(total);
+      if (d_logits == nullptr) continue;
+      const std::size_t own = expert_of(blocks[first + i], experts);
+      for (std::size_t t = 0; t < experts; ++t) {
+        const double excess = static_cast<double>(mine[t]) / total - (t == own ? 1 : 0);
+        row_of(*d_logits, first + i)[t] += static_cast<Real>(factor * excess);
+      }
     }
   }
   return loss / static_cast<double>(rows);

@@ -23,8 +23,7 @@ const NormSiluKernels<Real>& widest() {
 
 template <class Real>
 NormSiluKernels<Real> plain_norm_silu_kernels() {
-  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, sigmoid_loop<Real, false>,
-          sigmoid_loop<Real, true>};
+  return make_norm_silu_kernels<Real>();
 }
 
 template <class Real>
@@ -47,12 +46,18 @@ void log_sigmoids(const Real* in, std::size_t count, Real* out) {
   widest<Real>().log_sigmoids(in, count, out);
 }
 
-#define ACCRETE_INSTANTIATE(Real)                                       \
-  template NormSiluKernels<Real> plain_norm_silu_kernels();             \
-  template std::uint64_t norm_silu(const NormSiluRows<Real>&);          \
-  template void norm_silu_gradient(const NormSiluGradient<Real>&);      \
-  template void sigmoids(const Real* in, std::size_t count, Real* out); \
-  template void log_sigmoids(const Real* in, std::size_t count, Real* out);
+template <class Real>
+void exponentials(const Real* in, std::size_t count, Real* out) {
+  widest<Real>().exponentials(in, count, out);
+}
+
+#define ACCRETE_INSTANTIATE(Real)                                           \
+  template NormSiluKernels<Real> plain_norm_silu_kernels();                 \
+  template std::uint64_t norm_silu(const NormSiluRows<Real>&);              \
+  template void norm_silu_gradient(const NormSiluGradient<Real>&);          \
+  template void sigmoids(const Real* in, std::size_t count, Real* out);     \
+  template void log_sigmoids(const Real* in, std::size_t count, Real* out); \
+  template void exponentials(const Real* in, std::size_t count, Real* out);
 ACCRETE_INSTANTIATE(float)
 ACCRETE_INSTANTIATE(double)
 #undef ACCRETE_INSTANTIATE

@@ -1,4 +1,5 @@
-// The loops of SiLU(LayerNorm(x)) and of sigmoids: what layers do to every number that they hold.
+// The loops of SiLU(LayerNorm(x)), of sigmoids and of exponentials: what layers do to every number
+// that they hold.
 //
 //   n = (x − mean(x)) / √(variance(x) + 1e-5)    y = gain n + shift    out = y sigmoid(y)
 //
@@ -62,8 +63,14 @@ void norm_silu_gradient(const NormSiluGradient<Real>& back);
 template <class Real>
 void sigmoids(const Real* in, std::size_t count, Real* out);
 
-/// Their logarithms, which stay finite. Floats: within 2e-7 of them, absolutely or relatively.
+/// The sigmoids' logarithms, which stay finite. Floats: within 2e-7 of them, absolutely or
+/// relatively.
 template <class Real>
 void log_sigmoids(const Real* in, std::size_t count, Real* out);
+
+/// out[i] = exp(in[i]); may be in place. Floats: within 2e-7 of it, relatively, |in| cut at 87. A
+/// NaN stays one.
+template <class Real>
+void exponentials(const Real* in, std::size_t count, Real* out);
 
 }  // namespace accrete::models

@@ -8,8 +8,7 @@ namespace accrete::models {
 
 template <class Real>
 NormSiluKernels<Real> avx512_norm_silu_kernels() {
-  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, sigmoid_loop<Real, false>,
-          sigmoid_loop<Real, true>};
+  return make_norm_silu_kernels<Real>();
 }
 
 template NormSiluKernels<float> avx512_norm_silu_kernels();

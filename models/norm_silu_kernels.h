@@ -19,6 +19,7 @@ struct NormSiluKernels {
   void (*back)(const NormSiluGradient<Real>&);
   void (*sigmoids)(const Real* in, std::size_t count, Real* out);
   void (*log_sigmoids)(const Real* in, std::size_t count, Real* out);
+  void (*exponentials)(const Real* in, std::size_t count, Real* out);
 };
 
 /// The wide ones need a processor that has them.
@@ -75,14 +76,18 @@ namespace {
     out[i] = (x[i] > 0 ? 0 : x[i]) - std::log1p(std::exp(-std::abs(x[i])));
 }
 
-template <class Real, bool Logarithm>
-ACCRETE_TARGET void sigmoid_loop(const Real* in, std::size_t count, Real* out) {
+enum class Curve : std::uint8_t { Sigmoid, LogSigmoid, Exponential };
+
+template <class Real, Curve curve>
+ACCRETE_TARGET void curve_loop(const Real* in, std::size_t count, Real* out) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   const auto tell = [](const Vector<Real>& x, Vector<Real>& told) ACCRETE_TARGET {
-    if constexpr (Logarithm) {
+    if constexpr (curve == Curve::Sigmoid) {
+      sigmoid_lanes(x, told);
+    } else if constexpr (curve == Curve::LogSigmoid) {
       log_sigmoid_lanes(x, told);
     } else {
-      sigmoid_lanes(x, told);
+      exponential_lanes(x, told);
     }
   };
   std::size_t i = 0;
@@ -345,6 +350,12 @@ ACCRETE_TARGET void norm_silu_gradient_loop(const NormSiluGradient<Real>& back) 
       gradient_row<Real, false>(back, i);
     }
   }
+}
+
+template <class Real>
+constexpr NormSiluKernels<Real> make_norm_silu_kernels() {
+  return {norm_silu_loop<Real>, norm_silu_gradient_loop<Real>, curve_loop<Real, Curve::Sigmoid>,
+          curve_loop<Real, Curve::LogSigmoid>, curve_loop<Real, Curve::Exponential>};
 }
 
 }  // namespace

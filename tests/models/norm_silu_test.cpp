@@ -293,6 +293,28 @@ TEST(Sigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
     EXPECT_EQ(doubles[i], 1 / (1 + std::exp(-static_cast<double>(in[i]))));
 }
 
+TEST(Exponentials, AreNearAtEveryNumberAndTheSameInAllWidths) {
+  const std::vector<float> in = numbers_of_all_sizes();
+  std::vector<float> plain(in.size());
+  plain_norm_silu_kernels<float>().exponentials(in.data(), in.size(), plain.data());
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    const double expected = std::exp(std::clamp(static_cast<double>(in[i]), -87.0, 87.0));
+    EXPECT_NEAR(plain[i], expected, 2e-7 * expected) << in[i];
+  }
+  for (const NormSiluKernels<float>& kernels : runnable<float>()) {
+    std::vector<float> told = in;
+    kernels.exponentials(told.data(), told.size(), told.data());
+    EXPECT_TRUE(told == plain);
+    float not_a_number = std::numeric_limits<float>::quiet_NaN();
+    kernels.exponentials(&not_a_number, 1, &not_a_number);
+    EXPECT_TRUE(std::isnan(not_a_number));
+  }
+  std::vector<double> doubles(in.begin(), in.end());
+  exponentials(doubles.data(), doubles.size(), doubles.data());
+  for (std::size_t i = 0; i < in.size(); ++i)
+    EXPECT_EQ(doubles[i], std::exp(static_cast<double>(in[i])));
+}
+
 TEST(LogSigmoids, AreNearAtEveryNumberAndTheSameInAllWidths) {
   std::vector<float> in = numbers_of_all_sizes();
   in.resize(in.size() - 2);  // of −∞ it is −∞
