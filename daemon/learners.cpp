@@ -84,6 +84,7 @@ models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& 
   for (std::size_t k = 0; k < learners.size(); ++k)
     options.families.push_back(learners.family(k));
   options.families.resize(options.families.size() + network, -1);
+  options.labels = 20;
   return options;
 }
 

@@ -33,8 +33,9 @@ std::unique_ptr<models::CandidateGroup> make_row_learners(TaskKind kind, RowView
 models::MixerOptions row_mixer_options();
 
 /// What their mixer has to know of them: families for binary tasks, whose plain mean is hard to
-/// beat. Of numbers a family can be far off for long (ridge where labels are skewed), and the mean
-/// with it.
+/// beat, and that many labels of a tick say more than few. Of numbers a family can be far off for
+/// long (ridge where labels are skewed), and the mean with it; and a few large ones decide what a
+/// tick says of them.
 /// `network`: candidates behind the learners, the graph network's. They are no family: untrained
 /// they are worth less than the mean they would enter.
 models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners,

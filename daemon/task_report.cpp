@@ -19,7 +19,9 @@ Json regret_json(const AnyTask& task) {
   json["regret"] = regret.value();
   json["bound"] = std::isfinite(regret.bound) ? Json(regret.bound) : Json();
   json["rounds"] = regret.rounds;
-  json["unit"] = task.plan().kind == TaskKind::Regression ? "mean absolute errors" : "log loss";
+  json["unit"] = task.plan().kind == TaskKind::Regression ? "mean absolute errors"
+                 : regret.by_labels                       ? "log loss weighted by labels"
+                                                          : "log loss";
   return json;
 }
 

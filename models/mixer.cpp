@@ -13,14 +13,17 @@ namespace {
 
 constexpr std::uint8_t state_version = 4;
 
-// One wild label must not silence a candidate for good: with eta 0.5 a loss of 8 costs a weight a
-// factor of 55, which fixed share makes good within a few updates.
+// One wild label must not silence a candidate for good: with eta 0.5 a loss of 8, alone in its
+// settle, costs a weight a factor of 55, which fixed share makes good within a few updates.
 constexpr double loss_max = 8;
 
 constexpr double probability_min = 1e-6;
 
 // A candidate that says never or always must not outvote all others by an infinite logit.
 constexpr double pooled_min = 1e-3;
+
+// A settle counts as so many at most: labels of one time are not independent of each other.
+constexpr double count_max = 4;
 
 // Prior of the plain mean of the families against all single candidates.
 constexpr double mean_prior = 0.5;
@@ -74,6 +77,7 @@ Mixer::Mixer(TaskKind kind, std::size_t candidates, const MixerOptions& options)
     : kind_(kind), options_(options), totals_(candidates, 0.0), before_(candidates, 0.0) {
   ACCRETE_CHECK(candidates > 0);
   ACCRETE_CHECK(options.eta >= 0 && options.share >= 0 && options.share <= 1);
+  ACCRETE_CHECK(options.labels >= 0);
   ACCRETE_CHECK(options.families.empty() || options.families.size() == candidates);
   if (kind != TaskKind::Multiclass) mean_ = mean_shares(options.families);
   const double rest = mean_.empty() ? 1 : 1 - mean_prior;
@@ -142,6 +146,7 @@ Regret Mixer::regret() const {
   regret.best = *best;
   regret.candidate = static_cast<std::size_t>(best - totals_.begin());
   regret.rounds = rounds_;
+  regret.by_labels = options_.labels > 0;
   if (rounds_ == 0) return regret;
   if (options_.eta <= 0 || options_.share >= 1) {
     regret.bound = std::numeric_limits<double>::infinity();
@@ -218,16 +223,22 @@ void Mixer::grade(std::span<const Output> outputs, double label) {
   graded_ += 1;
 }
 
+double Mixer::count_of_settle() const {
+  if (options_.labels <= 0) return 1;
+  return std::clamp(std::sqrt(graded_ / options_.labels), 1.0, count_max);
+}
+
 void Mixer::settle() {
   if (graded_ == 0) return;
+  const double count = count_of_settle();
   for (std::size_t k = 0; k < totals_.size(); ++k) {
-    totals_[k] += losses_[k] / graded_;
+    totals_[k] += count * losses_[k] / graded_;
   }
-  mixture_total_ += mixture_ / graded_;
+  mixture_total_ += count * mixture_ / graded_;
   std::vector<double> log_weights(experts_.size());
   double mean_loss = 0;
   for (std::size_t k = 0; k < experts_.size(); ++k) {
-    log_weights[k] = std::log(experts_[k]) - options_.eta * losses_[k] / graded_;
+    log_weights[k] = std::log(experts_[k]) - options_.eta * count * losses_[k] / graded_;
     mean_loss += experts_[k] * losses_[k] / graded_;
   }
   const double top = *std::max_element(log_weights.begin(), log_weights.end());
@@ -239,7 +250,8 @@ void Mixer::settle() {
   ++rounds_;
   // Clipping a loss is not convex: where it lifts the mixture above the mean, that counts.
   if (options_.eta > 0) {
-    gap_total_ += std::max(mean_loss, mixture_ / graded_) + (top + std::log(total)) / options_.eta;
+    gap_total_ +=
+        count * std::max(mean_loss, mixture_ / graded_) + (top + std::log(total)) / options_.eta;
   }
   for (std::size_t k = 0; k < experts_.size(); ++k) {
     experts_[k] = (1 - options_.share) * experts_[k] / total + options_.share * prior_[k];

@@ -18,12 +18,16 @@ struct MixerOptions {
   /// Binary: the family of each candidate, -1 for none; empty: no families. Variants of one idea
   /// are one family.
   std::vector<int> families;
+  /// A settle of n labels counts as √(n / labels) settles, one at least and four at most: the mean
+  /// of so many losses is surer by as much. 0: all settles count alike.
+  double labels = 0;
 };
 
 /// What the mixture lost beyond the best single candidate, which only hindsight knows. The mixture
 /// is taken with the weights at grading, a settle or more after a late outcome was predicted.
-/// Losses are summed over settles of the mean loss of their labels: log loss (binary, multiclass),
-/// or absolute error in units of the running mean of the mixture's; each clipped to 8.
+/// Losses are summed over settles of the mean loss of their labels, times what the settle counts
+/// (MixerOptions::labels): log loss (binary, multiclass), or absolute error in units of the running
+/// mean of the mixture's; each clipped to 8.
 struct Regret {
   double mixture = 0;         ///< loss of the mixture
   double best = 0;            ///< loss of the best candidate
@@ -32,6 +36,7 @@ struct Regret {
   /// value() is at most this, whatever the labels were (README, "Mixer"); infinite for eta = 0 and
   /// for share = 1.
   double bound = 0;
+  bool by_labels = false;  ///< whether settles count by their labels
 
   /// Negative: better than any single candidate.
   double value() const { return mixture - best; }
@@ -76,6 +81,7 @@ class Mixer {
  private:
   double pool(std::span<const Output> outputs, std::span<const double> weights) const;
   void spread();
+  double count_of_settle() const;
 
   TaskKind kind_;
   MixerOptions options_;
@@ -86,7 +92,7 @@ class Mixer {
   std::vector<double> experts_;  // sum to 1
   std::vector<double> weights_;  // of candidates, from experts_
   std::vector<double> losses_;   // of experts since the last settle
-  std::vector<double> totals_;   // of candidates, mean loss summed over settles
+  std::vector<double> totals_;   // of candidates, mean loss summed over settles as they count
   std::vector<double> before_;   // the same when excess() was last restarted
   double mixture_ = 0;           // loss of the mixture since the last settle
   double mixture_total_ = 0;

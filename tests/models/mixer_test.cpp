@@ -119,6 +119,7 @@ TEST(Mixer, TheBoundItTellsHoldsOnAnything) {
     Rng rng(12, round, Purpose::Test);
     MixerOptions options{0.1 + rng.uniform(), 0.1 * rng.uniform(), {}};
     if (round % 2 == 0) options.families = {-1, 0, 0, 1};
+    if (round % 4 < 2) options.labels = 0.5;  // so that settles count differently
     Mixer mixer(kind, 4, options);
     EXPECT_EQ(mixer.regret().rounds, 0u);
     if (round % 5 == 0) mixer.set_prior(3, 0.3);
@@ -217,6 +218,28 @@ TEST(Mixer, FollowsTheDocumentedUpdate) {
   const double before = mixer.weights()[0];
   mixer.settle();
   EXPECT_EQ(mixer.weights()[0], before) << "nothing graded, nothing learnt";
+}
+
+// What many labels say of the candidates moves weights further than what few say, and the loss
+// beyond the best counts it as much.
+TEST(Mixer, SettlesCountByTheRootOfTheirLabels) {
+  const std::array<Output, 2> outputs{point(0.9), point(0.2)};
+  for (const int labels : {1, 4, 16, 36, 64, 400}) {
+    MixerOptions options{0.5, 0.1, {}};
+    options.labels = 4;
+    Mixer mixer(TaskKind::Binary, 2, options);
+    for (int i = 0; i < labels; ++i)
+      mixer.grade(outputs, 1);
+    Output mixed;
+    mixer.combine(outputs, mixed);
+    mixer.settle();
+    const double count = std::clamp(std::sqrt(labels / 4.0), 1.0, 4.0);
+    const double a = std::pow(0.9, 0.5 * count);
+    const double b = std::pow(0.2, 0.5 * count);
+    EXPECT_NEAR(mixer.weights()[0], 0.9 * a / (a + b) + 0.05, 1e-12) << labels;
+    EXPECT_NEAR(mixer.regret().best, -count * std::log(0.9), 1e-12);
+    EXPECT_NEAR(mixer.regret().mixture, -count * std::log(mixed.value), 1e-12);
+  }
 }
 
 TEST(Mixer, APriorSaysWhereACandidateBeginsAndWhatReturnsToIt) {
