@@ -110,7 +110,14 @@ class Formats(harness.Case):
         path = self.write(f"{name}.jsonl", lines)
         daemon = self.daemon(CONFIG, name.replace(" ", "-")).start()
         daemon.tool("feed", "jsonl", path, "--format", name.split()[0])
-        status = daemon.drain()
+        daemon.drain()
+
+        def all_sent():  # after they are folded, by another thread
+            predictions = daemon.status()["predictions"]
+            return predictions["published"] == predictions["newest"]
+
+        harness.await_true("all predictions are sent", all_sent)
+        status = daemon.status()
         told = daemon.tool("predict", "spend", "1", "--json")
         daemon.stop()
         return status, json.loads(told)
