@@ -24,7 +24,8 @@ struct DymoeLayer<Real>::Tape {
   RowMatrix<Real> logits;
   Routes<Real> routes;
   typename TopologyGate<Real>::Tape topology;
-  bool scored = false;  ///< for the pass that comes
+  bool scored = false;            ///< for the pass that comes
+  bool scored_elsewhere = false;  ///< so was the last pass: its way back is not the layer's either
   RowMatrix<Real> heard;
   typename SageExperts<Real>::Tape sage;
   typename AttentionExperts<Real>::Tape attention;
@@ -239,7 +240,8 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   tape->losses = losses;
   stats = RoutingStats{};
   if (routing.topology_gate) {
-    if (!std::exchange(tape->scored, false)) parts.topology.forward(input, tape->topology);
+    tape->scored_elsewhere = std::exchange(tape->scored, false);
+    if (!tape->scored_elsewhere) parts.topology.forward(input, tape->topology);
     ACCRETE_CHECK(tape->topology.score.rows() == input.rows());
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
     if (losses.graph_block > 0) {
@@ -270,8 +272,7 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
 template <class Real>
 void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
                                 const RowMatrix<Real>& input, const Tape& tape,
-                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input,
-                                bool scores) {
+                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input) {
   Parts& parts = *parts_;
   const Routing& routing = tape.routing;
   const GateLosses& losses = tape.losses;
@@ -316,7 +317,7 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
     graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
                            &parts.d_heard);
   }
-  if (scores) parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
+  if (!tape.scored_elsewhere) parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
 }
 
 template <class Real>

@@ -124,11 +124,10 @@ class DymoeLayer {
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
                RoutingStats& stats, Tape* tape, bool keep = true) const;
   /// Adds to all gradients; d_input (I, d) is set. `d_output` is the gradient of the loss by the
-  /// output; those of the gate losses (their weights as in forward) are added here. `scores` false:
-  /// what goes back through the topology gate's scores is left to score_backward().
+  /// output; those of the gate losses (their weights as in forward) are added here. What goes back
+  /// through scores that were told beforehand is left to score_backward().
   void backward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
-                const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input,
-                bool scores = true);
+                const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
 
   // What the topology gate does to each node may be done by whoever makes the nodes' rows, some at
   // a time while they are in a cache, rather than in a walk over all of them.
@@ -137,8 +136,8 @@ class DymoeLayer {
   /// then scores none of its own.
   void begin_scores(std::size_t nodes, Tape& tape) const;
   void score(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes, Tape& tape) const;
-  /// Behind a backward pass whose `scores` is false: adds to the nodes' rows of d_input, which are
-  /// whole only then; at the end `end_scores` adds to the gradients.
+  /// Behind the backward pass of such a tape: adds to the nodes' rows of d_input, which are whole
+  /// only then; at the end `end_scores` adds to the gradients.
   void score_backward(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes,
                       const Tape& tape, RowMatrix<Real>& d_input);
   void end_scores();

@@ -93,8 +93,7 @@ void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
   const std::size_t depth = layers.size();
   for (std::size_t l = depth; l-- > 0;) {
     const std::size_t outputs = batch.reach[depth - l - 1];
-    layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input,
-                       l > 0);
+    layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input);
     d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
     std::swap(d_input, d_output);
   }

@@ -369,7 +369,7 @@ TEST(Dymoe, ScoredBeforehandSaysTheSame) {
         }
         layer.forward(batch, 25, input, {}, {0.1, 0.1}, out[0], stats, tape.get(), keep);
         if (!keep) return out;
-        layer.backward(batch, 25, input, *tape, direction, out[1], !beforehand);
+        layer.backward(batch, 25, input, *tape, direction, out[1]);
         if (beforehand) {
           layer.score_backward(input, others, *tape, out[1]);
           layer.score_backward(input, some, *tape, out[1]);
