@@ -1,4 +1,4 @@
-// Top-k by insertion, pairs grouped by counting, and the gradients of both losses.
+// Top-k by insertion, two without a branch, pairs grouped by counting, and the losses' gradients.
 #include "models/dymoe_gate.h"
 
 #include <bit>

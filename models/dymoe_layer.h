@@ -117,9 +117,8 @@ class DymoeLayer {
   /// output (outputs, d) from input (I, d). Rows that go to the same expert are one product.
   /// `tape` null, or `keep` false: nothing is kept for backward(), and outputs are worked on some
   /// thousands at a time, so that beside input and output there are 2 I T numbers and what those
-  /// thousands take. Checks:
-  /// outputs <= nodes that have neighbours told, all of them within the input; an expert. Threads:
-  /// const.
+  /// thousands take. Checks: outputs <= nodes that have neighbours told, all of them within the
+  /// input; an expert; scores that were begun are of all nodes. Threads: const.
   void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
                RoutingStats& stats, Tape* tape, bool keep = true) const;
