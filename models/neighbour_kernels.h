@@ -31,8 +31,12 @@ NeighbourKernels<Real> avx512_neighbour_kernels();
 #if defined(ACCRETE_TARGET)
 namespace {
 
-/// Columns of one walk: for two listeners they fill half of the widest registers.
+/// Columns of one walk: for two listeners they fill half of the registers.
+#if defined(ACCRETE_32_REGISTERS)
+inline constexpr std::size_t kVectorsAWalk = 8;
+#else
 inline constexpr std::size_t kVectorsAWalk = 4;
+#endif
 /// Neighbours lie anywhere in the input, and no processor guesses where: so many ahead are fetched.
 inline constexpr std::size_t kAhead = 4;
 
@@ -78,6 +82,8 @@ ACCRETE_TARGET void sum_rows(const NeighbourSum<Real>& sum) {
   std::size_t c = 0;
   for (; c + kWalk <= sum.width; c += kWalk)
     sum_columns<Real, J, kVectorsAWalk>(sum, c);
+  for (; c + kWalk / 2 <= sum.width; c += kWalk / 2)
+    sum_columns<Real, J, kVectorsAWalk / 2>(sum, c);
   for (; c + kVectorLanes<Real> <= sum.width; c += kVectorLanes<Real>)
     sum_columns<Real, J, 1>(sum, c);
   for (; c < sum.width; ++c) {

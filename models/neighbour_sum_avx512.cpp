@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 
 #define ACCRETE_TARGET __attribute__((target("avx512f")))
+#define ACCRETE_32_REGISTERS  // of a whole vector each
 #include "models/neighbour_kernels.h"
 
 namespace accrete::models {
