@@ -161,6 +161,15 @@ TEST(Dymoe, RoutesAreThoseOfAStableSort) {
   }
 }
 
+TEST(Dymoe, WhatIsNoNumberIsChosenLast) {
+  constexpr float kNone = std::numeric_limits<float>::quiet_NaN();
+  RowMatrix<float> logits(3, 4);
+  logits << kNone, -1, -kNone, -2, -kNone, kNone, -3, kNone, kNone, -kNone, kNone, kNone;
+  Routes<float> routes;
+  choose_routes<float>(logits, 4, std::vector<std::uint32_t>(3, 0), {}, routes);
+  EXPECT_EQ(routes.column, (std::vector<std::uint32_t>{1, 3, 2, 0, 0, 1}));
+}
+
 TEST(Dymoe, EnoughExpertsForABatchChangeNothing) {
   for (const ExpertKind kind : kKinds) {
     const LayerShape shape = world_shape(kind, true);

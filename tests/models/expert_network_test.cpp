@@ -60,6 +60,7 @@ void expect_gradient(TaskKind kind, const NetworkOptions& options, const GraphBa
   });
   std::size_t place = 0;
   std::size_t moved = 0;
+  std::size_t unheard = 0;
   network.visit([&](std::string_view, Parameter<double>& parameter) {
     const auto& [name, gradient] = told[place++];
     double length = 0;
@@ -78,10 +79,14 @@ void expect_gradient(TaskKind kind, const NetworkOptions& options, const GraphBa
       length += std::abs(expected);
     }
     EXPECT_LT(worst, 1e-6) << name;
+    if (!options.routing.topology_gate && name.find(".topology") != std::string::npos) {
+      EXPECT_EQ(length, 0) << name;
+      ++unheard;
+    }
     if (length > 1e-4) ++moved;
   });
   // Nearly every group must have had something to say.
-  EXPECT_GT(moved * 10, told.size() * 8);
+  EXPECT_GT(moved * 10, (told.size() - unheard) * 8);
 }
 
 class Gradient : public testing::TestWithParam<std::tuple<TaskKind, ExpertKind>> {};
@@ -97,6 +102,16 @@ TEST_P(Gradient, OfEveryParameterIsThatOfDifferences) {
   options.losses = {0.3, 0.2};
   options.routing.force_own_block = true;
   options.shape.told = {3, 2};
+  expect_gradient(kind, options, batch);
+}
+
+TEST_P(Gradient, WithoutATopologyGateAsWell) {
+  const auto [kind, experts] = GetParam();
+  const GraphWorld world = make_graph_world(3, {5, 12, 2, 2});
+  const GraphBatch batch = make_batch(world, some_seeds(5));
+  NetworkOptions options = network_options(world, 6, experts);
+  options.losses = {0.3, 0};
+  options.routing.topology_gate = false;
   expect_gradient(kind, options, batch);
 }
 
