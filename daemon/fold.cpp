@@ -154,6 +154,8 @@ Status Fold::load(const std::vector<TaskConfig>& task_configs) {
   applied_.value = reader.get<std::uint64_t>();
   counters_ = reader.get<FoldCounters>();
   fired_before_.value = reader.get<std::int64_t>();
+  ended_.first.value = reader.get<std::int64_t>();
+  ended_.second.value = reader.get<std::uint64_t>();
   const auto oldest_request = Ordinal{reader.get<std::uint64_t>()};
   ACCRETE_TRY(const Ordinal oldest_row, timeline_.load(reader.get_text()));
   if (!reader.done()) return Error{Errc::Corruption, "the stored fold position does not decode"};
@@ -328,7 +330,9 @@ Status Fold::apply_entry(const TimelineEntry& entry) {
 }
 
 Status Fold::fire_before(TimeUs limit) {
-  if (now_ < limit) {
+  const std::pair end(now_, folded_);
+  if (now_ < limit && ended_ != end) {  // a restart goes through the end of the last drain again
+    ended_ = end;
     if (network_ != nullptr) network_->end_instant(now_);
     for (auto& task : tasks_) {
       task->end_instant(now_);
@@ -455,6 +459,8 @@ Status Fold::checkpoint() {
   writer.put(applied_.value);
   writer.put(counters_);
   writer.put(fired_before_.value);
+  writer.put(ended_.first.value);
+  writer.put(ended_.second.value);
   writer.put(oldest_request.value);
   writer.put_text(timeline);
   state_.put(Section::Blobs, kFoldBlob, position);

@@ -16,6 +16,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/any_task.h"
@@ -195,9 +196,11 @@ class Fold {
   TimeUs newest_change_ = kTimeMin;  // when what was folded since the last republish took effect
   std::multimap<TimeUs, PendingRequest> requests_;
   TimeUs fired_before_ = kTimeMin;  // every instant before this one is done
-  Ordinal admitted_;                // last record admitted
-  Ordinal folded_;                  // the same, at the end of a transaction
-  Ordinal applied_;                 // last record applied
+  // The last end of an instant, and up to where the log was folded then.
+  std::pair<TimeUs, Ordinal> ended_{kTimeMin, {}};
+  Ordinal admitted_;  // last record admitted
+  Ordinal folded_;    // the same, at the end of a transaction
+  Ordinal applied_;   // last record applied
   PredictionSeq predicted_;
   std::vector<store::StoredPrediction> outbox_;
   FoldCounters counters_;

@@ -64,6 +64,21 @@ TEST(RowNetwork, CrashesAnywhereChangeNothing) {
   }
 }
 
+/// Labels of an instant that ask for more steps than one end of it takes: the rest is for the next
+/// transaction, and a restart is none.
+TEST(RowNetwork, ARestartIsNoReasonToLearnMore) {
+  const Config config = people_config();
+  const auto stream = people(4, 1, 200).transactions;
+  FoldOptions options = network_options();
+  options.lateness_us = kDayUs;
+  options.checkpoint_records_min = 1;
+  options.network.batch = 16;
+  options.network.passes = 1500;
+  options.network.fan_out = {2};
+  const std::string expected = digest_of(config, stream, options);
+  EXPECT_EQ(digest_after_crashes(config, stream, options, 1, 6), expected);
+}
+
 TEST(RowNetwork, WhatComesLaterChangesNothingEarlier) {
   const Config config = people_config();
   const auto stream = people(3, 2, 200).transactions;
