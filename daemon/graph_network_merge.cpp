@@ -215,7 +215,11 @@ bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
   grow_inputs();  // no row is folded until the end, so the merged network needs no further columns
   const std::vector<ExpertSample> samples = sample_experts();
   const std::optional<Pair> pair = most_alike(samples, refused_);
-  if (!pair) return false;
+  if (!pair) {  // where no rows are kept there is none for ever: to look at every step is for
+                // nothing
+    without_room_ = block;
+    return false;
+  }
   ExpertEvent event;
   event.at = now;
   event.block = block;

@@ -100,7 +100,9 @@ std::optional<NetworkEvidence> GraphNetwork::evidence(std::uint32_t row, TimeUs 
     read[t].table = plan_.tables[t];
   std::set<std::pair<std::uint16_t, std::uint32_t>> seen;  // a row may be several nodes
   for (std::size_t node = batch_.seeds(); node < batch_.nodes(); ++node) {
-    if (!seen.emplace(batch_.table[node], batch_.row[node]).second) continue;
+    // Outcomes that say the same show the same row, yet are one each.
+    const bool outcome = batch_.table[node] == plan_.labels();
+    if (!outcome && !seen.emplace(batch_.table[node], batch_.row[node]).second) continue;
     count(batch_.age_us[node], read[batch_.table[node]]);
   }
   std::erase_if(read, [](const NetworkEvidence::Read& one) { return one.rows == 0; });

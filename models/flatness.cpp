@@ -1,7 +1,6 @@
 // Random pushes of the weights, and every bit put back.
 #include "models/flatness.h"
 
-#include <algorithm>
 #include <cmath>
 #include <numbers>
 #include <vector>
@@ -51,7 +50,9 @@ double flatness_rise(const std::function<void(const VisitParameter<Real>&)>& vis
     visit_all([&](std::string_view, Parameter<Real>& parameter) {
       push(before[p++], options.radius, rng, parameter.value);
     });
-    rise = std::max(rise, loss() - here);
+    const double up = loss() - here;
+    if (!(up <= rise)) rise = up;  // what is no number is as sharp as can be, and stays
+    if (std::isnan(rise)) break;
   }
   std::size_t p = 0;
   visit_all([&](std::string_view, Parameter<Real>& parameter) { parameter.value = before[p++]; });

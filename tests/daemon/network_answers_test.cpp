@@ -55,6 +55,27 @@ TEST(NetworkAnswers, TellsWhatAnAnswerCameFrom) {
   EXPECT_GT(rows, 100U);
 }
 
+/// Most outcomes of a yes or no say the same.
+TEST(NetworkAnswers, TellsEveryOutcomeThatWasRead) {
+  const Config config = shop_config();
+  World world(config, network_options());
+  world.feed(shop(5, 600));
+  GraphNetwork& network = *world.fold().find_task("active")->network();
+  std::size_t full = 0;
+  for (std::uint32_t customer = 0; customer < 30; ++customer) {
+    const auto evidence = network.evidence(customer, world.fold().now());
+    ASSERT_TRUE(evidence);
+    for (const NetworkEvidence::Read& read : evidence->read) {
+      if (read.table) continue;
+      EXPECT_LE(read.rows, 16U);
+      if (read.rows < 16) continue;
+      ++full;
+      EXPECT_GE(read.oldest_us - read.newest_us, 15 * kDayUs) << "one a day";
+    }
+  }
+  EXPECT_GT(full, 20U);
+}
+
 /// Hardly any trade in the first days, then a customer's orders have a price of their own.
 std::vector<Transaction> quiet_start(std::int64_t orders) {
   std::vector<Transaction> stream = shop(1, 1);

@@ -469,6 +469,14 @@ TEST(Flatness, OfAQuadraticIsItsCurvatureTimesTheSquareOfThePush) {
   EXPECT_EQ(flatness_rise<double>(visit, peak, {5, kRadius}, Rng(1, 2, Purpose::Test)), 0);
 }
 
+TEST(Flatness, OfWhatIsNoNumberIsNone) {
+  Parameter<double> slope = parameter_of(2, 6, 18);
+  const auto visit = [&](const VisitParameter<double>& each) { each("slope", slope); };
+  int calls = 0;
+  const auto loss = [&] { return ++calls == 3 ? std::nan("") : 1.0; };
+  EXPECT_TRUE(std::isnan(flatness_rise<double>(visit, loss, {5, .1}, Rng(4, 2, Purpose::Test))));
+}
+
 TEST(Flatness, IsTheLargestOverTheDirections) {
   Parameter<double> slope = parameter_of(2, 6, 18);
   const RowMatrix<double> here = slope.value;
