@@ -70,15 +70,24 @@ void Frontier::reach(NodeId node) {
 void Frontier::list_children(RelationId key, std::uint32_t parent) {
   children_.clear();
   const TableId table = schema_.relations()[key.value].parent;
-  graph_.newest(key, NodeId{table, parent}, at_, kLinksMax - links_, children_);
+  const std::size_t room = kLinksMax - links_;
+  graph_.newest(key, NodeId{table, parent}, at_, room + 1, children_);
+  if (children_.size() > room) {
+    children_.pop_back();
+    left_out_ = true;
+  }
   links_ += children_.size();
 }
 
 /// The row that a child names, if it reads that child.
 void Frontier::reach_parent(NodeId child, RelationId key, std::uint16_t target) {
+  if (links_ == kLinksMax) {
+    left_out_ = true;
+    return;
+  }
   ++links_;
   const auto version = graph_.version(child, at_);
-  if (!version || version->deleted) return;  // its parents know: they were told
+  if (!version) return;  // its parents know: they were told
   const Relation& relation = schema_.relations()[key.value];
   const std::uint32_t parent = rows_.view(child, *version).parents[relation.foreign_key];
   if (parent == NetworkRows::kNoRow || seen_.find(parent, target) != nullptr) return;
@@ -120,9 +129,11 @@ void Frontier::keep(std::vector<NodeId>& list, NodeId node, std::size_t steps) {
   const std::uint16_t table = place_[node.table.value];
   if (table == kNowhere || distance_[table] == kFar || distance_[table] + steps > plan_.hops)
     return;
-  if (!list.empty() && list.back() == node) return;
+  const auto what = static_cast<std::uint32_t>(2 * table + steps);
+  if (kept_.find(node.row, what) != nullptr) return;
   if (list.size() < kLinksMax) {
     list.push_back(node);
+    kept_.add(node.row, what, 0);
   } else {
     left_out_ = true;
   }
@@ -141,13 +152,11 @@ void Frontier::walk() {
     }
     for (std::size_t i = begin; i < end; ++i) {
       const Reached from = reached_[i];
-      for (const Reader& reader : readers_[from.table]) {
-        if (links_ < kLinksMax) follow(from, reader);
-      }
+      for (const Reader& reader : readers_[from.table])
+        follow(from, reader);
     }
     begin = end;
   }
-  if (links_ >= kLinksMax) left_out_ = true;
 }
 
 std::span<const std::uint32_t> Frontier::take(TimeUs at) {
@@ -163,11 +172,13 @@ std::span<const std::uint32_t> Frontier::take(TimeUs at) {
   left_out_ = false;
   changed_.clear();
   relisted_.clear();
+  kept_.clear();
   if (memory_bytes() > kRoomMax) {  // of an instant that comes once a year
     changed_ = {};
     relisted_ = {};
     reached_ = {};
     children_ = {};
+    kept_ = {};
     seen_ = {};
   }
   return entities_;
@@ -176,7 +187,8 @@ std::span<const std::uint32_t> Frontier::take(TimeUs at) {
 std::size_t Frontier::memory_bytes() const {
   return (changed_.capacity() + relisted_.capacity()) * sizeof(NodeId) +
          reached_.capacity() * sizeof(Reached) + entities_.capacity() * sizeof(std::uint32_t) +
-         (children_.capacity() + read_.capacity()) * sizeof(store::Edge) + seen_.memory_bytes();
+         (children_.capacity() + read_.capacity()) * sizeof(store::Edge) + kept_.memory_bytes() +
+         seen_.memory_bytes();
 }
 
 }  // namespace accrete::daemon

@@ -83,6 +83,7 @@ class Frontier {
 
   std::vector<NodeId> changed_;
   std::vector<NodeId> relisted_;
+  PairNumbering kept_;     // in one of these: row, twice the table of the plan + which
   bool left_out_ = false;  // something of this instant
 
   // Of the call at hand.

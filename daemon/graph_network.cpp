@@ -262,8 +262,9 @@ void GraphNetwork::step(TimeUs now) {
   drawn_.clear();
   memory_.draw(world_.config().batch, Rng(seed_, steps_, Purpose::Training), drawn_);
   if (asks_rows_ && steps_ % 2 == 1) {
-    for (NetworkExample& example : drawn_)
-      example.at = now;
+    for (NetworkExample& example : drawn_) {  // one that is gone is shown as it was
+      if (graph_.version(NodeId{entity_, example.row}, now)) example.at = now;
+    }
   }
   std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
   LaggedView view{drawn_.size(), 0};
@@ -339,7 +340,8 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
   first_blocks_.push_back(block);  // its rows are the new expert's from here on
-  sample(drawn_, std::numeric_limits<std::size_t>::max());
+  while (!sample(drawn_, kAnswerNodes * nodes_max()))
+    drawn_.resize(drawn_.size() / 2);
   grow_inputs();
   models::ExpertNetwork<float> grown = settled();
   ExpertEvent event;
@@ -432,9 +434,9 @@ Status GraphNetwork::tell(
 }
 
 std::size_t GraphNetwork::memory_bytes() const {
-  return memory_.memory_bytes() + sampler_.memory_bytes() + metrics_.memory_bytes() +
-         models::room_bytes(inputs_) + signals_.memory_bytes() + mixtures_.memory_bytes() +
-         (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
+  return memory_.memory_bytes() + sampler_.memory_bytes() + batch_.room() +
+         metrics_.memory_bytes() + models::room_bytes(inputs_) + signals_.memory_bytes() +
+         mixtures_.memory_bytes() + (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
          (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room()) +
          (averaged_ == nullptr ? 0 : averaged_->memory_bytes());
 }

@@ -58,8 +58,8 @@ struct NetworkEvidence {
 /// paid in steps of `batch` seeds, at most kStepsMax at a time, drawn from all that is kept. So the
 /// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
 /// sampled again from the graph as of the seed's time. Where a column of the row itself is asked
-/// for, every second step shows the rows as they are now instead: such rows are asked about when
-/// they arrive and while they wait. The column is hidden then, in all rows of the table.
+/// for, every second step shows the rows that are still there as they are now instead: such rows
+/// are asked about when they arrive and while they wait. The column is hidden then, in all rows of the table.
 ///
 /// Seeds of a window are shown as of their times, some of them (LaggedView) as they were earlier:
 /// it must also know whom nothing was heard of for long.

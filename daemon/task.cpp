@@ -373,7 +373,8 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
       metrics_[c].add(outputs[c], value, c + 1 == per_row ? published : models::Interval{});
     }
     if (plan_.kind == TaskKind::Regression) conformal_.grade(outputs.back(), published, value);
-    if (on_heads_ != nullptr && i % (batch.rows.size() / NewestOnHeads::kOfTick + 1) == 0) {
+    const std::size_t kept_of = (batch.rows.size() - 1) / NewestOnHeads::kOfTick + 1;
+    if (on_heads_ != nullptr && i % kept_of == 0 && !is_before_network(batch)) {
       const std::size_t network = learners_->size();
       on_heads_->grade(outputs[network - 1], outputs[network], value);
     }

@@ -139,7 +139,7 @@ Status TickTask::tick(TimeUs at, const Emit& emit) {
   while (!held_back_.empty() && held_back_.begin()->first <= at) {
     const std::uint32_t row = held_back_.begin()->second;
     held_back_.erase(held_back_.begin());
-    if (!eligible(row, at)) continue;
+    if (at > frozen_after_ || !eligible(row, at)) continue;
     republished_[row] = at;
     late.push_back(row);
   }

@@ -44,6 +44,18 @@ struct GraphBatch {
 
   std::size_t seeds() const { return reach.front(); }
   std::size_t nodes() const { return reach.back(); }
+  /// Bytes of the room that it keeps.
+  std::size_t room() const {
+    std::size_t bytes = table.capacity() * sizeof(table[0]) + row.capacity() * sizeof(row[0]) +
+                        age_us.capacity() * sizeof(age_us[0]) +
+                        block.capacity() * sizeof(block[0]) + room_bytes(features) +
+                        room_bytes(told);
+    for (const Relation& relation : relations)
+      bytes += (relation.begin.capacity() + relation.source.capacity()) * sizeof(std::uint32_t);
+    for (const SparseRows& rows : items)
+      bytes += rows.room();
+    return bytes;
+  }
 };
 
 /// A way of one step: nodes of table `target` read nodes of table `source`.

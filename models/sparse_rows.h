@@ -33,6 +33,10 @@ class SparseRows {
 
   std::size_t rows() const { return begin_.size() - 1; }
   std::size_t size() const { return entries_.size(); }
+  /// Bytes that it keeps.
+  std::size_t room() const {
+    return begin_.capacity() * sizeof(std::size_t) + entries_.capacity() * sizeof(SparseEntry);
+  }
   std::span<const SparseEntry> row(std::size_t i) const {
     return {entries_.data() + begin_[i], begin_[i + 1] - begin_[i]};
   }

@@ -88,6 +88,29 @@ TEST(Fold, InstantsBetweenTicksTeachAndAreNeverPublished) {
   EXPECT_LT(taught_between(frozen), taught_between(parts));
 }
 
+TEST(Fold, NothingIsRepublishedAfterAFreeze) {
+  const Config config = shop_config();
+  auto stream = shop(4, 400);
+  Transaction last{stream.size() + 1, {}};  // time moves on
+  encode_mark({MarkKind::Clock, day(50)}, last.records.emplace_back());
+  stream.push_back(std::move(last));
+  for (int half = 12; half < 24; ++half) {
+    FoldOptions options;
+    options.freeze_after = day(0.5 * half);
+    World world(config, options);
+    world.feed(stream);
+    std::size_t changes = 0;
+    for (const std::string& payload : world.sink->payloads) {
+      wire::Prediction prediction;
+      ASSERT_TRUE(prediction.ParseFromString(payload));
+      if (prediction.trigger() != wire::Prediction::CHANGE) continue;
+      ++changes;
+      EXPECT_LE(prediction.as_of_us(), options.freeze_after.value);
+    }
+    EXPECT_GT(changes, 10u);
+  }
+}
+
 TEST(Fold, RowsAfterATimeDoNotChangePredictionsUpToIt) {
   const Config config = shop_config();
   const auto stream = shop(3, 300, false);
