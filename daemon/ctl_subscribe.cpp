@@ -221,7 +221,7 @@ void add_subscribe(CLI::App& app, Exit& exit) {
       "instead of predictions the alarms of drift, live; past ones: status --alarms");
   CLI::Option* experts = command->add_flag(
       "--experts", flags->experts,
-      "instead of predictions births of a network's experts, live; past ones: status");
+      "instead of predictions births, merges and the like of experts, live; past ones: status");
   experts->excludes(drift);
   for (CLI::Option* told : {drift, experts})
     told->excludes(from)->excludes(name)->excludes(snapshot);
