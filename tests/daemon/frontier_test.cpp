@@ -8,7 +8,9 @@
 #include <stream.pb.h>
 
 #include "daemon/graph_network.h"
+#include "daemon/row_task.h"
 #include "tests/daemon/market.h"
+#include "tests/daemon/people.h"
 
 namespace accrete::daemon {
 namespace {
@@ -170,6 +172,54 @@ TEST(Frontier, RepublishesAsAFullRepublishWhatAnInstantChanged) {
   EXPECT_GT(counts.reached, counts.changed / 10) << "who is touched would have been enough";
   EXPECT_GT(counts.compared, counts.told / 2);
   EXPECT_LT(counts.told, counts.all / 2) << "nearly all are republished";
+}
+
+/// People who wait for a column of their own, and meet.
+TEST(Frontier, TellsRowsThatWaitOfWhatTheyRead) {
+  constexpr std::int64_t kPeople = 304;
+  Config config = people_config();
+  for (TaskConfig& task : config.tasks) {
+    task.on_change = OnChange::Frontier;
+    task.debounce_us = 0;
+  }
+  auto stream = people(8, 1, kPeople, false).transactions;
+  FoldOptions options = network_options(kTimeMax);
+  options.network.passes = 1;
+  World before(config, options);
+  World after(config, options);
+  for (World* world : {&before, &after})
+    world->feed(stream);
+  ASSERT_GT(dynamic_cast<RowTask&>(*after.fold().find_task("senior")).network()->steps(), 0U);
+  Rng rng(8, 1, Purpose::Test);
+  const auto somebody = [&] {
+    return Value::of_integer(static_cast<std::int64_t>(rng.below(kPeople)));
+  };
+  std::size_t changed = 0;
+  std::size_t all = 0;
+  for (int i = 0; i < 100; ++i) {
+    const TimeUs at = day(static_cast<double>(kPeople) + 1 + i);
+    Transaction next{stream.size() + 1 + static_cast<std::size_t>(i), {}};
+    next.records.push_back(
+        change_record(meetings_layout(), Op::Insert, {somebody(), somebody(), Value::of_time(at)}));
+    const std::size_t first = after.sink->payloads.size();
+    after.feed({&next, 1});
+    const auto told = published(after, first)["senior"];
+    const Said now = all_said(after, "senior", at);
+    const Said then = all_said(before, "senior", at);
+    all += now.size();
+    for (const auto& [key, score] : now) {
+      const auto said = told.find(key);
+      if (said != told.end()) {
+        EXPECT_EQ(said->second.score, score) << key;
+      }
+      if (score == then.at(key)) continue;
+      ++changed;
+      EXPECT_NE(said, told.end()) << key << " was not republished";
+    }
+    before.feed({&next, 1});
+  }
+  EXPECT_GT(changed, 100U);
+  EXPECT_LT(changed, all / 2);
 }
 
 TEST(Frontier, IsCutWhereAnInstantChangesMoreThanIsFollowed) {

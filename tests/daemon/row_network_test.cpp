@@ -142,6 +142,34 @@ TEST(RowNetwork, ExpertsComeWithNewClassesAndOldOnesAreStillKnown) {
   EXPECT_LT(right["last-label"], 0.4);
 }
 
+TEST(RowNetwork, TimeAndMarkersEndBlocksToo) {
+  const Config config = people_config();
+  People stream = people(6, 1, 800);  // a person each tenth of a day
+  FoldOptions options = network_options();
+  options.checkpoint_records_min = 200;
+  options.blocks.by = models::BlockRule::Time;
+  options.blocks.every_us = 1000 * kDayUs;
+  const auto births = [&] {
+    World world(config, options);
+    world.feed(stream.transactions);
+    std::vector<std::uint32_t> blocks;
+    for (const ExpertEvent& event : network_of(world, "field").events())
+      if (event.kind == ExpertEvent::Kind::Birth) blocks.push_back(event.block);
+    return blocks;
+  };
+  EXPECT_TRUE(births().empty()) << "one block";
+  options.blocks.every_us = 60 * kDayUs;
+  EXPECT_EQ(births().size(), 1U) << "80 days, from the 22nd of a period on";
+  options.blocks.by = models::BlockRule::Marker;
+  EXPECT_TRUE(births().empty()) << "nobody marked any";
+  Transaction& middle = stream.transactions[stream.transactions.size() / 2];
+  encode_mark({MarkKind::Block, kTimeMin}, middle.records.emplace_back());
+  EXPECT_EQ(births(), std::vector<std::uint32_t>{1});
+  if (kSanitized) return;  // the rest takes a minute
+  const std::string expected = digest_of(config, stream.transactions, options);
+  EXPECT_EQ(digest_after_crashes(config, stream.transactions, options, 1, 40), expected);
+}
+
 /// Share of the nodes whose best expert is their block's, of all layers.
 double own_block(const People& stream, bool block_loss) {
   FoldOptions options = network_options();
