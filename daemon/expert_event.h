@@ -21,8 +21,11 @@ struct ExpertEvent {
   /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
   std::vector<std::uint32_t> parents;
 
+  /// Of a merge, or one rolled back: the pair is this and the next, as numbered until then; Birth
+  /// and Freeze: it.
+  std::uint32_t first = 0;
+
   // Merge and Rollback.
-  std::uint32_t first = 0;  ///< the pair is this and the next, as numbered until then; Freeze: it
   /// Of the expert whose blocks' examples lost most, against the bound: its first block and the
   /// mean losses with two experts and with one.
   std::uint32_t worst_block = 0;

@@ -347,6 +347,7 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
   ExpertEvent event;
   event.at = now;
   event.block = block;
+  event.first = static_cast<std::uint32_t>(grown.experts());
   for (const std::size_t parent : grown.grow(batch_))
     event.parents.push_back(static_cast<std::uint32_t>(parent));
   const bool kept = is_flat(grown, event);
@@ -427,8 +428,14 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
 Status GraphNetwork::tell(
     const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told) {
   while (told_ < events_.size()) {
-    ACCRETE_DO(told(events_[told_], told_ + 1));
+    ACCRETE_DO(told(events_[told_], events_past_ + told_ + 1));
     ++told_;
+  }
+  if (events_.size() > kEventsKept) {
+    const std::size_t past = events_.size() - kEventsKept;
+    events_.erase(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(past));
+    events_past_ += past;
+    told_ -= past;
   }
   return Ok{};
 }

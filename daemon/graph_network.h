@@ -59,7 +59,8 @@ struct NetworkEvidence {
 /// stream alone decides how many steps are taken, where, and on what. What lay around a seed is
 /// sampled again from the graph as of the seed's time. Where a column of the row itself is asked
 /// for, every second step shows the rows that are still there as they are now instead: such rows
-/// are asked about when they arrive and while they wait. The column is hidden then, in all rows of the table.
+/// are asked about when they arrive and while they wait. The column is hidden then, in all rows of
+/// the table.
 ///
 /// Seeds of a window are shown as of their times, some of them (LaggedView) as they were earlier:
 /// it must also know whom nothing was heard of for long.
@@ -107,6 +108,7 @@ struct NetworkEvidence {
 /// Threads: one owner, the fold. Deterministic: same calls, same bits.
 class GraphNetwork final : private LabelRows {
  public:
+  static constexpr std::size_t kEventsKept = 1024;  ///< for those who ask later
   static constexpr std::size_t kBirthExamples = 256;
   static constexpr std::size_t kStepsMax = 256;        ///< of one call
   static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
@@ -177,6 +179,7 @@ class GraphNetwork final : private LabelRows {
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
   std::size_t experts() const { return network_ == nullptr ? 0 : network_->experts(); }
+  /// The newest, at most kEventsKept once they were told.
   const std::vector<ExpertEvent>& events() const { return events_; }
   /// Calls `told` for each event since the last call, oldest first, with its number from 1 on.
   Status tell(const std::function<Status(const ExpertEvent&, std::uint64_t count)>& told);
@@ -292,6 +295,7 @@ class GraphNetwork final : private LabelRows {
   std::vector<std::uint32_t> refused_;       // first experts of pairs that are not to be merged
   std::uint32_t without_room_ = 0;           // newest block that has no expert for want of room
   std::vector<ExpertEvent> events_;
+  std::uint64_t events_past_ = 0;  // that came before those
   NetworkMetrics metrics_;
   NetworkMixtures mixtures_;  // of blocks by the block that their expert was born for
   std::size_t told_ = 0;      // of events_

@@ -62,7 +62,7 @@ void GraphNetwork::keep_present(TimeUs now, std::vector<NetworkExample>& example
 
 void GraphNetwork::settle_ridge(TimeUs now) {
   if (ridge_ == nullptr || network_ == nullptr || memory_.size() == 0) return;
-  const NetworkRidge::Moment moment{classes_, world_.block(), events_.size()};
+  const NetworkRidge::Moment moment{classes_, world_.block(), events_past_ + events_.size()};
   std::vector<NetworkExample> examples;
   if (ridge_->is_due(moment)) {
     ridge_->rest(answering().copy_values(), moment);

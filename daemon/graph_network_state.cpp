@@ -100,6 +100,7 @@ void GraphNetwork::stage(store::State& state) {
   writer.put_all(std::span(std::as_const(first_blocks_)));
   writer.put_all(std::span(std::as_const(refused_)));
   writer.put(without_room_);
+  writer.put(events_past_);
   writer.put(static_cast<std::uint64_t>(events_.size()));
   for (const ExpertEvent& event : events_)
     put_event(writer, event);
@@ -149,6 +150,7 @@ Status GraphNetwork::load(store::State& state) {
   first_blocks_ = reader.get_all<std::uint32_t>();
   refused_ = reader.get_all<std::uint32_t>();
   without_room_ = reader.get<std::uint32_t>();
+  events_past_ = reader.get<std::uint64_t>();
   const auto events = reader.get<std::uint64_t>();
   for (std::uint64_t i = 0; i < events && reader.ok(); ++i) {
     std::optional<ExpertEvent> event = get_event(reader);

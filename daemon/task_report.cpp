@@ -55,7 +55,6 @@ Json alarms_json(const DriftWatch& watch) {
 
 Json experts_json(const AnyTask& task) {
   Json events = Json::array();
-  std::uint32_t expert = 0;
   for (const ExpertEvent& event : task.expert_events()) {
     const bool rolled_back = event.kind == ExpertEvent::Kind::Rollback;
     const Json at = format_time(event.at);
@@ -66,7 +65,6 @@ Json experts_json(const AnyTask& task) {
       continue;
     }
     if (event.is_merge()) {
-      if (!rolled_back) --expert;
       events.push_back({{"at", at},
                         {"kind", rolled_back ? "rollback" : "merge"},
                         {"expert", event.first},
@@ -88,12 +86,11 @@ Json experts_json(const AnyTask& task) {
                         {"reason", "sharper"}});
       continue;
     }
-    ++expert;
     for (std::size_t layer = 0; layer < event.parents.size(); ++layer) {
       events.push_back({{"at", at},
                         {"kind", "birth"},
                         {"layer", layer},
-                        {"expert", expert},
+                        {"expert", event.first},
                         {"parent", event.parents[layer]},
                         {"block", event.block},
                         {"rise", rise}});
