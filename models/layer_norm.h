@@ -114,8 +114,9 @@ class NormSilu {
  public:
   struct Tape {
     RowMatrix<Real> normal;  ///< n
+    RowMatrix<Real> gate;    ///< sigmoid(y)
     std::vector<Real> scale;
-    std::size_t room() const { return room_bytes(normal) + scale.capacity() * sizeof(Real); }
+    std::size_t room() const { return room_bytes(normal, gate) + scale.capacity() * sizeof(Real); }
   };
 
   /// Where rows are added to, and times what.
@@ -144,6 +145,7 @@ class NormSilu {
   /// `out` each row of x is. Checks: x fits the room and `out` has its size, or those rows.
   void begin(std::size_t rows, Tape& tape) const {
     tape.normal.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
+    tape.gate.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
     tape.scale.resize(rows);
   }
   void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
@@ -169,8 +171,10 @@ class NormSilu {
   void apply(const RowMatrix<Real>& x, RowMatrix<Real>& out, const std::uint32_t* out_rows) const {
     NormSiluRows<Real> rows = rows_of(x, out);
     std::vector<Real> normal(rows.width * NormSiluRows<Real>::kRowsAtOnce);
+    std::vector<Real> gate(rows.width);
     rows.out_rows = out_rows;
     rows.normal = normal.data();
+    rows.gate = gate.data();
     norm_silu(rows);
   }
 
@@ -208,6 +212,7 @@ class NormSilu {
   /// What the way back needs is kept from row `first` of the tape on.
   static void run(NormSiluRows<Real> rows, std::size_t first, Tape& tape, SleepCount& count) {
     rows.normal = row_of(tape.normal, first);
+    rows.gate = row_of(tape.gate, first);
     rows.kept = rows.width;
     rows.scale = tape.scale.data() + first;
     count.asleep += norm_silu(rows);
@@ -234,6 +239,7 @@ class NormSilu {
     back.gain = gain_.value.data();
     back.shift = shift_.value.data();
     back.normal = row_of(tape.normal, first);
+    back.gate = row_of(tape.gate, first);
     back.scale = tape.scale.data() + first;
     back.d_out = d_out.data();
     back.d_x = d_x.data();

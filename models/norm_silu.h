@@ -22,8 +22,9 @@ struct NormSiluRows {
   const Real* shift;
   const Real* x;     ///< (rows, width)
   Real* normal;      ///< n (rows, width), set
-  std::size_t kept;  ///< numbers from one row of normal to the next: width, or 0 for room of
-                     ///< kRowsAtOnce rows that is used again
+  Real* gate;        ///< sigmoid(y) (rows, width), set
+  std::size_t kept;  ///< numbers from one row of normal and gate to the next: width, or 0 for room
+                     ///< of kRowsAtOnce rows and of one that is used again
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
   Real* out;         ///< (rows, width), set unless there are weights; may be x
   const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null
@@ -43,6 +44,7 @@ struct NormSiluGradient {
   const Real* gain;
   const Real* shift;
   const Real* normal;
+  const Real* gate;
   const Real* scale;
   const Real* d_out;
   Real* d_x;                                  ///< (rows, width), set; may be d_out
@@ -53,7 +55,6 @@ struct NormSiluGradient {
   Real* d_weights = nullptr;                  ///< (rows) set where there are weights
 };
 
-/// Sigmoids are made anew from n: to keep them would be another walk over memory each way.
 template <class Real>
 void norm_silu_gradient(const NormSiluGradient<Real>& back);
 

@@ -154,67 +154,50 @@ constexpr std::size_t kRowsAhead = 4;
 template <class Real>
 using Sleeping = decltype(Vector<Real>{} < Real{});
 
-/// y = gain n + shift, and how far it opens: its sigmoid.
-template <class Real>
-struct Opened {
-  Vector<Real> y;
-  Vector<Real> gate;
-};
-
-template <class Real>
-[[gnu::always_inline]] ACCRETE_TARGET inline void open_lanes(const Real* gain, const Real* shift,
-                                                             const Vector<Real>& n,
-                                                             Opened<Real>& opened) {
-  opened.y = vector_at(gain) * n + vector_at(shift);
-  sigmoid_lanes(opened.y, opened.gate);
-}
-
-/// The same of the last numbers of a row, from c on; lanes behind them are zero before.
-template <class Real>
-ACCRETE_TARGET void open_rest(const Real* gain, const Real* shift, const Real* n, std::size_t count,
-                              Opened<Real>& opened) {
-  opened.y = Vector<Real>{};
-  for (std::size_t k = 0; k < count; ++k)
-    opened.y[k] = gain[k] * n[k] + shift[k];
-  sigmoid_lanes(opened.y, opened.gate);
-}
-
 template <class Real>
 struct ActivatedRow {
   Real scale;
   Real* normal;
+  Real* gate;
   Real* out;
   Real weight;  ///< of what `out` is added to
 };
 
-/// y times its sigmoid for the row; `normal` becomes n. Returns how many of the last numbers sleep,
-/// those of whole vectors are counted by lane.
+/// y of the row, its sigmoids and their product; `normal` becomes n. Returns how many of the last
+/// numbers sleep, those of whole vectors are counted by lane.
 template <class Real, bool Weighted>
 ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows,
                                           const ActivatedRow<Real>& row, Sleeping<Real>& sleeping) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   constexpr Real kAsleep = -4;
-  Opened<Real> opened = {};
   std::size_t c = 0;
   for (; c + kLanes <= rows.width; c += kLanes) {
     const Vector<Real> n = vector_at(row.normal + c) * row.scale;
-    open_lanes<Real>(rows.gain + c, rows.shift + c, n, opened);
+    const Vector<Real> y = vector_at(rows.gain + c) * n + vector_at(rows.shift + c);
+    Vector<Real> open = {};
+    sigmoid_lanes(y, open);
     vector_at(row.normal + c) = n;
+    vector_at(row.gate + c) = open;
     if constexpr (Weighted) {
-      vector_at(row.out + c) += row.weight * (opened.y * opened.gate);
+      vector_at(row.out + c) += row.weight * (y * open);
     } else {
-      vector_at(row.out + c) = opened.y * opened.gate;
+      vector_at(row.out + c) = y * open;
     }
-    sleeping += opened.y < kAsleep;
+    sleeping += y < kAsleep;
   }
   if (c == rows.width) return 0;
   std::uint64_t asleep = 0;
-  for (std::size_t k = c; k < rows.width; ++k)
-    row.normal[k] *= row.scale;
-  open_rest<Real>(rows.gain + c, rows.shift + c, row.normal + c, rows.width - c, opened);
+  Vector<Real> rest = {};
   for (std::size_t k = c; k < rows.width; ++k) {
-    asleep += opened.y[k - c] < kAsleep ? 1 : 0;
-    const Real value = opened.y[k - c] * opened.gate[k - c];
+    row.normal[k] *= row.scale;
+    rest[k - c] = rows.gain[k] * row.normal[k] + rows.shift[k];
+    asleep += rest[k - c] < kAsleep ? 1 : 0;
+  }
+  Vector<Real> open = {};
+  sigmoid_lanes(rest, open);
+  for (std::size_t k = c; k < rows.width; ++k) {
+    row.gate[k] = open[k - c];
+    const Real value = rest[k - c] * open[k - c];
     row.out[k] = Weighted ? row.out[k] + row.weight * value : value;
   }
   return asleep;
@@ -231,7 +214,8 @@ ACCRETE_TARGET std::uint64_t activate_rows(const NormSiluRows<Real>& rows, std::
     if (rows.out_rows != nullptr && i + kRowsAhead < rows.rows)
       fetch_row<Real, true>(rows.out + rows.out_rows[i + kRowsAhead] * rows.width, rows.width);
     Real* const normal = rows.normal + (kept ? i : i - first) * rows.width;
-    const ActivatedRow<Real> row{scale[i - first], normal, rows.out + to * rows.width,
+    Real* const gate = rows.gate + (kept ? i : 0) * rows.width;
+    const ActivatedRow<Real> row{scale[i - first], normal, gate, rows.out + to * rows.width,
                                  Weighted ? rows.weights[i] : Real(1)};
     asleep += activate_row<Real, Weighted>(rows, row, sleeping);
   }
@@ -261,6 +245,17 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   return asleep;
 }
 
+/// One number, or a vector of them, on the way back through SiLU.
+// NOLINTNEXTLINE(readability-function-size): what the formula needs, each in a register
+template <class Number, class Real>
+[[gnu::always_inline]] ACCRETE_TARGET inline void silu_back(const Number& gain, const Number& shift,
+                                                            const Number& n, const Number& gate,
+                                                            const Number& d_out, Real one,
+                                                            Number& through) {
+  const Number y = gain * n + shift;
+  through = d_out * gate * (one + y * (one - gate));
+}
+
 /// The lanes' sum in the order of fixed_dot() (fixed_lanes.h).
 template <class Real>
 ACCRETE_TARGET Real fold_dot(const Vector<Real>& lanes) {
@@ -273,12 +268,22 @@ ACCRETE_TARGET Real fold_dot(const Vector<Real>& lanes) {
   }
 }
 
-/// A number's way back through SiLU: what is by y from what is by y sigmoid(y).
-template <class Number, class Real>
-[[gnu::always_inline]] ACCRETE_TARGET inline void silu_back(const Number& came, const Number& y,
-                                                            const Number& gate, Real one,
-                                                            Number& through) {
-  through = came * gate * (one + y * (one - gate));
+/// d_weights of a row: what came back · what it was told.
+template <class Real>
+ACCRETE_TARGET Real weight_gradient(const NormSiluGradient<Real>& back, const Real* normal,
+                                    const Real* gate, const Real* d_out) {
+  constexpr std::size_t kLanes = kVectorLanes<Real>;
+  Vector<Real> products = {};
+  std::size_t c = 0;
+  for (; c + kLanes <= back.width; c += kLanes) {
+    const Vector<Real> y =
+        vector_at(back.gain + c) * vector_at(normal + c) + vector_at(back.shift + c);
+    products += vector_at(d_out + c) * (y * vector_at(gate + c));
+  }
+  Real total = fold_dot<Real>(products);
+  for (; c < back.width; ++c)
+    total += d_out[c] * ((back.gain[c] * normal[c] + back.shift[c]) * gate[c]);
+  return total;
 }
 
 template <class Real, bool Weighted>
@@ -286,25 +291,22 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
   constexpr std::size_t kLanes = kVectorLanes<Real>;
   const std::size_t width = back.width;
   const Real* const normal = back.normal + row * width;
+  const Real* const gate = back.gate + row * width;
   const Real* const d_out =
       back.d_out + (back.d_out_rows != nullptr ? back.d_out_rows[row] : row) * width;
   const Real weight = Weighted ? back.weights[row] : Real(1);
+  if constexpr (Weighted) back.d_weights[row] = weight_gradient(back, normal, gate, d_out);
   Real* const d_x = back.d_x + row * width;
-  Opened<Real> opened = {};
-  Vector<Real> told = {};  // what came back · what the row said
   Vector<Real> sums = {};
   Vector<Real> products = {};
   std::size_t c = 0;
   for (; c + kLanes <= width; c += kLanes) {
-    const Vector<Real> n = vector_at(normal + c);
-    open_lanes<Real>(back.gain + c, back.shift + c, n, opened);
+    const Vector<Real>& n = vector_at(normal + c);
     Vector<Real> came = vector_at(d_out + c);
-    if constexpr (Weighted) {
-      told += came * (opened.y * opened.gate);
-      came *= weight;
-    }
+    if constexpr (Weighted) came *= weight;
     Vector<Real> through = {};
-    silu_back(came, opened.y, opened.gate, Real(1), through);
+    silu_back(vector_at(back.gain + c), vector_at(back.shift + c), n, vector_at(gate + c), came,
+              Real(1), through);
     if (back.d_gain != nullptr) {
       vector_at(back.d_gain + c) += through * n;
       vector_at(back.d_shift + c) += through;
@@ -314,18 +316,12 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
     sums += through;
     products += through * n;
   }
-  Real all_told = fold_dot<Real>(told);
   Real mean = fold_lanes<Real>(sums);
   Real along = fold_lanes<Real>(products);
-  if (c < width) open_rest<Real>(back.gain + c, back.shift + c, normal + c, width - c, opened);
   for (std::size_t k = c; k < width; ++k) {
-    const Real y = opened.y[k - c];
-    const Real gate = opened.gate[k - c];
-    Real came = d_out[k];
-    all_told += came * (y * gate);
-    if constexpr (Weighted) came *= weight;
+    const Real came = Weighted ? weight * d_out[k] : d_out[k];
     Real through = 0;
-    silu_back(came, y, gate, Real(1), through);
+    silu_back(back.gain[k], back.shift[k], normal[k], gate[k], came, Real(1), through);
     if (back.d_gain != nullptr) {
       back.d_gain[k] += through * normal[k];
       back.d_shift[k] += through;
@@ -334,7 +330,6 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
     mean += d_x[k];
     along += d_x[k] * normal[k];
   }
-  if constexpr (Weighted) back.d_weights[row] = all_told;
   mean /= static_cast<Real>(width);
   along /= static_cast<Real>(width);
   const Real scale = back.scale[row];

@@ -49,7 +49,7 @@ std::vector<Real> weights() {
 /// What one set of loops makes of rows of a width.
 template <class Real>
 struct Outcome {
-  RowMatrix<Real> out, normal, d_x, d_gain, d_shift;
+  RowMatrix<Real> out, normal, gate, d_x, d_gain, d_shift;
   std::vector<Real> scale = std::vector<Real>(kRows);
   std::uint64_t asleep = 0;
 };
@@ -66,14 +66,16 @@ Outcome<Real> run(const NormSiluKernels<Real>& kernels, std::size_t width) {
   const RowMatrix<Real> x = random_matrix<Real>(3, kRows, width);
   const RowMatrix<Real> d_out = random_matrix<Real>(4, kRows, width);
   Outcome<Real> told;
-  for (RowMatrix<Real>* matrix : {&told.out, &told.normal, &told.d_x})
+  for (RowMatrix<Real>* matrix : {&told.out, &told.normal, &told.gate, &told.d_x})
     matrix->resize(x.rows(), x.cols());
   told.d_gain = random_matrix<Real>(5, 1, width);  // to be added to
   told.d_shift = random_matrix<Real>(6, 1, width);
-  told.asleep = kernels.forward({kRows, width, gain.data(), shift.data(), x.data(),
-                                 told.normal.data(), width, told.scale.data(), told.out.data()});
-  kernels.back({kRows, width, gain.data(), shift.data(), told.normal.data(), told.scale.data(),
-                d_out.data(), told.d_x.data(), told.d_gain.data(), told.d_shift.data()});
+  told.asleep =
+      kernels.forward({kRows, width, gain.data(), shift.data(), x.data(), told.normal.data(),
+                       told.gate.data(), width, told.scale.data(), told.out.data()});
+  kernels.back({kRows, width, gain.data(), shift.data(), told.normal.data(), told.gate.data(),
+                told.scale.data(), d_out.data(), told.d_x.data(), told.d_gain.data(),
+                told.d_shift.data()});
   return told;
 }
 
@@ -143,7 +145,7 @@ void expect_same_bits() {
     for (const NormSiluKernels<Real>& kernels : all) {
       const Outcome<Real> told = run(kernels, width);
       EXPECT_TRUE(told.out == plain.out && told.normal == plain.normal) << width;
-      EXPECT_TRUE(told.scale == plain.scale) << width;
+      EXPECT_TRUE(told.gate == plain.gate && told.scale == plain.scale) << width;
       EXPECT_TRUE(told.d_x == plain.d_x) << width;
       EXPECT_TRUE(told.d_gain == plain.d_gain && told.d_shift == plain.d_shift) << width;
       EXPECT_EQ(told.asleep, plain.asleep);
@@ -163,12 +165,14 @@ TEST(NormSilu, KeepsNothingAndWorksInPlace) {
   const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
   RowMatrix<float> x = random_matrix<float>(3, kRows, kWidth);
   std::vector<float> normal(NormSiluRows<float>::kRowsAtOnce * kWidth);
-  norm_silu<float>(
-      {kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), 0, nullptr, x.data()});
+  std::vector<float> gate(kWidth);
+  norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
+                    0, nullptr, x.data()});
   EXPECT_TRUE(x == told.out);
   RowMatrix<float> d_x = random_matrix<float>(4, kRows, kWidth);
   norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), told.normal.data(),
-                             told.scale.data(), d_x.data(), d_x.data(), nullptr, nullptr});
+                             told.gate.data(), told.scale.data(), d_x.data(), d_x.data(), nullptr,
+                             nullptr});
   EXPECT_TRUE(d_x == told.d_x);
 }
 
@@ -181,11 +185,12 @@ TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
   const RowMatrix<float> x = random_matrix<float>(3, kRows, kWidth);
   const RowMatrix<float> d_out = random_matrix<float>(4, kRows, kWidth);
   RowMatrix<float> normal(x.rows(), x.cols());
+  RowMatrix<float> gate(x.rows(), x.cols());
   RowMatrix<float> d_x(x.rows(), x.cols());
   RowMatrix<float> out = RowMatrix<float>::Zero(kFarRows, x.cols());
   RowMatrix<float> d_far = RowMatrix<float>::Zero(kFarRows, x.cols());
-  norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), kWidth,
-                    nullptr, out.data(), nullptr, far.data()});
+  norm_silu<float>({kRows, kWidth, gain.data(), shift.data(), x.data(), normal.data(), gate.data(),
+                    kWidth, nullptr, out.data(), nullptr, far.data()});
   for (Eigen::Index i = 0; i < x.rows(); ++i) {
     EXPECT_TRUE(out.row(far[static_cast<std::size_t>(i)]) == told.out.row(i));
     d_far.row(far[static_cast<std::size_t>(i)]) = d_out.row(i);
@@ -194,7 +199,7 @@ TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
     const bool written = std::ranges::count(far, row) > 0;
     EXPECT_EQ(out.row(row).isZero(0), !written) << row;
   }
-  norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), normal.data(),
+  norm_silu_gradient<float>({kRows, kWidth, gain.data(), shift.data(), normal.data(), gate.data(),
                              told.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr,
                              far.data()});
   EXPECT_TRUE(d_x == told.d_x);
@@ -213,9 +218,10 @@ void expect_mixed_rows() {
       const RowMatrix<Real> before = random_matrix<Real>(7, kFarRows, width);
       RowMatrix<Real> out = before;
       RowMatrix<Real> normal(x.rows(), x.cols());
-      const std::uint64_t asleep =
-          kernels.forward({kRows, width, gain.data(), shift.data(), x.data(), normal.data(), width,
-                           nullptr, out.data(), nullptr, far.data(), share.data()});
+      RowMatrix<Real> gate(x.rows(), x.cols());
+      const std::uint64_t asleep = kernels.forward(
+          {kRows, width, gain.data(), shift.data(), x.data(), normal.data(), gate.data(), width,
+           nullptr, out.data(), nullptr, far.data(), share.data()});
       EXPECT_EQ(asleep, plain.asleep);
       RowMatrix<Real> expected = before;
       const RowMatrix<Real> d_far = random_matrix<Real>(8, kFarRows, width);
@@ -231,11 +237,11 @@ void expect_mixed_rows() {
       RowMatrix<Real> d_x(x.rows(), x.cols());
       RowMatrix<Real> d_x_expected(x.rows(), x.cols());
       std::vector<Real> d_weights(kRows);
-      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), plain.scale.data(),
-                    d_out.data(), d_x_expected.data(), nullptr, nullptr});
-      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), plain.scale.data(),
-                    d_far.data(), d_x.data(), nullptr, nullptr, far.data(), share.data(),
-                    d_weights.data()});
+      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
+                    plain.scale.data(), d_out.data(), d_x_expected.data(), nullptr, nullptr});
+      kernels.back({kRows, width, gain.data(), shift.data(), normal.data(), gate.data(),
+                    plain.scale.data(), d_far.data(), d_x.data(), nullptr, nullptr, far.data(),
+                    share.data(), d_weights.data()});
       EXPECT_TRUE(d_x == d_x_expected) << width;
       for (std::size_t i = 0; i < kRows; ++i) {
         const Real dot = fixed_dot(d_far.data() + far[static_cast<std::size_t>(i)] * width,
