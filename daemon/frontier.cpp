@@ -129,7 +129,7 @@ void Frontier::keep(std::vector<NodeId>& list, NodeId node, std::size_t steps) {
   const std::uint16_t table = place_[node.table.value];
   if (table == kNowhere || distance_[table] == kFar || distance_[table] + steps > plan_.hops)
     return;
-  const auto what = static_cast<std::uint32_t>(2 * table + steps);
+  const auto what = static_cast<std::uint32_t>(2 * std::size_t{table} + steps);
   if (kept_.find(node.row, what) != nullptr) return;
   if (list.size() < kLinksMax) {
     list.push_back(node);
