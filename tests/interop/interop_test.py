@@ -18,6 +18,7 @@ sys.path.insert(0, os.path.dirname(HERE))
 import compare_labels  # noqa: E402
 import grade  # noqa: E402
 import grade_blocks  # noqa: E402
+import seasons  # noqa: E402
 from official_rows import entity_text, label_of, parse_time  # noqa: E402
 
 
@@ -225,6 +226,49 @@ class Blocks(Files):
             grade_blocks.main, "--predictions", self.write("p.jsonl", lines), "--task", "t",
             "--truth", self.write("t.csv", self.TRUTH), "--require", "aa>=75.1")
         self.assertEqual(code, 1, out)
+
+
+class Seasons(Files):
+    """The ways of blocks on rel-f1, with a made-up accretectl."""
+
+    TOOL = """#!/usr/bin/python3
+import json, sys
+def window(name, count, said, trigger="tick"):
+    metrics = {"log_loss": said, "mae": said}
+    return {"window": name, "trigger": trigger, "count": count, "candidates": {"network": metrics}}
+config = open(sys.argv[sys.argv.index("--config") + 1]).read()
+assert 'experts = "sage"' in config and config.startswith("seed = 5\\n"), config
+years = [a.split("=")[1] for a in sys.argv if a.startswith("--window=")]
+assert ("learn_until" in config) == (len(years) == 1), config
+said = 4.0 if "learn_until" in config else 1.0
+windows = [window("all", 99, 99.0), window("y2001", 50, 99.0, "request"), window(years[0], 1, said)]
+windows += [window(year, 3, 2.0) for year in years[1:]]
+names = ["driver-dnf", "driver-top3", "driver-position"]
+tasks = [{"name": name, "windows": windows} for name in names]
+with open(sys.argv[sys.argv.index("--report") + 1], "w") as file:
+    json.dump({"cpu_seconds": 10, "tasks": tasks}, file)
+"""
+
+    def run_seasons(self, tool, *more):
+        os.chmod(tool, 0o755)
+        return self.run_main(seasons.main, "--tool", tool, "--rows", "rows", "--out",
+                             os.path.join(self.directory.name, "out"), "--seed", "5",
+                             "--years", "2001", "2002", *more)
+
+    def test_labels_of_all_years_count_alike(self):
+        code, out = self.run_seasons(self.write("tool", self.TOOL))
+        self.assertEqual(code, 0, out)
+        for way in ("seasons", "one", "one-long", "tuned"):  # (1 × 1 + 3 × 2) / 4
+            self.assertRegex(out, rf"{way} +1\.7500 \( +4\) +1\.7500 .* 10\n")
+        self.assertRegex(out, r"anew +4\.0000 \( +2\) .* 20\n")  # a run for each year
+
+    def test_what_is_there_is_not_run_again(self):
+        self.run_seasons(self.write("tool", self.TOOL), "--only", "anew")
+        code, out = self.run_seasons(self.write("tool", "#!/bin/false\n"), "--only", "anew")
+        self.assertEqual(code, 0, out)
+        code, out = self.run_seasons(self.write("tool", "#!/bin/false\n"), "--only", "one")
+        self.assertEqual(code, 1, out)
+        self.assertIn("one: accretectl backtest failed with 1", out)
 
 
 class Subscriber(unittest.TestCase):
