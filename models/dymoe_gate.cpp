@@ -18,6 +18,13 @@ namespace {
 
 constexpr std::size_t kLogitsAtOnce = 1024;  // they stay in the first cache
 
+template <class Real>
+Real largest(const Real* row, std::size_t count) {
+  return Eigen::Map<const Eigen::Array<Real, Eigen::Dynamic, 1>>(row,
+                                                                 static_cast<Eigen::Index>(count))
+      .maxCoeff();
+}
+
 /// The columns that rows may choose from, ascending.
 template <class Real>
 std::vector<std::uint32_t> allowed_columns(const RowMatrix<Real>& logits, std::size_t experts,
@@ -89,6 +96,19 @@ void weigh(const Real* logits, std::span<const std::uint32_t> columns, Real* wei
     total += weights[j] = std::exp(logits[columns[j]] - top);
   for (std::size_t j = 0; j < columns.size(); ++j)
     weights[j] /= total;
+}
+
+/// −sum of g log g of a row. A logarithm does: log g is that of the first g and what the logit is
+/// above that one's.
+template <class Real>
+double entropy(const Routes<Real>& routes, std::size_t row, const Real* logits) {
+  const std::size_t first = row * routes.slots;
+  if (routes.slots == 1) return 0;
+  const auto logit = [&](std::size_t i) { return static_cast<double>(logits[routes.column[i]]); };
+  double above = 0;
+  for (std::size_t i = first + 1; i < first + routes.slots; ++i)
+    above += static_cast<double>(routes.weight[i]) * (logit(i) - logit(first));
+  return -std::log(static_cast<double>(routes.weight[first])) - above;
 }
 
 template <class Real>
@@ -175,7 +195,7 @@ double block_loss(const RowMatrix<Real>& logits, std::size_t experts,
     const std::size_t count = std::min(at_once, rows - first);
     for (std::size_t i = 0; i < count; ++i) {
       const Real* const row = row_of(logits, first + i);
-      const Real top = *std::max_element(row, row + experts);
+      const Real top = largest(row, experts);
       std::transform(row, row + experts, powers.data() + i * experts,
                      [top](Real logit) { return logit - top; });
       loss -= static_cast<double>(powers[i * experts + expert_of(blocks[first + i], experts)]);
@@ -206,17 +226,16 @@ void count_routes(const Routes<Real>& routes, const RowMatrix<Real>& logits, std
   stats.entropy = 0;
   stats.nodes = rows;
   stats.own_block = 0;
-  for (std::size_t i = 0; i < routes.weight.size(); ++i) {
-    const auto g = static_cast<double>(routes.weight[i]);
-    stats.load[routes.column[i]] += g;
-    if (g > 0) stats.entropy -= g * std::log(g);
-  }
-  if (rows > 0) stats.entropy /= static_cast<double>(rows);
+  for (std::size_t i = 0; i < routes.weight.size(); ++i)
+    stats.load[routes.column[i]] += static_cast<double>(routes.weight[i]);
   for (std::size_t v = 0; v < rows; ++v) {
     const Real* const row = row_of(logits, v);
-    const auto best = static_cast<std::size_t>(std::max_element(row, row + experts) - row);
-    if (best == expert_of(blocks[v], experts)) ++stats.own_block;
+    stats.entropy += entropy(routes, v, row);
+    const std::size_t own = expert_of(blocks[v], experts);
+    const Real top = largest(row, experts);
+    if (row[own] == top && std::find(row, row + own, top) == row + own) ++stats.own_block;
   }
+  if (rows > 0) stats.entropy /= static_cast<double>(rows);
 }
 
 template <class Real>

@@ -116,6 +116,12 @@ class NormSilu {
     RowMatrix<Real> normal;  ///< n
     RowMatrix<Real> gate;    ///< sigmoid(y)
     std::vector<Real> scale;
+
+    void resize(std::size_t rows, std::size_t width) {
+      normal.resize(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(width));
+      gate.resize(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(width));
+      scale.resize(rows);
+    }
     std::size_t room() const { return room_bytes(normal, gate) + scale.capacity() * sizeof(Real); }
   };
 
@@ -123,6 +129,7 @@ class NormSilu {
   struct Mixed {
     std::span<const std::uint32_t> rows;
     std::span<const Real> weights;
+    std::size_t kept = 0;   ///< the first row of the tape that is theirs
     std::size_t first = 0;  ///< the row of mix()'s `out` that they are counted from
   };
 
@@ -144,9 +151,7 @@ class NormSilu {
   /// The same in parts: room for all rows, then those from `first` on. `out_rows`: which row of
   /// `out` each row of x is. Checks: x fits the room and `out` has its size, or those rows.
   void begin(std::size_t rows, Tape& tape) const {
-    tape.normal.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
-    tape.gate.resize(static_cast<Eigen::Index>(rows), gain_.value.cols());
-    tape.scale.resize(rows);
+    tape.resize(rows, static_cast<std::size_t>(gain_.value.cols()));
   }
   void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
                     SleepCount& count, const std::uint32_t* out_rows) const {
@@ -155,16 +160,16 @@ class NormSilu {
     run(rows, first, tape, count);
   }
 
-  /// Rows of `out` += weights[i] × what row i of x becomes with the bias (1, w).
+  /// Rows of `out` += weights[i] × what row i of x becomes with the bias (1, w). Checks: the tape
+  /// has room for all that it keeps.
   void mix(const RowMatrix<Real>& x, const RowMatrix<Real>& bias, const Mixed& mixed, Tape& tape,
            RowMatrix<Real>& out, SleepCount& count) const {
-    begin(static_cast<std::size_t>(x.rows()), tape);
     NormSiluRows<Real> rows = rows_of(x, out);
     rows.out = row_of(out, mixed.first);
     rows.bias = bias.data();
     rows.out_rows = mixed.rows.data();
     rows.weights = mixed.weights.data();
-    run(rows, 0, tape, count);
+    run(rows, mixed.kept, tape, count);
   }
 
   /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
@@ -196,7 +201,7 @@ class NormSilu {
   void mix_backward(const Tape& tape, const Mixed& mixed, const RowMatrix<Real>& d_out,
                     std::span<Real> d_weights, RowMatrix<Real>& d_x) {
     d_x.resize(static_cast<Eigen::Index>(mixed.rows.size()), d_out.cols());
-    NormSiluGradient<Real> back = back_of(tape, 0, d_out, d_x);
+    NormSiluGradient<Real> back = back_of(tape, mixed.kept, d_out, d_x);
     back.d_out_rows = mixed.rows.data();
     back.weights = mixed.weights.data();
     back.d_weights = d_weights.data();

@@ -72,11 +72,12 @@ void add_outer(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Rea
 }
 
 template <class Real>
-void multiply_into(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
+void multiply_into(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
                    std::span<const std::uint32_t> rows, RowMatrix<Real>& out) {
   ACCRETE_CHECK(a.cols() == b.rows() && &out != &a && &out != &b);
-  ACCRETE_CHECK(size(a.rows()) == rows.size() && out.cols() == b.cols());
+  ACCRETE_CHECK(first + rows.size() <= size(a.rows()) && out.cols() == b.cols());
   Product<Real> product = plain(a, b, out, rows.size(), true);
+  product.a += first * product.a_row;
   product.out_rows = rows.data();
   run(product);
 }
@@ -103,11 +104,12 @@ void multiply_rows(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows
 
 template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
-                              const RowMatrix<Real>& b, RowMatrix<Real>& out) {
+                              const RowMatrix<Real>& b, std::size_t first, RowMatrix<Real>& out) {
   ACCRETE_CHECK(a.cols() == b.cols() && &out != &a && &out != &b);
-  shape(out, static_cast<Eigen::Index>(rows.size()), b.rows(), false);
+  ACCRETE_CHECK(first + rows.size() <= size(out.rows()) && out.cols() == b.rows());
   Product<Real> product = transposed(a, b, out, rows.size(), false);
   product.a_rows = rows.data();
+  product.out += first * product.out_row;
   run(product);
 }
 
@@ -123,11 +125,13 @@ void multiply_rows_transposed_at(const RowMatrix<Real>& a, std::span<const std::
 }
 
 template <class Real>
-void add_outer_rows(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
+void add_outer_rows(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
                     std::span<const std::uint32_t> rows, RowMatrix<Real>& out) {
-  ACCRETE_CHECK(size(a.rows()) == rows.size() && &out != &a && &out != &b);
+  ACCRETE_CHECK(first + rows.size() <= size(a.rows()) && &out != &a && &out != &b);
   shape(out, a.cols(), b.cols(), true);
   Product<Real> product = outer(a, b, out);
+  product.a += first * product.a_inner;
+  product.inner = rows.size();
   product.b_rows = rows.data();
   run(product);
 }
@@ -179,18 +183,18 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
   template void multiply_transposed(const RowMatrix<Real>&, const RowMatrix<Real>&,               \
                                     RowMatrix<Real>&, bool);                                      \
   template void add_outer(const RowMatrix<Real>&, const RowMatrix<Real>&, RowMatrix<Real>&);      \
-  template void multiply_into(const RowMatrix<Real>&, const RowMatrix<Real>&,                     \
+  template void multiply_into(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&,        \
                               std::span<const std::uint32_t>, RowMatrix<Real>&);                  \
   template void multiply_transposed_into(const RowMatrix<Real>&, const RowMatrix<Real>&,          \
                                          std::span<const std::uint32_t>, RowMatrix<Real>&);       \
   template void multiply_rows(const RowMatrix<Real>&, std::span<const std::uint32_t>,             \
                               const RowMatrix<Real>&, RowMatrix<Real>&);                          \
   template void multiply_rows_transposed(const RowMatrix<Real>&, std::span<const std::uint32_t>,  \
-                                         const RowMatrix<Real>&, RowMatrix<Real>&);               \
+                                         const RowMatrix<Real>&, std::size_t, RowMatrix<Real>&);  \
   template void multiply_rows_transposed_at(const RowMatrix<Real>&,                               \
                                             std::span<const std::uint32_t>,                       \
                                             const RowMatrix<Real>&, RowMatrix<Real>&);            \
-  template void add_outer_rows(const RowMatrix<Real>&, const RowMatrix<Real>&,                    \
+  template void add_outer_rows(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&,       \
                                std::span<const std::uint32_t>, RowMatrix<Real>&);                 \
   template void expand_heads(const RowMatrix<Real>&, const RowMatrix<Real>&, std::size_t,         \
                              RowMatrix<Real>&);                                                   \

@@ -31,9 +31,9 @@ void add_outer(const RowMatrix<Real>& a, const RowMatrix<Real>& b, RowMatrix<Rea
 
 // The same where a list of rows stands for a matrix: row i is row rows[i] of what is told.
 
-/// Rows of out (·, M) += a (N, K) b (K, M). No row twice.
+/// Rows of out (·, M) += N rows of a (·, K), from `first` on, × b (K, M). No row twice.
 template <class Real>
-void multiply_into(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
+void multiply_into(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
                    std::span<const std::uint32_t> rows, RowMatrix<Real>& out);
 
 /// Rows of out (·, M) += a (N, K) bᵀ, b (M, K). No row twice.
@@ -46,19 +46,19 @@ template <class Real>
 void multiply_rows(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
                    const RowMatrix<Real>& b, RowMatrix<Real>& out);
 
-/// out (N, M) = rows of a (·, K) bᵀ, b (M, K).
+/// N rows of out (·, M), from `first` on, = rows of a (·, K) bᵀ, b (M, K).
 template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
-                              const RowMatrix<Real>& b, RowMatrix<Real>& out);
+                              const RowMatrix<Real>& b, std::size_t first, RowMatrix<Real>& out);
 
 /// Rows of out (·, M) = the same rows of a (·, K) bᵀ, b (M, K). No row twice.
 template <class Real>
 void multiply_rows_transposed_at(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
                                  const RowMatrix<Real>& b, RowMatrix<Real>& out);
 
-/// out (K, M) += aᵀ b over a (N, K) and rows of b (·, M).
+/// out (K, M) += aᵀ b over N rows of a (·, K), from `first` on, and rows of b (·, M).
 template <class Real>
-void add_outer_rows(const RowMatrix<Real>& a, const RowMatrix<Real>& b,
+void add_outer_rows(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
                     std::span<const std::uint32_t> rows, RowMatrix<Real>& out);
 
 // Products head by head. A square matrix w (d, d) has H blocks of d/H columns, w_h; so has a row of
@@ -86,19 +86,19 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
                                            RowMatrix<Real>&, bool);                                \
   extern template void add_outer(const RowMatrix<Real>&, const RowMatrix<Real>&,                   \
                                  RowMatrix<Real>&);                                                \
-  extern template void multiply_into(const RowMatrix<Real>&, const RowMatrix<Real>&,               \
+  extern template void multiply_into(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&,  \
                                      std::span<const std::uint32_t>, RowMatrix<Real>&);            \
   extern template void multiply_transposed_into(const RowMatrix<Real>&, const RowMatrix<Real>&,    \
                                                 std::span<const std::uint32_t>, RowMatrix<Real>&); \
   extern template void multiply_rows(const RowMatrix<Real>&, std::span<const std::uint32_t>,       \
                                      const RowMatrix<Real>&, RowMatrix<Real>&);                    \
-  extern template void multiply_rows_transposed(const RowMatrix<Real>&,                            \
-                                                std::span<const std::uint32_t>,                    \
-                                                const RowMatrix<Real>&, RowMatrix<Real>&);         \
+  extern template void multiply_rows_transposed(                                                   \
+      const RowMatrix<Real>&, std::span<const std::uint32_t>, const RowMatrix<Real>&, std::size_t, \
+      RowMatrix<Real>&);                                                                           \
   extern template void multiply_rows_transposed_at(const RowMatrix<Real>&,                         \
                                                    std::span<const std::uint32_t>,                 \
                                                    const RowMatrix<Real>&, RowMatrix<Real>&);      \
-  extern template void add_outer_rows(const RowMatrix<Real>&, const RowMatrix<Real>&,              \
+  extern template void add_outer_rows(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&, \
                                       std::span<const std::uint32_t>, RowMatrix<Real>&);           \
   extern template void expand_heads(const RowMatrix<Real>&, const RowMatrix<Real>&, std::size_t,   \
                                     RowMatrix<Real>&);                                             \

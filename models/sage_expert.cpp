@@ -17,6 +17,10 @@ namespace accrete::models {
 namespace {
 
 constexpr std::uint32_t kNone = 0xFFFF'FFFF;
+constexpr std::size_t kLine = 64;  // bytes
+// Whom a node hears lies where nothing near was read: so many hearings before, their list is sent
+// for.
+constexpr std::size_t kHearingsAhead = 3;
 
 /// The only neighbour that expert t hears; null if there is none or another.
 template <class Real>
@@ -101,6 +105,12 @@ void walk(const ExpertCall<Real>& call, const Tape& tape, Each each) {
   std::size_t first = 0;
   for (std::size_t i = 0; i <= tape.hearings.size(); ++i) {
     const auto walked = std::exchange(next, {});
+    if (i + kHearingsAhead < tape.hearings.size()) {
+      const auto& later = tape.hearings[i + kHearingsAhead];
+      const auto& all = call.batch.relations[later.relation].source;
+      for (std::size_t k = 0; k < later.count; k += kLine / sizeof(std::uint32_t))
+        __builtin_prefetch(all.data() + later.begin + k);
+    }
     if (i < tape.hearings.size()) {
       const auto& hearing = tape.hearings[i];
       const std::span all(call.batch.relations[hearing.relation].source);
@@ -115,9 +125,8 @@ void walk(const ExpertCall<Real>& call, const Tape& tape, Each each) {
 /// Sends for a row that is read, or written, soon.
 template <class Real>
 void fetch_row(const RowMatrix<Real>& matrix, std::size_t row) {
-  constexpr std::size_t kLine = 64 / sizeof(Real);
   const Real* const from = row_of(matrix, row);
-  for (std::size_t c = 0; c < static_cast<std::size_t>(matrix.cols()); c += kLine)
+  for (std::size_t c = 0; c < static_cast<std::size_t>(matrix.cols()); c += kLine / sizeof(Real))
     __builtin_prefetch(from + c, 1);
 }
 
@@ -187,17 +196,16 @@ void SageExperts<Real>::visit(std::string_view prefix, const VisitParameter<Real
 
 template <class Real>
 std::size_t SageExperts<Real>::room(const Tape& tape) const {
-  std::size_t bytes =
-      room_bytes(tape.sum, tape.product, head_, d_sum_, d_product_, d_message_) +
-      tape.hearings.capacity() * sizeof(Hearing) + tape.listeners.capacity() * sizeof(Listener) +
-      tape.heard.capacity() * sizeof(Real) + tape.place.capacity() * sizeof(std::uint32_t);
+  std::size_t bytes = room_bytes(tape.messages, tape.sum, tape.product, d_messages_, head_, d_sum_,
+                                 d_product_, d_message_) +
+                      tape.norm.room() + tape.hearings.capacity() * sizeof(Hearing) +
+                      tape.listeners.capacity() * sizeof(Listener) +
+                      tape.heard.capacity() * sizeof(Real) +
+                      tape.place.capacity() * sizeof(std::uint32_t);
   for (const auto& own : tape.experts) {
-    bytes += room_bytes(own.message) + own.norm.room();
     for (const Shared& shared : own.shared)
       bytes += room_bytes(shared.message);
   }
-  for (const std::vector<RowMatrix<Real>>& messages : d_messages_)
-    bytes += room_bytes(messages);
   return bytes;
 }
 
@@ -209,7 +217,7 @@ void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, Tape& tape) 
   for (std::size_t t = 0; t < call.experts; ++t) {
     typename Tape::Expert& own = tape.experts[t];
     own.who.resize(relations_);
-    own.message.resize(relations_);
+    own.first.resize(relations_);
     own.shared.resize(relations_);
     for (std::size_t r = 0; r < relations_; ++r) {
       own.who[r].clear();
@@ -277,14 +285,16 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
   const auto nodes = static_cast<std::size_t>(call.input.rows());
   if (tape.place.size() < nodes) tape.place.resize(nodes, kNone);
   find_messages(call, tape);
+  std::size_t rows = 0;
   for (std::size_t t = 0; t < call.experts; ++t) {
     typename Tape::Expert& own = tape.experts[t];
     for (std::size_t r = 0; r < relations_; ++r) {
-      own.message[r].resize(static_cast<Eigen::Index>(own.who[r].size()),
-                            static_cast<Eigen::Index>(width_));
+      own.first[r] = rows;
+      rows += own.who[r].size();
       share_messages(call, t, r, tape);
     }
   }
+  tape.messages.resize(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(width_));
   std::size_t numbers = 0;
   for (const Hearing& hearing : tape.hearings)
     numbers += std::size_t{hearing.listeners} * (hearing.count + 1);
@@ -297,7 +307,7 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
     for (std::size_t i = 0; call.heard != nullptr && i < next.neighbours.size(); ++i)
       __builtin_prefetch(row_of(*call.heard, next.neighbours[i]) + next.listeners[0].expert);
     for (const Listener& later : next.listeners)
-      fetch_row(tape.experts[later.expert].message[next.relation], later.row);
+      fetch_row(tape.messages, row_of_message(tape, later, next.relation));
     std::array<Real*, kListenersMax> to{};
     for (std::size_t j = 0; j < walks; j += step) {
       const auto some = listeners.subspan(j, std::min(step, walks - j));
@@ -305,14 +315,14 @@ void SageExperts<Real>::gather_messages(const ExpertCall<Real>& call, Tape& tape
       const std::size_t end = at + weights + some.size();
       listen(call, neighbours, some, tape.heard.data() + at);
       for (std::size_t i = 0; i < some.size(); ++i)
-        to[i] = row_of(tape.experts[some[i].expert].message[r], some[i].row);
+        to[i] = row_of(tape.messages, row_of_message(tape, some[i], r));
       sum_neighbours<Real>({call.input.data(), width_, neighbours,
                             std::span<const Real>(tape.heard).subspan(at, weights),
                             std::span(to).first(some.size()), next.neighbours});
       at = end;
     }
     for (const Listener& other : listeners.subspan(walks)) {
-      std::copy_n(to[0], width_, row_of(tape.experts[other.expert].message[r], other.row));
+      std::copy_n(to[0], width_, row_of(tape.messages, row_of_message(tape, other, r)));
     }
   });
 }
@@ -321,6 +331,7 @@ template <class Real>
 SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
                                       RowMatrix<Real>& output) const {
   gather_messages(call, tape);
+  tape.norm.resize(call.routes.begin[call.experts], width_);
   SleepCount count;
   for (std::size_t t = 0; t < call.experts; ++t) {
     const Expert& expert = experts_[t];
@@ -329,15 +340,17 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
     multiply_rows(call.head, rows, expert.own.value, tape.sum);
     for (std::size_t r = 0; r < relations_; ++r) {
       const RowMatrix<Real>& weights = expert.relations[r].value;
-      if (!own.who[r].empty()) multiply_into<Real>(own.message[r], weights, own.who[r], tape.sum);
+      if (!own.who[r].empty())
+        multiply_into<Real>(tape.messages, own.first[r], weights, own.who[r], tape.sum);
       const Shared& shared = own.shared[r];
       if (shared.nodes.empty()) continue;
       multiply(shared.message, weights, tape.product);
       for (const auto& [row, heard] : shared.rows)
         add_scaled(Real(1), row_of(tape.product, heard), width_, row_of(tape.sum, row));
     }
-    expert.norm.mix(tape.sum, expert.bias.value, {rows, call.routes.shares_of(t), call.first},
-                    own.norm, output, count);
+    expert.norm.mix(tape.sum, expert.bias.value,
+                    {rows, call.routes.shares_of(t), call.routes.begin[t], call.first}, tape.norm,
+                    output, count);
   }
   return count;
 }
@@ -350,8 +363,8 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
   const typename Tape::Expert& own = tape.experts[t];
   const auto rows = call.routes.rows_of(t);
   const bool frozen = expert.own.rate == 0;
-  expert.norm.mix_backward(own.norm, {rows, call.routes.shares_of(t)}, d_output,
-                           gradients.share_of(call.routes, t), d_sum_);
+  expert.norm.mix_backward(tape.norm, {rows, call.routes.shares_of(t), call.routes.begin[t]},
+                           d_output, gradients.share_of(call.routes, t), d_sum_);
   if (!frozen) {
     gather_rows(call.head, rows, head_);
     add_outer(head_, d_sum_, expert.own.grad());
@@ -361,8 +374,9 @@ void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape
   for (std::size_t r = 0; r < relations_; ++r) {
     const std::vector<std::uint32_t>& who = own.who[r];
     if (!frozen && !who.empty())
-      add_outer_rows<Real>(own.message[r], d_sum_, who, expert.relations[r].grad());
-    multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, d_messages_[t][r]);
+      add_outer_rows<Real>(tape.messages, own.first[r], d_sum_, who, expert.relations[r].grad());
+    multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, own.first[r],
+                                   d_messages_);
     if (!own.shared[r].nodes.empty()) backward_shared(call, tape, t, r, gradients);
   }
 }
@@ -397,20 +411,21 @@ void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tap
   walk(call, tape, [&](const Walked<Listener>& walked, const Walked<Listener>& next) {
     auto [r, neighbours, listeners] = walked;
     if (all_alike(call)) {  // one walk for the sum of what all experts send back
-      Real* const first = row_of(d_messages_[listeners[0].expert][r], listeners[0].row);
-      for (const Listener& other : listeners.subspan(1))
-        add_scaled(Real(1), row_of(d_messages_[other.expert][r], other.row), width_, first);
+      Real* const first = row_of(d_messages_, row_of_message(tape, listeners[0], r));
+      for (const Listener& other : listeners.subspan(1)) {
+        add_scaled(Real(1), row_of(d_messages_, row_of_message(tape, other, r)), width_, first);
+      }
       listeners = listeners.first(1);
     }
     for (std::size_t i = 0; call.heard != nullptr && i < next.neighbours.size(); ++i)
       __builtin_prefetch(row_of(d_heard, next.neighbours[i]) + next.listeners[0].expert, 1);
     for (const Listener& later : next.listeners)
-      fetch_row(d_messages_[later.expert][next.relation], later.row);
+      fetch_row(d_messages_, row_of_message(tape, later, next.relation));
     for (std::size_t j = 0; j < listeners.size(); j += kListenersMax) {
       const auto some = listeners.subspan(j, std::min(kListenersMax, listeners.size() - j));
       std::array<const Real*, kListenersMax> from{};
       for (std::size_t i = 0; i < some.size(); ++i)
-        from[i] = row_of(d_messages_[some[i].expert][r], some[i].row);
+        from[i] = row_of(d_messages_, row_of_message(tape, some[i], r));
       const std::size_t weights = neighbours.size() * some.size();
       d_weight.resize(call.heard != nullptr ? weights : 0);
       add_neighbour_gradients<Real>({call.input.data(), width_, neighbours,
@@ -434,11 +449,9 @@ template <class Real>
 void SageExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
                                  const RowMatrix<Real>& d_output,
                                  const ExpertGradients<Real>& gradients) {
-  d_messages_.resize(std::max(d_messages_.size(), call.experts));
-  for (std::size_t t = 0; t < call.experts; ++t) {
-    d_messages_[t].resize(relations_);
+  d_messages_.resize(tape.messages.rows(), tape.messages.cols());
+  for (std::size_t t = 0; t < call.experts; ++t)
     backward_expert(call, tape, t, d_output, gradients);
-  }
   scatter_messages(call, tape, gradients);
 }
 

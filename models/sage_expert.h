@@ -37,7 +37,7 @@ class SageExperts {
     std::vector<std::uint32_t> nodes;  ///< each once, in the order in which they are first heard
     RowMatrix<Real> message;           ///< b_ut h_u of each (nodes, d)
   };
-  /// An expert that a node is given to, and the row of its messages that is this node's.
+  /// An expert that a node is given to, and which of its messages by a relation is this node's.
   struct Listener {
     std::uint32_t expert = 0;
     std::uint32_t row = 0;
@@ -53,11 +53,13 @@ class SageExperts {
   struct Tape {
     struct Expert {
       std::vector<std::vector<std::uint32_t>> who;  ///< by relation: which of the n rows
-      std::vector<RowMatrix<Real>> message;         ///< by relation: (n_r, d)
-      std::vector<Shared> shared;                   ///< by relation: all other rows
-      typename NormSilu<Real>::Tape norm;
+      std::vector<std::size_t> first;  ///< by relation: the first of their n_r rows of messages
+      std::vector<Shared> shared;      ///< by relation: all other rows
     };
     std::vector<Expert> experts;
+    // One matrix for all experts: it lies in large pages where many small ones would not.
+    RowMatrix<Real> messages;            ///< expert by expert, of each relation by relation
+    typename NormSilu<Real>::Tape norm;  ///< as the routes' pairs
     std::vector<Hearing> hearings;  ///< by node, ascending: so an expert's rows are in their order
     std::vector<Listener> listeners;  ///< of one hearing after another
     std::vector<Real> heard;          ///< what each neighbour counted, in the same order
@@ -95,8 +97,11 @@ class SageExperts {
     Parameter<Real> bias;                    ///< c (1, d)
     NormSilu<Real> norm;
   };
-  using Messages = std::vector<std::vector<RowMatrix<Real>>>;  ///< by expert and relation
-
+  /// Which row of the messages of all a listener's is.
+  static std::size_t row_of_message(const Tape& tape, const Listener& listener,
+                                    std::size_t relation) {
+    return tape.experts[listener.expert].first[relation] + listener.row;
+  }
   static void visit_expert(const std::string& prefix, Expert& expert,
                            const VisitParameter<Real>& visit);
   void find_messages(const ExpertCall<Real>& call, Tape& tape) const;
@@ -114,7 +119,7 @@ class SageExperts {
   std::vector<Expert> experts_;
 
   // Of the pass under way; their room is kept.
-  Messages d_messages_;
+  RowMatrix<Real> d_messages_;  ///< as the tape's
   RowMatrix<Real> head_;
   RowMatrix<Real> d_sum_;
   RowMatrix<Real> d_product_;

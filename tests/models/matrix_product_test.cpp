@@ -177,17 +177,22 @@ TYPED_TEST(MatrixProduct, ListsStandForTheRowsTheyName) {
     Matrix expected = wide;
     for (Index i = 0; i < n; ++i)
       expected.row(rows[static_cast<std::size_t>(i)]) = some.row(i);
+    constexpr Index kFirst = 4;  // rows of other products lie around those of a
+    Matrix around = random_matrix<TypeParam>(n + 6, 20, Numbers::Tame, rng);
+    around.middleRows(kFirst, n) = a;
     Matrix out = wide;
-    multiply_into<TypeParam>(a, b, rows, out);
+    multiply_into<TypeParam>(around, kFirst, b, rows, out);
     expect_same(out, expected);
     out = wide;
     multiply_transposed_into<TypeParam>(a, b_turned, rows, out);
     expect_same(out, expected);
     expected = Matrix::Zero(n, 45);
     naive_add(picked(narrow), b, expected);
-    multiply_rows_transposed<TypeParam>(narrow, rows, b_turned, out);
-    expect_same(out, expected);
-    out.setZero();
+    out = random_matrix<TypeParam>(n + 6, 45, Numbers::Tame, rng);
+    Matrix placed = out;
+    placed.middleRows(kFirst, n) = expected;
+    multiply_rows_transposed<TypeParam>(narrow, rows, b_turned, kFirst, out);
+    expect_same(out, placed);
     multiply_rows<TypeParam>(narrow, rows, b, out);
     expect_same(out, expected);
     for (const Index columns : {3, 45}) {  // few are worked on another way
@@ -204,7 +209,7 @@ TYPED_TEST(MatrixProduct, ListsStandForTheRowsTheyName) {
     expected = b;
     naive_add(Matrix(a.transpose()), picked(wide), expected);
     out = b;
-    add_outer_rows<TypeParam>(a, wide, rows, out);
+    add_outer_rows<TypeParam>(around, kFirst, wide, rows, out);
     expect_same(out, expected);
   }
 }
