@@ -36,6 +36,7 @@ constexpr std::size_t kRowsWorthPacking = 24;
 constexpr std::size_t kNearBytes = 512;
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHotBytes = std::size_t{32} << 10;
+constexpr std::size_t kPanelColumnsMax = kCacheLine / sizeof(float) * kTileVectorsMax;
 // Of a turned product's result: half as many rows as a line holds numbers, each of as many lines as
 // a tile has vectors.
 constexpr std::size_t kNarrowLines = kCacheLine / sizeof(float) / 2 * kTileVectorsMax;
@@ -156,35 +157,34 @@ class InnerPanel {
     }
   }
 
-  /// A panel whose columns lie together in B: in squares, or each line would be read as often as it
-  /// holds numbers.
+  /// A panel whose columns lie together in B: in squares, some inner steps of all columns after the
+  /// other, so that lines are read and written as a whole while a first cache has them.
   void turn(std::size_t column, Real* to) const {
     const std::size_t columns = columns_of(column);
     const std::size_t stride = vectors_of(column) * kernels_.lanes;
-    const auto from = [&](std::size_t c) {
-      return product_.b + listed(product_.b_columns, column + c) * product_.b_column + first_;
-    };
-    std::size_t c = 0;
-    for (; c + kTurned<Real> <= columns; c += kTurned<Real>) {
-      const Real* at[kTurned<Real>];
-      for (std::size_t i = 0; i < kTurned<Real>; ++i)
-        at[i] = from(c + i);
-      std::size_t k = 0;
-      for (; k + kTurned<Real> <= count_; k += kTurned<Real>) {
-        turn_square(at, to + k * stride + c, stride);
-        for (const Real*& next : at)
-          next += kTurned<Real>;
+    const Real* from[kPanelColumnsMax];
+    for (std::size_t c = 0; c < columns; ++c)
+      from[c] = product_.b + listed(product_.b_columns, column + c) * product_.b_column + first_;
+    std::size_t k = 0;
+    for (; k + kTurned<Real> <= count_; k += kTurned<Real>) {
+      Real* const here = to + k * stride;
+      std::size_t c = 0;
+      for (; c + kTurned<Real> <= columns; c += kTurned<Real>) {
+        const Real* at[kTurned<Real>];
+        for (std::size_t i = 0; i < kTurned<Real>; ++i)
+          at[i] = from[c + i] + k;
+        turn_square(at, here + c, stride);
       }
-      for (std::size_t i = 0; i < kTurned<Real>; ++i) {
-        for (std::size_t rest = k; rest < count_; ++rest)
-          to[rest * stride + c + i] = at[i][rest - k];
+      for (; c < columns; ++c) {
+        for (std::size_t i = 0; i < kTurned<Real>; ++i)
+          here[i * stride + c] = from[c][k + i];
       }
     }
-    for (; c < columns; ++c) {
-      for (std::size_t k = 0; k < count_; ++k)
-        to[k * stride + c] = from(c)[k];
+    for (; k < count_; ++k) {
+      for (std::size_t c = 0; c < columns; ++c)
+        to[k * stride + c] = from[c][k];
     }
-    for (std::size_t k = 0; k < count_; ++k)
+    for (k = 0; columns < stride && k < count_; ++k)
       std::fill_n(to + k * stride + columns, stride - columns, Real{0});
   }
 
@@ -202,7 +202,8 @@ class InnerPanel {
   void multiply_tile(std::size_t row, std::size_t rows, std::size_t column) const {
     const std::size_t vectors = vectors_of(column);
     const auto run = kernels_.tile[rows - 1][vectors - 1];
-    Tile<Real> tile{};
+    Tile<Real>
+        tile;  // NOLINT: all that is read is set, and to clear it costs as much as some steps
     for (std::size_t r = 0; r < rows; ++r) {
       tile.a[r] = product_.a + listed(product_.a_rows, row + r) * product_.a_row +
                   first_ * product_.a_inner;

@@ -38,6 +38,11 @@ void nodes_by_table(const GraphBatch& batch,
     ACCRETE_CHECK(batch.table[v] < out.size());
     out[batch.table[v]].nodes.push_back(static_cast<std::uint32_t>(v));
   }
+  std::size_t first = 0;
+  for (auto& table : out) {
+    table.first = first;
+    first += table.nodes.size();
+  }
 }
 
 /// phi of the ages that there are.
@@ -194,6 +199,7 @@ void RowProjection<Real>::forward(const GraphBatch& batch, RowMatrix<Real>& hidd
   Tape& used = tape != nullptr ? *tape : own;
   used.tables.resize(tables_.size());
   nodes_by_table<Real>(batch, used.tables);
+  if (tape != nullptr) norm_.begin(batch.nodes(), used.norm);
   hidden.resize(static_cast<Eigen::Index>(batch.nodes()), static_cast<Eigen::Index>(width_));
   for (std::size_t t = 0; t < tables_.size(); ++t) {
     if (!used.tables[t].nodes.empty()) forward_table(batch, t, tape != nullptr, used, hidden, made);
@@ -215,7 +221,6 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
     multiply<Real>(as_real<Real>(batch.features[t]), table.weights.value, tape.told);
   if (any_items)
     multiply<Real>(batch.items[t], batch.items[t].rows(), table.items.value, tape.listed);
-  if (keep) norm_.begin(all.size(), shown.norm);
   shown.age.resize(all.size());
   SleepCount unused;
   std::size_t numbered = 0;  // nodes whose ages are numbered
@@ -254,7 +259,7 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
       if (any_items) add_scaled(Real(1), row_of(tape.listed, batch.row[nodes[i]]), width_, row);
     }
     if (keep) {
-      norm_.forward_part(tape.x, first, shown.norm, hidden, unused, nodes.data());
+      norm_.forward_part(tape.x, shown.first + first, tape.norm, hidden, unused, nodes.data());
     } else {
       norm_.apply(tape.x, hidden, nodes.data());
     }
@@ -286,7 +291,7 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
     if (read) read(nodes);
     d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
-    norm_.backward_part(shown.norm, first, d_hidden, d_x_, nodes.data());
+    norm_.backward_part(tape.norm, shown.first + first, d_hidden, d_x_, nodes.data());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       const Real* const from = row_of(d_x_, i);
       add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));
@@ -308,9 +313,10 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
 template <class Real>
 std::size_t RowProjection<Real>::room(const Tape& tape) const {
   std::size_t bytes =
-      room_bytes(d_x_, by_age_, by_row_, features_, tape.told, tape.listed, tape.aged, tape.x);
+      room_bytes(d_x_, by_age_, by_row_, features_, tape.told, tape.listed, tape.aged, tape.x) +
+      tape.norm.room();
   for (const auto& table : tape.tables) {
-    bytes += room_bytes(table.ages) + table.norm.room() +
+    bytes += room_bytes(table.ages) +
              (table.nodes.capacity() + table.age.capacity()) * sizeof(std::uint32_t);
   }
   return bytes;

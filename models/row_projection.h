@@ -53,9 +53,11 @@ class RowProjection {
       std::vector<std::uint32_t> nodes;  ///< of this table, ascending
       std::vector<std::uint32_t> age;    ///< of each node: which of the ages
       RowMatrix<Real> ages;              ///< phi of each age that there is (ages, age_numbers)
-      typename NormSilu<Real>::Tape norm;
+      std::size_t first = 0;             ///< row of `norm` of its first node
     };
     std::vector<Table> tables;
+    // Of all nodes, table by table: batches have as many nodes, but not always of the same tables.
+    typename NormSilu<Real>::Tape norm;
 
     // Kept for their room.
     RowMatrix<Real> told;
