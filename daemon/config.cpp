@@ -351,12 +351,15 @@ Result<Config> read_config(const std::string& text, const std::string& name,
   read_endpoints(root, config.endpoints, complaints);
   read_limits(root, config.limits, complaints);
   read_log_level(root, config.log_level, complaints);
+  std::size_t before = complaints.count();
   read_network(root, config.network, config.blocks, complaints);
-  const std::size_t before = complaints.count();
+  // Of a network that is told wrongly nobody knows that there is none.
+  const bool has_network =
+      complaints.count() > before || config.network.experts != NetworkConfig::Experts::Off;
+  before = complaints.count();
   config.schema = read_schema(root.read_tables("table"), complaints);
   const bool schema_good = complaints.count() == before;
-  read_tasks(root, schema_good ? &config.schema : nullptr,
-             config.network.experts != NetworkConfig::Experts::Off, config.tasks, complaints);
+  read_tasks(root, schema_good ? &config.schema : nullptr, has_network, config.tasks, complaints);
   root.finish();
   if (!complaints.empty()) return complaints.error();
   return config;

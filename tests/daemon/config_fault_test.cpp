@@ -349,6 +349,15 @@ TEST(ConfigTask, Faults) {
   }
 }
 
+TEST(ConfigFault, ANetworkThatIsMisspeltIsOneFault) {
+  const std::string text = kTable + task("a", kGoodQuery, "on_change = \"frontier\"\n") +
+                           "[network]\nexperts = \"sag\"\n";
+  const Result<Config> config = parse_config(text, "a.toml");
+  ASSERT_FALSE(config);
+  EXPECT_NE(config.error().detail.find("experts = \"sag\" is none of"), std::string::npos);
+  EXPECT_EQ(config.error().detail.find("frontier"), std::string::npos) << config.error().detail;
+}
+
 TEST(ConfigTask, UnknownTableHasItsCaret) {
   const Result<Config> config = parse_config(
       kTable + task("a", "PREDICT COUNT(tt.*, 0, 1, DAYS) FOR EACH t.id EVERY 1 DAY"), "a.toml");

@@ -8,6 +8,7 @@
 
 #include "daemon/graph_network.h"
 #include "daemon/newest_on_heads.h"
+#include "models/label_signals.h"
 #include "models/threads.h"
 #include "tests/daemon/fold_world.h"
 #include "tests/models/state_check.h"
@@ -221,6 +222,18 @@ TEST(OnHeads, IsNoCandidateWhereTheConfigurationSaysSo) {
     const auto names = world.fold().find_task(config.tasks[0].name)->candidate_names();
     EXPECT_EQ(names.back(), GraphNetwork::kName);
   }
+}
+
+/// Until losses say something else, and few labels suggest little.
+TEST(NetworkPrior, IsWhatTheNetworkWeighsAtFirst) {
+  FoldOptions options = network_options();
+  options.network.on_heads = false;
+  const Config config = config_of(kWindowTask);
+  World world(config, options);
+  world.feed(days(30, 1));
+  const AnyTask& task = *world.fold().find_task("what");
+  EXPECT_DOUBLE_EQ(task.weights().back(), models::NetworkPrior::low);
+  EXPECT_GT(task.weights().front(), models::NetworkPrior::low) << "as many share the rest";
 }
 
 TEST(OnHeads, SameBitsForAnyGroupingCommitsThreadsAndCrashes) {

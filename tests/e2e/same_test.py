@@ -142,5 +142,31 @@ class SameWithNetwork(Same):
         return super().outcome(daemon)
 
 
+class SameOfRows(SameWithNetwork):
+    """Columns of rows, some of which wait for their value for ever: with the network, its experts
+    and the head that it is added to."""
+    TASKS = """
+[[task]]
+name = "channel"
+predict = "PREDICT orders.channel FOR EACH orders.id"
+on_change = "frontier"
+
+[[task]]
+name = "worth"
+predict = "PREDICT payments.value FOR EACH payments.id"
+""" + NETWORK.replace("every = 600", "every = 1000").replace("passes = 1", "passes = 4")
+    DAYS = 12
+    ORDERS = 150
+    PREDICTIONS = 2_500
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        generator = random.Random(6)
+        for i, (table, cells) in enumerate(cls.rows):
+            if table == "orders" and generator.random() < 0.1:
+                cls.rows[i] = (table, (*cells[:-1], None))
+
+
 if __name__ == "__main__":
     harness.main()

@@ -102,14 +102,14 @@ def rows(customers, days, orders_per_day, seed=1, first=0):
 
 
 def write_csv(shop, folder):
-    """One file a table, rows in event order."""
+    """One file a table, rows in event order; nothing stands for None."""
     os.makedirs(folder, exist_ok=True)
     files = {table: open(os.path.join(folder, table + ".csv"), "w", encoding="utf-8")
              for table in COLUMNS}
     for table, file in files.items():
         file.write(",".join(COLUMNS[table]) + "\n")
     for table, cells in shop:
-        files[table].write(",".join(map(str, cells)) + "\n")
+        files[table].write(",".join("" if c is None else str(c) for c in cells) + "\n")
     for file in files.values():
         file.close()
     return folder
