@@ -68,11 +68,12 @@ Eigen::MatrixXd GraphNetwork::block_shares() const {
   const std::size_t experts = std::max<std::size_t>(first_blocks_.size(), 1);
   Eigen::MatrixXd shares =
       Eigen::MatrixXd::Zero(static_cast<Eigen::Index>(classes), static_cast<Eigen::Index>(experts));
-  std::vector<NetworkExample> examples;
-  if (memory_.size() > 0) memory_.sample_all(memory_.size(), examples);
-  for (const NetworkExample& example : examples) {
-    const auto label = static_cast<Eigen::Index>(example.label);
-    shares(label, static_cast<Eigen::Index>(expert_of(example.block))) += 1;
+  std::vector<double> counts;
+  for (std::uint32_t block = 0; block < memory_.blocks(); ++block) {
+    counts.assign(classes, 0.0);
+    memory_.count_labels(block, counts);
+    shares.col(static_cast<Eigen::Index>(expert_of(block))) +=
+        Eigen::Map<const Eigen::VectorXd>(counts.data(), shares.rows());
   }
   for (Eigen::Index k = 0; k < shares.rows(); ++k) {
     const double sum = shares.row(k).sum();

@@ -234,6 +234,15 @@ void NetworkMemory::draw(std::size_t count, Rng rng, std::vector<NetworkExample>
   }
 }
 
+void NetworkMemory::count_labels(std::uint32_t block, std::span<double> counts) const {
+  ACCRETE_CHECK(block < blocks_.size());
+  for (const Stored& example : blocks_[block]) {
+    const auto label = static_cast<std::size_t>(example.label);
+    ACCRETE_CHECK(label < counts.size());
+    ++counts[label];
+  }
+}
+
 void NetworkMemory::sample_all(std::size_t most, std::vector<NetworkExample>& out) const {
   const std::size_t every = std::max<std::size_t>((size_ + most - 1) / most, 1);
   std::size_t place = 0;

@@ -81,6 +81,10 @@ class NetworkMemory {
   /// most `most`.
   void sample_all(std::size_t most, std::vector<NetworkExample>& out) const;
 
+  /// Of a block: how many examples have each label, added to `counts`. Checks: labels are classes,
+  /// and `counts` has a place for each that there is.
+  void count_labels(std::uint32_t block, std::span<double> counts) const;
+
   /// Blocks that have given examples, and those before them.
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(blocks_.size()); }
 

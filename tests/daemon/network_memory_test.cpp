@@ -228,6 +228,9 @@ TEST(NetworkMemory, OfClassesEachIsDrawnAsOftenAsAnyOther) {
   };
   for (std::uint32_t row = 0; row < kRows; ++row)
     memory.add({row, class_of(row), TimeUs{row / 50}, 0});
+  std::vector<double> counts = {1, 0, 0, 0};
+  memory.count_labels(0, counts);
+  EXPECT_EQ(counts, (std::vector<double>{900, 100, 1, 0}));
   Rng rng(3, 1, Purpose::Test);
   std::vector<NetworkExample> out;
   constexpr std::size_t kDraws = 90'000;
