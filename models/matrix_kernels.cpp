@@ -202,8 +202,8 @@ class InnerPanel {
   void multiply_tile(std::size_t row, std::size_t rows, std::size_t column) const {
     const std::size_t vectors = vectors_of(column);
     const auto run = kernels_.tile[rows - 1][vectors - 1];
-    Tile<Real>
-        tile;  // NOLINT: all that is read is set, and to clear it costs as much as some steps
+    // Not cleared: what is read is set, and to clear it costs as much as some steps.
+    Tile<Real> tile;
     for (std::size_t r = 0; r < rows; ++r) {
       tile.a[r] = product_.a + listed(product_.a_rows, row + r) * product_.a_row +
                   first_ * product_.a_inner;
@@ -226,7 +226,7 @@ class InnerPanel {
   }
 
   /// The last columns: the tile runs on a padded copy of its part of the result.
-  void run_in_copy(Tile<Real> tile, void (*run)(const Tile<Real>&), std::size_t rows,
+  void run_in_copy(Tile<Real>& tile, void (*run)(const Tile<Real>&), std::size_t rows,
                    std::size_t columns) const {
     Line<Real> copy[kTileRowsMax * kTileVectorsMax] = {};
     Real* out[kTileRowsMax] = {};
