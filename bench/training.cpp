@@ -37,10 +37,13 @@ struct Options : Flags {
   std::vector<std::size_t> fan_out{128, 64};
   std::size_t batch = 512;
   std::size_t steps = 6;
+  std::size_t experts = 1;
   std::size_t nodes_max = 0;  ///< of a pass; 0: as many as the daemon allows
   bool scattered = false;
   bool newest = false;
 };
+
+constexpr std::size_t kBirthSeeds = 16;  // of an era, whose neighbourhoods are looked at
 
 /// Where CPU seconds went, and what they were spent on.
 struct Cost {
@@ -96,12 +99,16 @@ class Training {
     sample_.nodes_max = options.nodes_max > 0 ? options.nodes_max
                                               : daemon::NetworkConfig{}.activation_bytes_max /
                                                     (sizeof(float) * options.width);
+    std::ranges::stable_sort(examples_, {}, &daemon::NetworkExample::at);
+    // Of one block for the memory: the same seeds are drawn whatever the number of experts.
     for (const daemon::NetworkExample& example : examples_)
       memory_.add(example);
+    for (std::size_t era = 0; era < options.experts; ++era)
+      starts_.push_back(examples_[era * examples_.size() / options.experts].at);
     restart();
   }
 
-  /// A new network that has learnt nothing.
+  /// A new network that has learnt nothing, but has an expert for each of as many eras.
   void restart() {
     models::NetworkOptions network;
     network.shape.layers = options_.fan_out.size();
@@ -111,7 +118,11 @@ class Training {
       network.shape.columns.push_back(rows_.width(table));
     network.shape.columns.push_back(daemon::LabelRow::kColumns);
     network.shape.told = summary_.columns(plan_, rows_);
+    network.old_expert_rate = 0.1;
+    network.routing.force_own_block = true;
     network_.emplace(TaskKind::Binary, network);
+    for (std::uint32_t era = 1; era < starts_.size(); ++era)
+      grow(era);
   }
 
   /// One step; returns the loss before it.
@@ -152,6 +163,31 @@ class Training {
   }
 
  private:
+  std::uint32_t block_at(TimeUs at) const {
+    const auto next = std::ranges::upper_bound(starts_, at);
+    return static_cast<std::uint32_t>(std::max<std::ptrdiff_t>(next - starts_.begin(), 1) - 1);
+  }
+  /// Nodes are of the era they come of, told from the time of the batch's last seed.
+  void tell_blocks() {
+    for (std::size_t v = 0; v < batch_.nodes(); ++v) {
+      const std::int64_t age = batch_.age_us[v];
+      const TimeUs came{seeds_.back().at.value - age};
+      batch_.block[v] = age == models::kAgeless ? 0 : block_at(came);
+    }
+  }
+  /// An expert more, as for an era that begins.
+  void grow(std::uint32_t era) {
+    seeds_.clear();
+    for (const daemon::NetworkExample& example : examples_) {
+      if (block_at(example.at) == era && seeds_.size() < kBirthSeeds)
+        seeds_.push_back({example.row, example.at});
+    }
+    check(sampler_.sample(seeds_, sample_, batch_), "a few seeds' neighbourhoods fit");
+    summary_.write(
+        plan_, seeds_, 0, memory_, [](double label) { return label; }, batch_);
+    tell_blocks();
+    network_->grow(batch_);
+  }
   double pass(std::span<const daemon::NetworkExample> examples, double& loss, Cost& cost) {
     seeds_.clear();
     targets_.clear();
@@ -170,9 +206,9 @@ class Training {
     const double middle = daemon::cpu_seconds();
     cost.sampled += middle - start;
     if (!fits) return std::min(sampler_.share_read(), daemon::kRefused);
-    std::ranges::fill(batch_.block, 0);
+    tell_blocks();
     const double share = static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
-    loss += share * network_->accumulate(batch_, targets_, share).loss;
+    loss += share * network_->accumulate(batch_, targets_, share);
     cost.passed += daemon::cpu_seconds() - middle;
     ++cost.passes;
     cost.nodes += batch_.nodes();
@@ -194,6 +230,7 @@ class Training {
   models::GraphBatch batch_;
   daemon::NetworkMemory memory_{daemon::NetworkMemoryOptions{}};
   std::vector<daemon::NetworkExample> examples_;
+  std::vector<TimeUs> starts_;  ///< of the eras
   std::vector<daemon::NetworkExample> drawn_;
   std::vector<daemon::Seed> seeds_;
   std::vector<models::Target> targets_;
@@ -263,6 +300,8 @@ int main(int argc, char** argv) {
   app.add_option("--fan-out", options.fan_out, "by step")->delimiter(',');
   app.add_option("--batch", options.batch, "seeds of a step")->check(CLI::Range(1, 100'000));
   app.add_option("--steps", options.steps, "that are measured")->check(CLI::Range(1, 100'000));
+  app.add_option("--experts", options.experts, "one for each of as many eras of the examples")
+      ->check(CLI::Range(1, 64));
   app.add_option("--nodes-max", options.nodes_max,
                  "of a pass, beyond which a step is cut; 0: as in the daemon");
   app.add_flag(

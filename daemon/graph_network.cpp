@@ -415,7 +415,8 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;
   const bool by_mixtures = metrics != nullptr && mixtures_.blocks() > 0;
-  answering().predict(batch_, scores, nullptr, &stats, world_.config().batch_experts, &inputs_);
+  answering().predict(batch_, scores, nullptr, metrics != nullptr ? &stats : nullptr,
+                      world_.config().batch_experts, &inputs_);
   if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
   if (by_mixtures) count_by_mixtures(examples.size(), inputs_);
   if (models::room_bytes(inputs_) > world_.config().activation_bytes_max) inputs_.clear();

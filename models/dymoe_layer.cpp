@@ -90,7 +90,7 @@ struct DymoeLayer<Real>::Parts {
             tape.routing.mask_later_blocks};
   }
   SleepCount work(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output,
-                  RoutingStats& stats) const;
+                  RoutingStats* stats) const;
   void mix_extras(const Tape& tape, std::size_t first, RowMatrix<Real>& output) const;
   void extras_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
 
@@ -112,16 +112,18 @@ struct DymoeLayer<Real>::Parts {
 /// Routes and experts of the outputs in tape.head; their rows of `output` are zero before.
 template <class Real>
 SleepCount DymoeLayer<Real>::Parts::work(const ExpertCall<Real>& call, Tape& tape,
-                                         RowMatrix<Real>& output, RoutingStats& stats) const {
+                                         RowMatrix<Real>& output, RoutingStats* stats) const {
   const std::size_t T = gate.experts();
   const auto count = static_cast<std::size_t>(tape.head.rows());
   const auto blocks = std::span(call.batch.block).subspan(call.first, count);
   gate.logits(tape.head, tape.logits);
   choose_routes<Real>(tape.logits, T, blocks, tape.routing, tape.routes);
-  RoutingStats own;
-  count_routes<Real>(tape.routes, tape.logits, T, blocks, own);
-  own.block_loss = block_loss<Real>(tape.logits, T, blocks, 0, nullptr);
-  add_stats(own, stats);
+  if (stats != nullptr) {
+    RoutingStats own;
+    count_routes<Real>(tape.routes, tape.logits, T, blocks, own);
+    own.block_loss = block_loss<Real>(tape.logits, T, blocks, 0, nullptr);
+    add_stats(own, *stats);
+  }
   const SleepCount asleep = std::visit(
       [&](const auto& all) { return all.forward(call, tape_of(all, tape), output); }, experts);
   mix_extras(tape, call.first, output);
@@ -221,7 +223,7 @@ template <class Real>
 void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
                                const RowMatrix<Real>& input, const Routing& routing,
                                const GateLosses& losses, RowMatrix<Real>& output,
-                               RoutingStats& stats, Tape* tape, bool keep) const {
+                               RoutingStats* stats, Tape* tape, bool keep) const {
   const Parts& parts = *parts_;
   const auto nodes = static_cast<std::size_t>(input.rows());
   ACCRETE_CHECK(static_cast<std::size_t>(input.cols()) == parts.shape.width);
@@ -238,16 +240,14 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   }
   tape->routing = routing;
   tape->losses = losses;
-  stats = RoutingStats{};
+  if (stats != nullptr) *stats = RoutingStats{};
   if (routing.topology_gate) {
     tape->scored_elsewhere = std::exchange(tape->scored, false);
     if (!tape->scored_elsewhere) parts.topology.forward(input, tape->topology);
     ACCRETE_CHECK(tape->topology.score.rows() == input.rows());
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
-    if (losses.graph_block > 0) {
-      stats.graph_block_loss =
-          graph_block_loss<Real>(tape->topology.score, blocks.first(nodes), 0, nullptr);
-    }
+    if (stats != nullptr && losses.graph_block > 0)
+      stats->graph_block_loss = graph_block_loss<Real>(tape->topology.score, blocks.first(nodes));
   }
   output.setZero(static_cast<Eigen::Index>(outputs), input.cols());
   // Who bounds the experts of a batch, or goes back, needs all of it at once.
@@ -265,8 +265,8 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
     total.numbers += asleep.numbers;
     first += count;
   } while (first < outputs);
-  if (total.numbers > 0)
-    stats.dead_ratio = static_cast<double>(total.asleep) / static_cast<double>(total.numbers);
+  if (stats != nullptr && total.numbers > 0)
+    stats->dead_ratio = static_cast<double>(total.asleep) / static_cast<double>(total.numbers);
 }
 
 template <class Real>
@@ -311,11 +311,12 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
   parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
   d_input.topRows(d_output.rows()) += parts.d_head;
   if (!routing.topology_gate) return;
-  hearing_gradient(tape.topology.score, tape.heard, parts.shape.kind == ExpertKind::Attention,
-                   parts.d_heard);
+  const RowMatrix<Real>& score = tape.topology.score;
+  const bool logarithm = parts.shape.kind == ExpertKind::Attention;
+  hearing_gradient(score, tape.heard, logarithm, parts.d_heard);
   if (losses.graph_block > 0) {
-    graph_block_loss<Real>(tape.topology.score, blocks.first(nodes), losses.graph_block,
-                           &parts.d_heard);
+    add_graph_block_gradient(score, tape.heard, logarithm, blocks.first(nodes), losses.graph_block,
+                             parts.d_heard);
   }
   if (!tape.scored_elsewhere) parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
 }

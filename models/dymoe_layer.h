@@ -115,13 +115,14 @@ class DymoeLayer {
   void set_rate(std::size_t expert, double rate);
 
   /// output (outputs, d) from input (I, d). Rows that go to the same expert are one product.
+  /// `stats` null: nobody asks, and nothing is counted.
   /// `tape` null, or `keep` false: nothing is kept for backward(), and outputs are worked on some
   /// thousands at a time, so that beside input and output there are 2 I T numbers and what those
   /// thousands take. Checks: outputs <= nodes that have neighbours told, all of them within the
   /// input; an expert; scores that were begun are of all nodes. Threads: const.
   void forward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
-               RoutingStats& stats, Tape* tape, bool keep = true) const;
+               RoutingStats* stats, Tape* tape, bool keep = true) const;
   /// Adds to all gradients; d_input (I, d) is set. `d_output` is the gradient of the loss by the
   /// output; those of the gate losses (their weights as in forward) are added here. What goes back
   /// through scores that were told beforehand is left to score_backward().

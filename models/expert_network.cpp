@@ -60,11 +60,12 @@ Rng ExpertNetwork<Real>::Parts::rng(std::size_t layer, std::uint64_t serial) con
 
 template <class Real>
 void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing& routing,
-                                         const GateLosses& losses, bool keep, Pass& pass) const {
+                                         const GateLosses& losses, bool keep, Pass& pass,
+                                         std::vector<RoutingStats>* stats) const {
   const std::size_t depth = layers.size();
   ACCRETE_CHECK(batch.reach.size() == depth + 1);
   pass.hidden.resize(depth + 1);
-  pass.stats.assign(depth, {});
+  if (stats != nullptr) stats->assign(depth, {});
   while (pass.layers.size() < (keep ? depth : 1))
     pass.layers.push_back(DymoeLayer<Real>::make_tape());
   typename RowProjection<Real>::OnNodes score;
@@ -78,7 +79,8 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
   for (std::size_t l = 0; l < depth; ++l) {
     const std::size_t outputs = batch.reach[depth - l - 1];
     layers[l].forward(batch, outputs, pass.hidden[l], routing, losses, pass.hidden[l + 1],
-                      pass.stats[l], keep || l == 0 ? pass.layers[l].get() : nullptr, keep);
+                      stats != nullptr ? &(*stats)[l] : nullptr,
+                      keep || l == 0 ? pass.layers[l].get() : nullptr, keep);
     pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
   }
   head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
@@ -191,12 +193,13 @@ std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   Routing routing = parts_->serving();
   routing.own_block_only = false;
   typename Parts::Pass pass;
-  parts_->forward(sample, routing, {}, false, pass);
+  std::vector<RoutingStats> stats;
+  parts_->forward(sample, routing, {}, false, pass, &stats);
   const std::size_t before = experts();
   const std::size_t depth = parts_->layers.size();
   std::vector<std::size_t> parents(depth, 0);
   for (std::size_t l = 0; l < depth; ++l) {
-    const auto& load = pass.stats[l].load;
+    const auto& load = stats[l].load;
     const auto blocks_end = load.begin() + static_cast<std::ptrdiff_t>(before);
     parents[l] =
         static_cast<std::size_t>(std::max_element(load.begin(), blocks_end) - load.begin());
@@ -231,10 +234,9 @@ void ExpertNetwork<Real>::predict(const GraphBatch& batch, RowMatrix<Real>& scor
   routing.experts_max = experts_max;
   typename Parts::Pass pass;
   if (inputs != nullptr) pass.hidden = std::move(*inputs);
-  parts_->forward(batch, routing, {}, false, pass);
+  parts_->forward(batch, routing, {}, false, pass, stats);
   scores = std::move(pass.scores);
   if (embedding != nullptr) *embedding = std::move(pass.embedding);
-  if (stats != nullptr) *stats = std::move(pass.stats);
   if (inputs == nullptr) return;
   *inputs = std::move(pass.hidden);
   for (std::size_t l = 0; l + 1 < inputs->size(); ++l) {
@@ -251,17 +253,15 @@ double ExpertNetwork<Real>::loss(const GraphBatch& batch, std::span<const Target
 }
 
 template <class Real>
-typename ExpertNetwork<Real>::StepReport ExpertNetwork<Real>::accumulate(
-    const GraphBatch& batch, std::span<const Target> targets, double share) {
+double ExpertNetwork<Real>::accumulate(const GraphBatch& batch, std::span<const Target> targets,
+                                       double share, std::vector<RoutingStats>* stats) {
   typename Parts::Pass& pass = parts_->training;
-  parts_->forward(batch, parts_->options.routing, parts_->losses(share), true, pass);
-  StepReport report;
+  parts_->forward(batch, parts_->options.routing, parts_->losses(share), true, pass, stats);
   RowMatrix<Real> d_scores;
-  report.loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);
+  const double loss = task_loss(parts_->kind, pass.scores, targets, &d_scores);
   d_scores *= static_cast<Real>(share);
   parts_->backward(batch, d_scores);
-  report.layers = pass.stats;
-  return report;
+  return loss;
 }
 
 template <class Real>

@@ -126,14 +126,12 @@ class ExpertNetwork {
   /// Mean of the task's loss over the seeds as they are predicted. Checks: a target a seed.
   double loss(const GraphBatch& batch, std::span<const Target> targets) const;
 
-  struct StepReport {
-    double loss = 0;  ///< mean of the task's loss over the seeds, before the step
-    std::vector<RoutingStats> layers;
-  };
-  /// Loss of the batch and its gradients (added to the parameters'). Checks: a target a seed.
-  /// `share`: of the step's seeds, where they come in several batches; the gradients are that part
-  /// of the batch's own.
-  StepReport accumulate(const GraphBatch& batch, std::span<const Target> targets, double share = 1);
+  /// Mean of the task's loss over the batch's seeds, before the step, and its gradients and those
+  /// of the gate losses (added to the parameters'). Checks: a target a seed. `share`: of the step's
+  /// seeds, where they come in several batches; the gradients are that part of the batch's own.
+  /// `stats`: what routing did, by layer; null: nothing is counted.
+  double accumulate(const GraphBatch& batch, std::span<const Target> targets, double share = 1,
+                    std::vector<RoutingStats>* stats = nullptr);
   /// Adds the gradients of rows that stand for nodes of the past, times `share`: to each layer's
   /// gate those of its block loss on gates[layer] (blocks number experts), to the head those of
   /// the task's loss on `head` (blocks are classes). Rows are as predict() tells `inputs`. Nothing

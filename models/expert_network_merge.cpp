@@ -34,7 +34,8 @@ ExpertNetwork<Real> ExpertNetwork<Real>::copy() const {
 template <class Real>
 ExpertUse ExpertNetwork<Real>::use(const GraphBatch& sample) const {
   typename Parts::Pass pass;
-  parts_->forward(sample, parts_->serving(), {}, false, pass);
+  std::vector<RoutingStats> stats;
+  parts_->forward(sample, parts_->serving(), {}, false, pass, &stats);
   const std::size_t depth = parts_->layers.size();
   const auto T = static_cast<Eigen::Index>(experts());
   ExpertUse use;
@@ -43,7 +44,7 @@ ExpertUse ExpertNetwork<Real>::use(const GraphBatch& sample) const {
     const auto outputs = static_cast<Eigen::Index>(sample.reach[depth - l - 1]);
     parts_->layers[l].gate_logits(pass.hidden[l].topRows(outputs), logits);
     ExpertUse::Layer& layer = use.layers.emplace_back();
-    const auto& load = pass.stats[l].load;
+    const auto& load = stats[l].load;
     layer.usage.assign(load.begin(), load.begin() + T);
     layer.products.setZero(T, T);
     const RowMatrix<double> z = logits.leftCols(T).template cast<double>();

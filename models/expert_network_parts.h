@@ -17,7 +17,6 @@ struct ExpertNetwork<Real>::Parts {
   /// All that one forward pass computes; what only backward needs is there when training.
   struct Pass {
     std::vector<RowMatrix<Real>> hidden;  ///< h⁰ … h^L
-    std::vector<RoutingStats> stats;
     RowMatrix<Real> embedding;
     RowMatrix<Real> scores;
     typename RowProjection<Real>::Tape rows;
@@ -54,8 +53,9 @@ struct ExpertNetwork<Real>::Parts {
   GateLosses losses(double share) const {
     return {options.losses.block * share, options.losses.graph_block * share};
   }
+  /// `stats`: of each layer; null: nothing is counted.
   void forward(const GraphBatch& batch, const Routing& routing, const GateLosses& losses, bool keep,
-               Pass& pass) const;
+               Pass& pass, std::vector<RoutingStats>* stats = nullptr) const;
   /// Gradients of what the training pass computed, from those by its scores.
   void backward(const GraphBatch& batch, const RowMatrix<Real>& d_scores);
   void visit(const VisitParameter<Real>& visit);

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <string>
+#include <vector>
 
 #include "models/dymoe_gate.h"
 #include "models/expert_start.h"
@@ -11,6 +13,7 @@
 #include "models/matrix_product.h"
 #include "models/neighbour_sum.h"
 #include "models/norm_silu.h"
+#include "models/row_gather.h"
 #include "proto/result.h"
 
 namespace accrete::models {
@@ -18,6 +21,24 @@ namespace {
 
 // Numbers of one go: they stay in the first cache.
 constexpr std::size_t kAtOnce = 1024;
+
+std::size_t nodes_at_once(std::size_t experts) {
+  return std::max<std::size_t>(1, kAtOnce / experts);
+}
+
+/// T numbers `before`, and T ones: what of_block() reads.
+template <class Real>
+std::vector<Real> steps(std::size_t experts, Real before) {
+  std::vector<Real> out(2 * experts, before);
+  std::fill(out.begin() + static_cast<std::ptrdiff_t>(experts), out.end(), Real(1));
+  return out;
+}
+
+/// By expert: `before` of those of earlier blocks than that one, 1 of others.
+template <class Real>
+const Real* of_block(const std::vector<Real>& steps, std::uint32_t block, std::size_t experts) {
+  return steps.data() + experts - expert_of(block, experts);
+}
 
 }  // namespace
 
@@ -125,37 +146,54 @@ void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard
 }
 
 template <class Real>
-double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks,
-                        double scale, RowMatrix<Real>* d_score) {
+double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks) {
   const auto experts = static_cast<std::size_t>(score.cols());
-  const auto size = static_cast<std::size_t>(score.size());
-  if (size == 0) return 0;
-  const double share = 1.0 / static_cast<double>(size);
-  const Real factor = static_cast<Real>(scale * share);
+  const auto nodes = static_cast<std::size_t>(score.rows());
+  if (score.size() == 0) return 0;
+  const std::vector<Real> signs = steps(experts, Real(-1));
+  const std::size_t at_once = nodes_at_once(experts);
+  std::vector<Real> told(at_once * experts);
   double loss = 0;
-  Real listens[kAtOnce];
-  Real told[kAtOnce];
-  std::size_t u = 0;
-  std::size_t t = 0;
-  for (std::size_t from = 0; from < size; from += kAtOnce) {
-    const std::size_t count = std::min(kAtOnce, size - from);
-    const Real* const s = score.data() + from;
+  for (std::size_t first = 0; first < nodes; first += at_once) {
+    const std::size_t count = std::min(at_once, nodes - first);
     for (std::size_t i = 0; i < count; ++i) {
-      listens[i] = t >= expert_of(blocks[u], experts) ? Real(1) : Real(0);
-      told[i] = listens[i] > 0 ? s[i] : -s[i];
-      if (++t < experts) continue;
-      t = 0;
-      ++u;
+      const Real* const s = row_of(score, first + i);
+      const Real* const sign = of_block(signs, blocks[first + i], experts);
+      std::transform(s, s + experts, sign, told.data() + i * experts, std::multiplies<Real>());
     }
-    log_sigmoids(told, count, told);
-    for (std::size_t i = 0; i < count; ++i)
+    log_sigmoids(told.data(), count * experts, told.data());
+    for (std::size_t i = 0; i < count * experts; ++i)
       loss -= static_cast<double>(told[i]);
-    if (d_score == nullptr) continue;
-    sigmoids(s, count, told);
-    for (std::size_t i = 0; i < count; ++i)
-      d_score->data()[from + i] += factor * (told[i] - listens[i]);
   }
-  return loss * share;
+  return loss / static_cast<double>(score.size());
+}
+
+template <class Real>
+void add_graph_block_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard,
+                              bool logarithm, std::span<const std::uint32_t> blocks, double scale,
+                              RowMatrix<Real>& d_score) {
+  const auto experts = static_cast<std::size_t>(score.cols());
+  const auto nodes = static_cast<std::size_t>(score.rows());
+  ACCRETE_CHECK(d_score.size() == score.size() && heard.size() == score.size());
+  if (score.size() == 0) return;
+  const Real factor = static_cast<Real>(scale * (1.0 / static_cast<double>(score.size())));
+  const std::vector<Real> listens = steps(experts, Real(0));
+  const std::size_t at_once = nodes_at_once(experts);
+  std::vector<Real> hears(logarithm ? at_once * experts : 0);
+  for (std::size_t first = 0; first < nodes; first += at_once) {
+    const std::size_t count = std::min(at_once, nodes - first);
+    const Real* b = row_of(heard, first);
+    if (logarithm) {
+      sigmoids(row_of(score, first), count * experts, hears.data());
+      b = hears.data();
+    }
+    for (std::size_t i = 0; i < count; ++i, b += experts) {
+      const Real* const wanted = of_block(listens, blocks[first + i], experts);
+      Real* const to = row_of(d_score, first + i);
+      for (std::size_t t = 0; t < experts; ++t)
+        to[t] += factor * (b[t] - wanted[t]);
+    }
+  }
 }
 
 #define ACCRETE_INSTANTIATE(Real)                                                                  \
@@ -163,8 +201,10 @@ double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint3
   template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                           \
   template void hearing_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,             \
                                  RowMatrix<Real>&);                                                \
-  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>, double, \
-                                   RowMatrix<Real>*);
+  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>);        \
+  template void add_graph_block_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,     \
+                                         std::span<const std::uint32_t>, double,                   \
+                                         RowMatrix<Real>&);
 ACCRETE_INSTANTIATE(float)
 ACCRETE_INSTANTIATE(double)
 #undef ACCRETE_INSTANTIATE

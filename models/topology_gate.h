@@ -73,10 +73,13 @@ void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard
                       RowMatrix<Real>& d_score);
 
 /// Mean over nodes and experts of the binary cross entropy of b_ut and [t >= block of u].
-/// `d_score` += scale × its gradient, unless null.
 template <class Real>
-double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks,
-                        double scale, RowMatrix<Real>* d_score);
+double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks);
+/// `d_score` += scale × its gradient. `heard` as in hearing_gradient().
+template <class Real>
+void add_graph_block_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard,
+                              bool logarithm, std::span<const std::uint32_t> blocks, double scale,
+                              RowMatrix<Real>& d_score);
 
 extern template class TopologyGate<float>;
 extern template class TopologyGate<double>;

@@ -22,9 +22,9 @@ constexpr TaskKind kKinds[] = {TaskKind::Binary, TaskKind::Regression, TaskKind:
 template <class Real>
 double objective(ExpertNetwork<Real>& network, const GraphBatch& batch,
                  const std::vector<Target>& targets, const GateLosses& losses) {
-  const auto report = network.accumulate(batch, targets);
-  double total = report.loss;
-  for (const RoutingStats& stats : report.layers)
+  std::vector<RoutingStats> layers;
+  double total = network.accumulate(batch, targets, 1, &layers);
+  for (const RoutingStats& stats : layers)
     total += losses.block * stats.block_loss + losses.graph_block * stats.graph_block_loss;
   return total;
 }
