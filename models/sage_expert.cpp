@@ -110,6 +110,7 @@ void walk(const ExpertCall<Real>& call, const Tape& tape, Each each) {
       const auto& all = call.batch.relations[later.relation].source;
       for (std::size_t k = 0; k < later.count; k += kLine / sizeof(std::uint32_t))
         __builtin_prefetch(all.data() + later.begin + k);
+      __builtin_prefetch(all.data() + later.begin + later.count - 1);  // of a line that it shares
     }
     if (i < tape.hearings.size()) {
       const auto& hearing = tape.hearings[i];
