@@ -385,7 +385,9 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     }
     return;
   }
-  const bool counts = trigger == Trigger::Tick || trigger == Trigger::Arrival;
+  Counted counted = Counted::Nothing;
+  if (trigger == Trigger::Request) counted = Counted::Mixtures;
+  if (trigger == Trigger::Tick || trigger == Trigger::Arrival) counted = Counted::All;
   // Experts are chosen for few rows together, if at all.
   const bool bound = world_.config().batch_experts > 0;
   const std::size_t most = bound ? kBoundRows : rows.size();
@@ -394,31 +396,31 @@ void GraphNetwork::predict(std::span<const std::uint32_t> rows, TimeUs at, std::
     drawn_.clear();
     for (std::size_t i = first; i < first + count; ++i)
       drawn_.push_back({rows[i], 0, at, block_of(rows[i], at), on_heads_ ? starts[i] : 0});
-    score(drawn_, stride, out.subspan(first * stride), counts ? &metrics_ : nullptr);
+    score(drawn_, stride, out.subspan(first * stride), counted);
   }
 }
 
 void GraphNetwork::score(std::span<const NetworkExample> examples, std::size_t stride,
-                         std::span<models::Output> out, NetworkMetrics* metrics) {
+                         std::span<models::Output> out, Counted counted) {
   in_parts(examples.size(), [&](std::size_t first, std::size_t count) -> double {
     const auto some = examples.subspan(first, count);
     if (!sample(some, kAnswerNodes * nodes_max())) return 0;
-    score_batch(some, stride, out.subspan(first * stride), metrics);
+    score_batch(some, stride, out.subspan(first * stride), counted);
     return 1;
   });
 }
 
 /// Answers to the seeds of batch_, which are these examples'.
 void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::size_t stride,
-                               std::span<models::Output> out, NetworkMetrics* metrics) {
+                               std::span<models::Output> out, Counted counted) {
   grow_inputs();
   models::RowMatrix<float> scores;
   std::vector<models::RoutingStats> stats;
-  const bool by_mixtures = metrics != nullptr && mixtures_.blocks() > 0;
-  answering().predict(batch_, scores, nullptr, metrics != nullptr ? &stats : nullptr,
+  const bool all = counted == Counted::All;
+  answering().predict(batch_, scores, nullptr, all ? &stats : nullptr,
                       world_.config().batch_experts, &inputs_);
-  if (metrics != nullptr) metrics->add(examples.front().at, examples.size(), first_blocks_, stats);
-  if (by_mixtures) count_by_mixtures(examples.size(), inputs_);
+  if (all) metrics_.add(examples.front().at, examples.size(), first_blocks_, stats);
+  if (counted != Counted::Nothing && mixtures_.blocks() > 0) count_by_mixtures(inputs_);
   if (models::room_bytes(inputs_) > world_.config().activation_bytes_max) inputs_.clear();
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)

@@ -219,10 +219,13 @@ class GraphNetwork final : private LabelRows {
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
   double accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part);
   void hide_rows(std::uint64_t part);
+  /// Of an answer's batch. Old rows are asked for by requests, as whoever asks likes: what routing
+  /// did is told of what the stream answers by itself.
+  enum class Counted : std::uint8_t { Nothing, Mixtures, All };
   void score(std::span<const NetworkExample> examples, std::size_t stride,
-             std::span<models::Output> out, NetworkMetrics* metrics);
+             std::span<models::Output> out, Counted counted);
   void score_batch(std::span<const NetworkExample> examples, std::size_t stride,
-                   std::span<models::Output> out, NetworkMetrics* metrics);
+                   std::span<models::Output> out, Counted counted);
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   void fit_mixtures(std::uint32_t expert, TimeUs now);
@@ -230,7 +233,7 @@ class GraphNetwork final : private LabelRows {
   bool is_left(std::uint32_t block) const;
   double real_share() const;
   void add_pseudo_rows();
-  void count_by_mixtures(std::size_t seeds, std::span<const models::RowMatrix<float>> inputs);
+  void count_by_mixtures(std::span<const models::RowMatrix<float>> inputs);
   bool make_room(std::uint32_t block, TimeUs now);
   void draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
                std::vector<NetworkExample>& out) const;

@@ -51,7 +51,7 @@ BlockScores GraphNetwork::score_blocks(TimeUs at, std::uint32_t end) {
     examples.clear();
     memory_.draw_from(*block, std::min(memory_.size(*block), kScoredExamples), rng, examples);
     outputs.assign(examples.size(), {});
-    score(examples, 1, outputs, nullptr);
+    score(examples, 1, outputs, Counted::Nothing);
     models::Graded graded(kind_);
     for (std::size_t i = 0; i < examples.size(); ++i)
       graded.add(outputs[i], examples[i].label);

@@ -12,6 +12,7 @@ namespace {
 
 // Of a block and layer, that a mixture is fitted to: neighbours come on top of the examples.
 constexpr std::size_t kMixtureRows = 4096;
+constexpr std::size_t kMixtureAsked = 64;  // nodes of a batch, by layer, that mixtures are asked of
 
 /// Some rows of all that come, the first `most` of them.
 struct Gathered {
@@ -105,26 +106,27 @@ void GraphNetwork::add_pseudo_rows() {
                               real ? 1 : 1 - real_share());
 }
 
-/// Of the seeds of batch_ that are of a block with a mixture: whether it is the likeliest.
-void GraphNetwork::count_by_mixtures(std::size_t seeds,
-                                     std::span<const models::RowMatrix<float>> inputs) {
+/// Of the nodes of batch_ that are of a block with a mixture, some by each layer, of all alike:
+/// whether it is the likeliest by what the layer's gate reads.
+void GraphNetwork::count_by_mixtures(std::span<const models::RowMatrix<float>> inputs) {
   const auto newest = static_cast<std::uint32_t>(first_blocks_.size()) - 1;
   for (std::size_t l = 0; l < mixtures_.layers(); ++l) {
-    std::vector<Eigen::Index> old;
-    for (std::size_t i = 0; i < seeds; ++i) {
-      if (batch_.block[i] < newest) old.push_back(static_cast<Eigen::Index>(i));
+    std::vector<std::size_t> old;
+    for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
+      if (batch_.block[v] < newest) old.push_back(v);
     }
-    if (old.empty()) return;
-    models::RowMatrix<float> rows(static_cast<Eigen::Index>(old.size()), inputs[l].cols());
-    for (std::size_t i = 0; i < old.size(); ++i)
-      rows.row(static_cast<Eigen::Index>(i)) = inputs[l].row(old[i]);
+    const std::size_t count = std::min(old.size(), kMixtureAsked);
+    if (count == 0) continue;
+    for (std::size_t i = 0; i < count; ++i)
+      old[i] = old[i * old.size() / count];
+    models::RowMatrix<float> rows(static_cast<Eigen::Index>(count), inputs[l].cols());
+    for (std::size_t i = 0; i < count; ++i)
+      rows.row(static_cast<Eigen::Index>(i)) = inputs[l].row(static_cast<Eigen::Index>(old[i]));
     const std::vector<std::uint32_t> likeliest = mixtures_.likeliest(l, rows);
     std::uint64_t own = 0;
-    for (std::size_t i = 0; i < old.size(); ++i) {
-      const std::uint32_t block = batch_.block[static_cast<std::size_t>(old[i])];
-      if (expert_of(likeliest[i]) == block) ++own;
-    }
-    metrics_.add_by_mixtures(l, old.size(), own);
+    for (std::size_t i = 0; i < count; ++i)
+      if (expert_of(likeliest[i]) == batch_.block[old[i]]) ++own;
+    metrics_.add_by_mixtures(l, count, own);
   }
 }
 

@@ -141,16 +141,17 @@ void NetworkMetrics::add(TimeUs at, std::size_t answers, std::span<const std::ui
     layer.dead = kept * layer.dead + nodes * stats.dead_ratio;
     layer.own_block = kept * layer.own_block + static_cast<double>(stats.own_block);
     layer.block_loss = kept * layer.block_loss + nodes * stats.block_loss;
-    layer.mixture_rows *= kept;
-    layer.by_mixtures *= kept;
   }
   dirty_ = true;
 }
 
 void NetworkMetrics::add_by_mixtures(std::size_t layer, std::size_t rows, std::size_t own) {
-  ACCRETE_CHECK(layer < layers_.size());
-  layers_[layer].mixture_rows += static_cast<double>(rows);
-  layers_[layer].by_mixtures += static_cast<double>(own);
+  if (layers_.size() <= layer) layers_.resize(layer + 1);
+  LayerRouting& told = layers_[layer];
+  const double kept = kFadingAnswers / (kFadingAnswers + static_cast<double>(rows));
+  told.mixture_rows = kept * told.mixture_rows + static_cast<double>(rows);
+  told.by_mixtures = kept * told.by_mixtures + static_cast<double>(own);
+  dirty_ = true;
 }
 
 void NetworkMetrics::add(BlockScores row) {

@@ -33,7 +33,7 @@ struct LayerRouting {
   double dead = 0;          ///< shares of the experts' hidden numbers that are asleep
   double own_block = 0;     ///< nodes whose largest block logit is their block's
   double block_loss = 0;    ///< cross entropy of the gate's choice and the node's block
-  double mixture_rows = 0;  ///< answered rows of blocks that a mixture stands for
+  double mixture_rows = 0;  ///< nodes that were asked about, of blocks with a mixture
   double by_mixtures = 0;   ///< of them, those whose likeliest mixture is their block's
 };
 
@@ -79,8 +79,8 @@ class NetworkMetrics {
   /// expert the block it was born for, ascending. Checks: loads of at least so many experts.
   void add(TimeUs at, std::size_t answers, std::span<const std::uint32_t> experts,
            std::span<const models::RoutingStats> layers);
-  /// The same answers: of `rows` seeds of blocks with a mixture, the likeliest was `own` seeds'
-  /// block's. Checks: the layer was told of.
+  /// Of `rows` nodes of blocks with a mixture, the likeliest was that of `own` nodes' block. What was
+  /// told before fades.
   void add_by_mixtures(std::size_t layer, std::size_t rows, std::size_t own);
   /// Scores just before an expert is born.
   void add(BlockScores row);

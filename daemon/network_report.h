@@ -15,7 +15,8 @@ namespace accrete::daemon {
 /// "extras"}}}. `labels`, of tasks over windows: label_signals.h, homophily of the path where it is
 /// highest, autocorrelation at lag 1. `count`: experts of a layer; the figures are of late, per
 /// node (network_metrics.h); experts are named by the blocks they were born for. Checks: the task
-/// has a network.
+/// has a network. With replay by mixtures a layer also tells "by_mixtures": of its nodes of older
+/// blocks, the share whose likeliest mixture is their block's.
 nlohmann::ordered_json network_json(const AnyTask& task);
 
 /// The same with its course: "routing": {"experts": [name], "points": [{"at", "answers", "layers":

@@ -232,6 +232,15 @@ TEST(RowNetwork, NoOldRowIsLearntFromWhereMixturesStandForThem) {
     world.feed(stream.transactions);
     GraphNetwork& network = network_of(world, "field");
     ASSERT_EQ(network.experts(), 3U);
+    // Requests ask for people of all blocks; of two with mixtures a guess is right half the time.
+    for (const LayerRouting& layer : network.metrics().layers()) {
+      if (replay == NetworkConfig::Replay::Mixtures) {
+        EXPECT_GT(layer.mixture_rows, 100);
+        EXPECT_GT(layer.by_mixtures, 0.7 * layer.mixture_rows);
+      } else {
+        EXPECT_EQ(layer.mixture_rows, 0) << "there are no mixtures to ask";
+      }
+    }
     const BlockScores now = network.score_blocks(world.fold().now());
     ASSERT_EQ(now.scores.size(), 1U) << "no example of the older blocks is kept";
     EXPECT_EQ(now.scores[0].block, 2U);
