@@ -79,8 +79,8 @@ class NetworkMetrics {
   /// expert the block it was born for, ascending. Checks: loads of at least so many experts.
   void add(TimeUs at, std::size_t answers, std::span<const std::uint32_t> experts,
            std::span<const models::RoutingStats> layers);
-  /// Of `rows` nodes of blocks with a mixture, the likeliest was that of `own` nodes' block. What was
-  /// told before fades.
+  /// Of `rows` nodes of blocks with a mixture, the likeliest was that of `own` nodes' block. What
+  /// was told before fades.
   void add_by_mixtures(std::size_t layer, std::size_t rows, std::size_t own);
   /// Scores just before an expert is born.
   void add(BlockScores row);

@@ -196,14 +196,14 @@ void add_graph_block_gradient(const RowMatrix<Real>& score, const RowMatrix<Real
   }
 }
 
-#define ACCRETE_INSTANTIATE(Real)                                                                  \
-  template class TopologyGate<Real>;                                                               \
-  template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                           \
-  template void hearing_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,             \
-                                 RowMatrix<Real>&);                                                \
-  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>);        \
-  template void add_graph_block_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,     \
-                                         std::span<const std::uint32_t>, double,                   \
+#define ACCRETE_INSTANTIATE(Real)                                                              \
+  template class TopologyGate<Real>;                                                           \
+  template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                       \
+  template void hearing_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,         \
+                                 RowMatrix<Real>&);                                            \
+  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>);    \
+  template void add_graph_block_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool, \
+                                         std::span<const std::uint32_t>, double,               \
                                          RowMatrix<Real>&);
 ACCRETE_INSTANTIATE(float)
 ACCRETE_INSTANTIATE(double)
