@@ -105,6 +105,7 @@ class Training {
       memory_.add(example);
     for (std::size_t era = 0; era < options.experts; ++era)
       starts_.push_back(examples_[era * examples_.size() / options.experts].at);
+    find_blocks();
     restart();
   }
 
@@ -167,12 +168,22 @@ class Training {
     const auto next = std::ranges::upper_bound(starts_, at);
     return static_cast<std::uint32_t>(std::max<std::ptrdiff_t>(next - starts_.begin(), 1) - 1);
   }
-  /// Nodes are of the era they come of, told from the time of the batch's last seed.
+  /// Seeds are of the era they are asked in, other rows of the one they came in, as in the daemon.
   void tell_blocks() {
     for (std::size_t v = 0; v < batch_.nodes(); ++v) {
-      const std::int64_t age = batch_.age_us[v];
-      const TimeUs came{seeds_.back().at.value - age};
-      batch_.block[v] = age == models::kAgeless ? 0 : block_at(came);
+      check(batch_.table[v] != plan_.labels(), "nobody tells outcomes here");
+      batch_.block[v] = came_[batch_.table[v]][batch_.row[v]];
+    }
+    for (std::size_t v = 0; v < batch_.seeds(); ++v)
+      batch_.block[v] = block_at(seeds_[v].at);
+  }
+  void find_blocks() {
+    for (const TableId table : plan_.tables) {
+      std::vector<std::uint32_t>& blocks = came_.emplace_back(fold_.graph().node_count(table));
+      for (std::uint32_t row = 0; row < blocks.size(); ++row) {
+        const auto version = fold_.graph().newest_version({table, row});
+        if (version) blocks[row] = block_at(version->from);
+      }
     }
   }
   /// An expert more, as for an era that begins.
@@ -202,11 +213,11 @@ class Training {
     if (fits) {
       summary_.write(
           plan_, seeds_, 0, memory_, [](double label) { return label; }, batch_);
+      tell_blocks();
     }
     const double middle = daemon::cpu_seconds();
     cost.sampled += middle - start;
     if (!fits) return std::min(sampler_.share_read(), daemon::kRefused);
-    tell_blocks();
     const double share = static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
     loss += share * network_->accumulate(batch_, targets_, share);
     cost.passed += daemon::cpu_seconds() - middle;
@@ -230,7 +241,8 @@ class Training {
   models::GraphBatch batch_;
   daemon::NetworkMemory memory_{daemon::NetworkMemoryOptions{}};
   std::vector<daemon::NetworkExample> examples_;
-  std::vector<TimeUs> starts_;  ///< of the eras
+  std::vector<TimeUs> starts_;                    ///< of the eras
+  std::vector<std::vector<std::uint32_t>> came_;  ///< eras of rows, by table of the plan
   std::vector<daemon::NetworkExample> drawn_;
   std::vector<daemon::Seed> seeds_;
   std::vector<models::Target> targets_;
@@ -246,6 +258,7 @@ void run(Options options) {
     options.width = 16;
     options.batch = 64;
     options.steps = 8;
+    options.experts = 2;
   }
   daemon::Config config =
       must(daemon::load_config(ACCRETE_SOURCE_DIR "/tests/configs/rel-f1.toml"));

@@ -420,7 +420,7 @@ void GraphNetwork::score_batch(std::span<const NetworkExample> examples, std::si
   answering().predict(batch_, scores, nullptr, all ? &stats : nullptr,
                       world_.config().batch_experts, &inputs_);
   if (all) metrics_.add(examples.front().at, examples.size(), first_blocks_, stats);
-  if (counted != Counted::Nothing && mixtures_.blocks() > 0) count_by_mixtures(inputs_);
+  if (counted != Counted::Nothing && mixtures_.blocks() > 1) count_by_mixtures(inputs_);
   if (models::room_bytes(inputs_) > world_.config().activation_bytes_max) inputs_.clear();
   const auto width = static_cast<std::size_t>(scores.cols());
   for (std::size_t i = 0; i < examples.size(); ++i)

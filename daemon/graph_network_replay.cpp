@@ -12,7 +12,7 @@ namespace {
 
 // Of a block and layer, that a mixture is fitted to: neighbours come on top of the examples.
 constexpr std::size_t kMixtureRows = 4096;
-constexpr std::size_t kMixtureAsked = 64;  // nodes of a batch, by layer, that mixtures are asked of
+constexpr std::size_t kMixtureAsked = 16;  // nodes of a batch, by layer, that mixtures are asked of
 
 /// Some rows of all that come, the first `most` of them.
 struct Gathered {
@@ -106,8 +106,8 @@ void GraphNetwork::add_pseudo_rows() {
                               real ? 1 : 1 - real_share());
 }
 
-/// Of the nodes of batch_ that are of a block with a mixture, some by each layer, of all alike:
-/// whether it is the likeliest by what the layer's gate reads.
+/// Of the nodes of batch_ that are of older blocks, some by each layer, of all alike: whether the
+/// likeliest mixture is their block's by what the layer's gate reads. One mixture is no choice.
 void GraphNetwork::count_by_mixtures(std::span<const models::RowMatrix<float>> inputs) {
   const auto newest = static_cast<std::uint32_t>(first_blocks_.size()) - 1;
   for (std::size_t l = 0; l < mixtures_.layers(); ++l) {

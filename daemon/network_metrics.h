@@ -88,7 +88,8 @@ class NetworkMetrics {
   /// Names of the columns, ascending. Where more experts than kExpertsMax have been seen, the
   /// oldest are one.
   std::span<const std::uint32_t> experts() const { return experts_; }
-  /// Of late: what is older fades with the answers that came since. Empty before the first.
+  /// Of late: what is older fades with the answers that came since, what mixtures chose with the
+  /// nodes that were asked about. Empty before the first.
   std::span<const LayerRouting> layers() const { return layers_; }
   /// The whole course, oldest first.
   std::vector<RoutingPoint> points() const;

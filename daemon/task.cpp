@@ -266,6 +266,7 @@ Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::Stat
   PendingBatch batch = begin_batch(at, Trigger::Request);
   batch.classes = outputs_each();
   Scored scored;
+  scored.trigger = Trigger::Request;
   for (std::size_t first = 0; first < rows.size(); first += kScoredRows) {
     score(rows.subspan(first, std::min(kScoredRows, rows.size() - first)), at, scored);
     if (kept) keep(scored, batch);

@@ -115,7 +115,7 @@ class DymoeLayer {
   void set_rate(std::size_t expert, double rate);
 
   /// output (outputs, d) from input (I, d). Rows that go to the same expert are one product.
-  /// `stats` null: nobody asks, and nothing is counted.
+  /// `stats` null: nobody asks what routing did.
   /// `tape` null, or `keep` false: nothing is kept for backward(), and outputs are worked on some
   /// thousands at a time, so that beside input and output there are 2 I T numbers and what those
   /// thousands take. Checks: outputs <= nodes that have neighbours told, all of them within the

@@ -176,6 +176,20 @@ TEST(NetworkMetrics, OldAnswersFade) {
   EXPECT_DOUBLE_EQ(metrics.layers()[0].nodes, before / 2);
 }
 
+/// Before any answer was counted, and with a fading of their own.
+TEST(NetworkMetrics, WhatMixturesChoseFadesByTheRowsTheyWereAskedOf) {
+  NetworkMetrics metrics;
+  metrics.add_by_mixtures(1, 40, 30);
+  ASSERT_EQ(metrics.layers().size(), 2U);
+  EXPECT_EQ(metrics.layers()[0].mixture_rows, 0);
+  EXPECT_EQ(metrics.layers()[1].mixture_rows, 40);
+  EXPECT_EQ(metrics.layers()[1].by_mixtures, 30);
+  const auto many = static_cast<std::size_t>(NetworkMetrics::kFadingAnswers);
+  metrics.add_by_mixtures(1, many, 0);
+  EXPECT_DOUBLE_EQ(metrics.layers()[1].mixture_rows, 20 + static_cast<double>(many));
+  EXPECT_DOUBLE_EQ(metrics.layers()[1].by_mixtures, 15);
+}
+
 TEST(NetworkMetrics, OfTooManyExpertsTheOldestAreOne) {
   Rng rng(8, 0, Purpose::Test);
   NetworkMetrics metrics;
@@ -234,8 +248,10 @@ TEST(NetworkMetrics, ARestartChangesNothingAndTheNewestRowsStay) {
   auto restarted = std::make_unique<NetworkMetrics>();
   for (std::size_t i = 0; i < all.size(); ++i) {
     const auto call = std::span(all).subspan(i, 1);
-    add_all(call, whole);
-    add_all(call, *restarted);
+    for (NetworkMetrics* metrics : {&whole, restarted.get()}) {
+      add_all(call, *metrics);
+      metrics->add_by_mixtures(i % kLayers, 8 + i % 5, i % 8);
+    }
     if (i % 20 == 0) {
       const auto number = static_cast<std::uint32_t>(i / 20);
       const BlockScores row = row_of(number, {{0, 0.5 + 0.001 * number, kNan}, {number + 1, 1, 2}});
@@ -256,6 +272,11 @@ TEST(NetworkMetrics, ARestartChangesNothingAndTheNewestRowsStay) {
   ASSERT_TRUE(store::must(kept.state->get(store::Section::Blobs, "whole", bytes)));
   ASSERT_TRUE(store::must(kept.state->get(store::Section::Blobs, "restarted", other)));
   EXPECT_EQ(bytes, other);
+  for (std::size_t l = 0; l < kLayers; ++l) {
+    EXPECT_GT(restarted->layers()[l].by_mixtures, 0);
+    EXPECT_EQ(restarted->layers()[l].by_mixtures, whole.layers()[l].by_mixtures);
+    EXPECT_EQ(restarted->layers()[l].mixture_rows, whole.layers()[l].mixture_rows);
+  }
   ASSERT_EQ(whole.rows().size(), NetworkMetrics::kRowsMax);
   EXPECT_EQ(whole.rows().back().experts, 44U);
   EXPECT_EQ(whole.rows().front().experts, 45U - NetworkMetrics::kRowsMax);

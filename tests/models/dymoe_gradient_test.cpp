@@ -1,4 +1,5 @@
 // Gradients of the layer of experts against central differences, for every parameter and the input.
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <string>
@@ -9,6 +10,8 @@
 
 #include "dymoe_world.h"
 #include "models/dymoe_layer.h"
+#include "models/topology_gate.h"
+#include "proto/rng.h"
 
 namespace accrete::models {
 namespace {
@@ -123,6 +126,40 @@ TEST(DymoeGradients, FrozenExpertsHaveNoneAndPassOnTheirInputs) {
       const bool frozen = name.starts_with(".expert1.");
       EXPECT_EQ(frozen, parameter.gradient.size() == 0) << name;
     });
+  }
+}
+
+/// Of far more numbers than one go of its loops takes.
+TEST(TopologyGate, LossAndGradientOfManyNodesAreThoseOfEach) {
+  for (const std::size_t experts : {1U, 3U, 16U}) {
+    const std::size_t nodes = 2500;
+    const Matrix score = 3 * random_matrix<double>(14, nodes, experts);
+    std::vector<std::uint32_t> blocks;
+    Rng rng(15, experts, Purpose::Test);
+    for (std::size_t u = 0; u < nodes; ++u)
+      blocks.push_back(static_cast<std::uint32_t>(rng.below(experts + 2)));
+    const Matrix before = random_matrix<double>(16, nodes, experts);
+    const double share = 1 / static_cast<double>(nodes * experts);
+    Matrix expected = before;
+    double loss = 0;
+    for (std::size_t u = 0; u < nodes; ++u) {
+      for (std::size_t t = 0; t < experts; ++t) {
+        const auto row = static_cast<Eigen::Index>(u);
+        const auto column = static_cast<Eigen::Index>(t);
+        const double b = 1 / (1 + std::exp(-score(row, column)));
+        const bool listens = t >= std::min<std::size_t>(blocks[u], experts - 1);
+        loss -= share * std::log(listens ? b : 1 - b);
+        expected(row, column) += 0.3 * share * (b - (listens ? 1 : 0));
+      }
+    }
+    EXPECT_NEAR(graph_block_loss<double>(score, blocks), loss, 1e-12);
+    for (const bool logarithm : {false, true}) {
+      Matrix heard;
+      hearing(score, logarithm, heard);
+      Matrix told = before;
+      add_graph_block_gradient<double>(score, heard, logarithm, blocks, 0.3, told);
+      EXPECT_LT((told - expected).cwiseAbs().maxCoeff(), 1e-15) << experts << logarithm;
+    }
   }
 }
 
