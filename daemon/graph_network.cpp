@@ -65,6 +65,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       kind_(models::learnt_as(plan.kind)),
       entity_(plan.entity),
       asks_rows_(plan.column.has_value()),
+      ranks_(plan.kind == TaskKind::Ranking),
       on_heads_(world.network->config().on_heads && !asks_rows_ && kind_ != TaskKind::Multiclass),
       world_(*world.network),
       graph_(*world.graph),
@@ -85,7 +86,8 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   if (plan.column) sampling_.masked = {{plan.entity, *plan.column}};
   // Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
   if (kind_ != TaskKind::Multiclass && !asks_rows_) sampling_.labels = this;
-  if (!config.ridge) return;
+  // A balanced ridge says of an item nothing that fits how often it is chosen.
+  if (!config.ridge || ranks_) return;
   const std::size_t base = propagation == nullptr ? 0 : propagation->ridge_columns();
   ridge_ = std::make_unique<NetworkRidge>(kind_, base, config.width);
 }
@@ -129,6 +131,7 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
                          TimeUs at, std::span<const double> starts) {
   ACCRETE_CHECK(starts.size() == (on_heads_ ? rows.size() : 0));
   std::size_t known = 0;
+  std::size_t kept = 0;
   const std::uint64_t classes = classes_;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const double label = labels[i];
@@ -136,7 +139,10 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
     ++known;
     const std::uint32_t block = block_of(rows[i], at);
     const NetworkExample example{rows[i], label, at, block, on_heads_ ? starts[i] : 0};
-    if (!is_left(block)) memory_.add(example);
+    if (!is_left(block)) {
+      memory_.add(example);
+      ++kept;
+    }
     if (ridge_ != nullptr) ridge_->add(example);
     ++labels_;
     const double off = label - mean_;
@@ -146,9 +152,10 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
-  if (!asks_rows_) pairs_.add(rows, labels, at, signals_);  // rows come one by one: no pairs
-  if (classes_ > classes) world_.classes_came(classes_ - classes);
-  owed_ = std::min(owed_ + known * world_.config().passes, kOwedMax);
+  // Rows come one by one, and items of one list are no pair.
+  if (!asks_rows_ && !ranks_) pairs_.add(rows, labels, at, signals_);
+  if (asks_rows_ && classes_ > classes) world_.classes_came(classes_ - classes);
+  owed_ = std::min(owed_ + kept * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
   ridge_dirty_ = ridge_dirty_ || known > 0;
 }
@@ -335,7 +342,7 @@ void GraphNetwork::give_birth_if_due(TimeUs now) {
 /// It grows on a copy, which takes the network's place unless it is clearly sharper: what the new
 /// expert adds to a row's experts may do that. Then the block stays with the newest expert.
 void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
-  metrics_.add(score_blocks(now, block));
+  BlockScores before = score_blocks(now, block);
   Rng rng(seed_ ^ 1, steps_, Purpose::Training);
   drawn_.clear();
   memory_.draw_from(block, kBirthExamples, rng, drawn_);
@@ -358,6 +365,7 @@ void GraphNetwork::give_birth(std::uint32_t block, TimeUs now) {
     without_room_ = block;
     return;
   }
+  metrics_.add(std::move(before));
   const std::uint32_t closed = static_cast<std::uint32_t>(first_blocks_.size()) - 2;
   if (world_.config().draws_rows()) fit_mixtures(closed, now);
   replace(std::move(grown));

@@ -268,6 +268,7 @@ class GraphNetwork final : private LabelRows {
   TaskKind kind_;
   TableId entity_;
   bool asks_rows_;  // for a column of the row itself
+  bool ranks_;      // what is asked for is a list
   bool on_heads_;
   NetworkWorld& world_;
   store::Graph& graph_;

@@ -58,7 +58,7 @@ void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
         if (batch_.block[v] == expert) gates[l].add(inputs[l], v);
       }
     }
-    if (kind_ != TaskKind::Multiclass) return;
+    if (kind_ != TaskKind::Multiclass || world_.config().keeps_rows()) return;  // heads read rows
     for (std::size_t i = 0; i < piece.size(); ++i) {
       head.add(inputs.back(), i);
       classes.push_back(static_cast<std::uint32_t>(piece[i].label));

@@ -169,7 +169,8 @@ Json network_json(const AnyTask& task) {
   Json json = experts_json(task);
   json["count"] = task.network()->experts();
   json["steps"] = task.network()->steps();
-  if (!task.plan().column) json["labels"] = signals_json(task.network()->signals());
+  const bool pairs = !task.plan().column && task.plan().kind != TaskKind::Ranking;
+  if (pairs) json["labels"] = signals_json(task.network()->signals());
   json["layers"] = layers_json(metrics);
   json["shares"] = shares_json(metrics);
   return json;

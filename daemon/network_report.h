@@ -16,7 +16,8 @@ namespace accrete::daemon {
 /// highest, autocorrelation at lag 1. `count`: experts of a layer; the figures are of late, per
 /// node (network_metrics.h); experts are named by the blocks they were born for. Checks: the task
 /// has a network. With replay by mixtures a layer also tells "by_mixtures": of its nodes of older
-/// blocks, the share whose likeliest mixture is their block's.
+/// blocks, the share whose likeliest mixture is their block's; the last layer reads seeds alone, so
+/// only requests for rows tell it there.
 nlohmann::ordered_json network_json(const AnyTask& task);
 
 /// The same with its course: "routing": {"experts": [name], "points": [{"at", "answers", "layers":

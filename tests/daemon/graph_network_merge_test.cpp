@@ -263,6 +263,7 @@ TEST(FlatnessGuard, ANetworkThatIsClearlySharperTakesNobodysPlace) {
     EXPECT_TRUE(event.sharper);
     EXPECT_TRUE(blocks.insert(event.block).second) << "a block is tried once";
   }
+  EXPECT_TRUE(network.metrics().rows().empty()) << "a row of the matrix for each birth";
   const auto events = experts_json(*none.fold().find_task("active"))["events"];
   EXPECT_EQ(events[0]["kind"], "rollback");
   EXPECT_EQ(events[0]["reason"], "sharper");

@@ -67,6 +67,7 @@ inline Layout meetings_layout() {
 struct People {
   std::vector<Transaction> transactions;
   std::map<std::int64_t, std::string> fields;  // of all people
+  std::vector<std::int64_t> silent;            // those who do not say theirs
 };
 
 /// Fields come one after another. People meet mostly those of their field; a person's own words
@@ -84,7 +85,6 @@ inline People people(std::uint64_t seed, std::size_t fields, std::int64_t each,
                       {Value::of_integer(t), Value::of_text(t % 2 == 0 ? "north" : "south")}));
   }
   stream.transactions.push_back(std::move(first));
-  std::vector<std::int64_t> silent;
   std::int64_t id = 0;
   for (std::size_t field = 0; field < fields; ++field) {
     const std::string name = "field" + std::to_string(field);
@@ -97,7 +97,7 @@ inline People people(std::uint64_t seed, std::size_t fields, std::int64_t each,
             "w" + std::to_string(rng.below(3) == 0 ? 10 * field + rng.below(5) : rng.below(60)) +
             " w" + std::to_string(rng.below(60));
         const bool says = rng.below(4) != 0;
-        if (!says) silent.push_back(id);
+        if (!says) stream.silent.push_back(id);
         stream.fields[id] = name;
         transaction.records.push_back(change_record(
             people_layout(), Op::Insert,
@@ -128,7 +128,7 @@ inline People people(std::uint64_t seed, std::size_t fields, std::int64_t each,
     }
     if (!requests) continue;
     Transaction asks;
-    for (const std::int64_t person : silent)
+    for (const std::int64_t person : stream.silent)
       asks.records.push_back(request_record("field", person, day(static_cast<double>(id) * 0.1)));
     stream.transactions.push_back(std::move(asks));
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include <stream.pb.h>
 
 #include "daemon/graph_network.h"
+#include "daemon/network_report.h"
 #include "models/threads.h"
 #include "tests/daemon/market.h"
 
@@ -317,6 +319,29 @@ TEST(RankTask, TheNetworkLearnsWhatRowsSayOfTheItems) {
   EXPECT_GT(metric(task, "network", "map"), 1.5 * metric(task, "popularity", "map"));
   EXPECT_LT(metric(task, "network", "log_loss"), metric(task, "choice-logit", "log_loss"));
   EXPECT_GT(task.weights().back(), .5) << "the mixer sees it";
+}
+
+/// They are learnt like classes, but a list has no end of them.
+TEST(RankTask, ItemsEndNoBlockAndHaveNeitherRidgeNorPairsOfLabels) {
+  std::string text = kHabits;
+  text.replace(text.find("EVERY 2 DAYS"), 12, "WHERE COUNT(orders.*, -3, 0, DAYS) > 0 EVERY 1 DAY");
+  const Config config = config_of(text + kNetwork);
+  FoldOptions options = options_of(config);
+  options.blocks = {};
+  options.blocks.by = models::BlockRule::Classes;
+  options.blocks.every_classes = 2;
+  options.network.ridge = true;
+  options.network.flatness_rise = std::nullopt;
+  options.lateness_us = 4 * kDayUs;
+  World world(config, options);
+  world.feed(tastes(2000, 6));
+  const AnyTask& task = *world.fold().find_task("next");
+  EXPECT_GT(task.network()->steps(), 0u);
+  EXPECT_TRUE(task.network()->events().empty()) << "no expert for a block that items ended";
+  const auto names = task.candidate_names();
+  EXPECT_EQ(std::ranges::count(names, GraphNetwork::kName), 1);
+  EXPECT_EQ(std::ranges::count(names, NetworkRidge::kName), 0);
+  EXPECT_FALSE(network_json(task).contains("labels"));
 }
 
 TEST(RankTask, QuestionsAndRequestsAreAnsweredAndLeaveNoTrace) {
