@@ -4,6 +4,7 @@ No sleeps: everything waits for an event (a log line, a frame, an exit) under a 
 """
 import json
 import os
+import random
 import re
 import select
 import signal
@@ -23,17 +24,46 @@ import stream_pb2 as stream  # noqa: E402
 
 DEADLINE_S = 120
 ENDPOINTS = ("ingest", "predictions", "replay", "control")
+PORTS = random.SystemRandom()
+CLAIMS = []  # of ports, kept until the process ends
+
+
+def port_range():
+    """Below what the kernel gives to outgoing connections and to `bind` without a number: a port
+    from there may be gone by the time a daemon binds it, or between its death and its restart."""
+    first = 32_768
+    if os.path.exists("/proc/sys/net/ipv4/ip_local_port_range"):
+        with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+            first = int(file.read().split()[0])
+    return range(10_000, first if first > 20_000 else 65_000)
+
+
+def claim_port(port):
+    """Whether nobody uses a port now; no other test gets it while this process lives."""
+    claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        claim.bind(f"\0accrete-test-port-{port}")
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        claim.close()
+        return False
+    CLAIMS.append(claim)
+    return True
+
+
+def free_row_of_ports(count):
+    """The first of so many neighbouring ports that are this process's own."""
+    among = port_range()
+    while True:
+        first = PORTS.choice(among[:-count])
+        if all(claim_port(first + i) for i in range(count)):
+            return first
 
 
 def free_ports(count):
-    """Ports nobody uses now; all are held until the last one is found, so they differ."""
-    held = [socket.socket() for _ in range(count)]
-    for one in held:
-        one.bind(("127.0.0.1", 0))
-    ports = [one.getsockname()[1] for one in held]
-    for one in held:
-        one.close()
-    return ports
+    """Ports that are this process's own."""
+    return [free_row_of_ports(1) for _ in range(count)]
 
 
 def memory_bound(size):

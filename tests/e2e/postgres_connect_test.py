@@ -19,22 +19,6 @@ QUERY = ("spend: PREDICT SUM(Invoice.Total, 0, 90, DAYS) FOR EACH Customer.Custo
 TOML = '[[table]]\nname = "t"\nkey = ["id"]\n'
 
 
-def free_row_of_ports():
-    """The first of four neighbouring ports that nobody uses now."""
-    while True:
-        first = harness.free_ports(1)[0]
-        held = [socket.socket() for _ in range(4)]
-        try:
-            for i, one in enumerate(held):
-                one.bind(("127.0.0.1", first + i))
-            return first
-        except (OSError, OverflowError):
-            continue
-        finally:
-            for one in held:
-                one.close()
-
-
 class Case(harness.Case):
     settings = ""
 
@@ -107,7 +91,7 @@ class Chinook(Case):
         self.server.create("media")
         tables = self.load()
         folder = os.path.join(self.folder, "own")
-        port = free_row_of_ports()
+        port = harness.free_row_of_ports(4)
         started = time.monotonic()
         command = ("--folder", folder, "--port", port, "--predict", QUERY,
                    "--write-back", "predictions")
@@ -324,7 +308,7 @@ class OwnCase(Case):
         super().setUp()
         self.ask(self.SHOP)
         self.own = os.path.join(self.folder, "own")
-        self.port = free_row_of_ports()
+        self.port = harness.free_row_of_ports(4)
 
     def arguments(self, *more):
         port = () if "--port" in more else ("--port", self.port)
