@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/state_bytes.h"
+#include "proto/ids.h"
 
 namespace accrete::models {
 namespace {
@@ -23,12 +24,14 @@ BlockClock::BlockClock(const BlockClockOptions& options) : options_(options) {
                 (options.rows_min <= options.rows && options.rows <= options.rows_max));
   ACCRETE_CHECK(options.rule != BlockRule::Time || options.period_us > 0);
   ACCRETE_CHECK(options.classes > 0 && options.chunk_rows > 0 && options.chunks > 0);
+  if (options.rule == BlockRule::Time) period_ = period_of(kTimeMin.value, options.period_us);
 }
 
 std::uint32_t BlockClock::add(const BlockRow& row) {
   const bool by_time = options_.rule == BlockRule::Time;
   const std::int64_t period = by_time ? period_of(row.time_us, options_.period_us) : 0;
-  if (rows_ > 0 && by_time && period > period_) due_ = true;
+  if (by_time && period_ == period_of(kTimeMin.value, options_.period_us)) period_ = period;
+  if (by_time && period > period_) due_ = true;
   if (options_.rule == BlockRule::Classes && row.new_classes > 0 && classes_ >= options_.classes) {
     due_ = true;
   }
@@ -41,7 +44,6 @@ std::uint32_t BlockClock::add(const BlockRow& row) {
     novel_run_ = 0;
     period_ = std::max(period_, period);
   }
-  if (block_ == 0 && rows_ == 0) period_ = period;
   ++rows_;
   classes_ += row.new_classes;
   return block_;

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "models/gaussian_mixture.h"
+#include "proto/ids.h"
 #include "proto/rng.h"
 #include "state_check.h"
 
@@ -97,6 +98,27 @@ TEST(BlockClock, PeriodsBeginAtMultiplesAlsoBefore1970) {
   EXPECT_EQ(clock.add({-1}), 2u) << "late: the block it arrives in";
   EXPECT_EQ(clock.add({kDay - 1}), 2u);
   EXPECT_EQ(clock.add({5 * kDay}), 3u) << "empty periods make no blocks";
+}
+
+TEST(BlockClock, PeriodsBeginWithTheFirstRowThatHasATime) {
+  BlockClock clock(options_of(BlockRule::Time, 2, 6));
+  for (int i = 0; i < 5; ++i)
+    EXPECT_EQ(clock.add({kTimeMin.value}), 0u) << "of a table without times";
+  EXPECT_EQ(clock.add({100 * kDay}), 0u) << "its period is the block's";
+  EXPECT_EQ(clock.add({100 * kDay}), 1u) << "the largest block";
+  EXPECT_EQ(clock.add({kTimeMin.value}), 1u);
+  EXPECT_EQ(clock.add({100 * kDay + 1}), 1u);
+  EXPECT_EQ(clock.add({101 * kDay}), 2u);
+  BlockClock undated(options_of(BlockRule::Time, 1, 3));
+  std::string state;
+  for (std::uint32_t i = 0; i < 9; ++i)
+    EXPECT_EQ(undated.add({kTimeMin.value}), i / 3) << "only the largest block ends";
+  undated.save(state);
+  BlockClock again(options_of(BlockRule::Time, 1, 3));
+  ASSERT_TRUE(again.load(state));
+  EXPECT_EQ(again.add({kDay}), 3u);
+  EXPECT_EQ(again.add({kDay}), 3u) << "began no period of its own before it";
+  EXPECT_EQ(again.add({2 * kDay}), 4u);
 }
 
 TEST(BlockClock, AMarkerWaitsForTheSmallestBlock) {
