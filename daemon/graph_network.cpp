@@ -20,6 +20,13 @@ namespace {
 constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kLabelFanOut = 16;
 constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .03
+// Of an entity, whose outcomes are told to no row: those its next one is compared with.
+constexpr std::size_t kEarlierOutcomes = 2;
+
+/// Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
+bool shows_outcomes(const TaskPlan& plan) {
+  return models::learnt_as(plan.kind) != TaskKind::Multiclass && !plan.column;
+}
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
   return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
@@ -38,15 +45,16 @@ double old_expert_rate(NetworkConfig::OldExperts old) {
   return 1;
 }
 
-/// Classes are drawn evenly, rare ones as often as others; of the items of a list that many link,
-/// many are to be listed.
-NetworkMemoryOptions memory_options(const NetworkConfig& config, TaskKind kind,
+/// Classes are kept and drawn evenly, rare ones as often as others; of the items of a list that
+/// many link, many are to be listed, and how likely a flag is should be seen.
+NetworkMemoryOptions memory_options(const NetworkConfig& config, const TaskPlan& plan,
                                     std::uint64_t seed) {
   NetworkMemoryOptions options;
   options.examples_max = config.memory;
   options.per_class = config.memory_per_class;
   options.told_over = config.replay != NetworkConfig::Replay::Rows;
-  options.classes = kind == TaskKind::Multiclass;
+  options.classes = plan.kind == TaskKind::Multiclass;
+  if (!shows_outcomes(plan)) options.labels_max = kEarlierOutcomes;
   options.seed = seed;
   return options;
 }
@@ -70,10 +78,10 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       world_(*world.network),
       graph_(*world.graph),
       seed_(seed ^ hash64(plan.name)),
-      memory_(memory_options(world_.config(), plan.kind, seed_)),
+      memory_(memory_options(world_.config(), plan, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
-      summary_(plan_, kind_ != TaskKind::Multiclass && !asks_rows_),
+      summary_(plan_, shows_outcomes(plan)),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
       signals_(kind_, {kSignalPairs}),
       propagation_(propagation),
@@ -84,8 +92,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   sampling_.seed = seed_;
   sampling_.labels_max = kLabelFanOut;
   if (plan.column) sampling_.masked = {{plan.entity, *plan.column}};
-  // Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
-  if (kind_ != TaskKind::Multiclass && !asks_rows_) sampling_.labels = this;
+  if (shows_outcomes(plan)) sampling_.labels = this;
   // A balanced ridge says of an item nothing that fits how often it is chosen.
   if (!config.ridge || ranks_) return;
   const std::size_t base = propagation == nullptr ? 0 : propagation->ridge_columns();
@@ -165,7 +172,7 @@ void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const dou
   std::vector<double> earlier;
   for (std::size_t i = 0; i < rows.size(); ++i) {
     outcomes_.clear();
-    memory_.newest(rows[i], known, 2, outcomes_);
+    memory_.newest(rows[i], known, kEarlierOutcomes, outcomes_);
     earlier.clear();
     for (const KnownLabel& outcome : outcomes_)
       earlier.push_back(outcome.label);

@@ -169,6 +169,10 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
                        "replay = " + toml_quoted(name_of(replay_names(), network.replay)) +
                            " needs old_experts = \"freeze\"");
     }
+    if (network.memory_per_class > 0 && !network.keeps_rows()) {
+      section.complain("memory_per_class",
+                       "memory_per_class needs kept rows: replay = \"rows\" or \"both\"");
+    }
     section.read("ridge", network.ridge);
     if (network.ridge && !network.keeps_rows()) {
       section.complain("ridge", "ridge needs kept rows: replay = \"rows\" or \"both\"");

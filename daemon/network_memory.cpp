@@ -137,7 +137,10 @@ void NetworkMemory::close(std::vector<Stored>& block) {
 void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   if (row >= labels_.size()) labels_.resize(row + std::size_t{1});
   Labels& own = labels_[row];
-  if (own.size() >= kLabelsMax) own.erase(own.begin(), own.begin() + kLabelsMax / 4);
+  if (own.size() >= options_.labels_max) {
+    const std::size_t go = std::max<std::size_t>(options_.labels_max / 4, 1);
+    own.erase(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(go));
+  }
   own.push_back({label, known});
   touched_.insert(row / kPageRows);
   if (instants_.empty() || instants_.back().known_us < known.value) {
@@ -350,7 +353,7 @@ bool NetworkMemory::load_labels(std::size_t row, std::string_view bytes) {
   ByteReader reader(bytes);
   for (const std::size_t end = row + kPageRows; row < end && !reader.done(); ++row) {
     const auto count = reader.get<std::uint32_t>();
-    if (!reader.ok() || count > kLabelsMax) return false;
+    if (!reader.ok() || count > options_.labels_max) return false;
     if (row >= labels_.size()) labels_.resize(row + 1);
     Labels& own = labels_[row];
     for (std::uint32_t i = 0; i < count; ++i) {

@@ -40,6 +40,7 @@ struct NetworkMemoryOptions {
   std::size_t per_class = 0;
   bool told_over = false;
   bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
+  std::size_t labels_max = 64;  ///< of one entity; > 1
   std::uint64_t seed = 1;
 };
 
@@ -48,7 +49,6 @@ struct NetworkMemoryOptions {
 /// fold's. Deterministic: same calls, same bits.
 class NetworkMemory {
  public:
-  static constexpr std::size_t kLabelsMax = 64;                      ///< of one entity
   static constexpr std::size_t kInstantsMax = std::size_t{1} << 14;  ///< that typical() knows
 
   explicit NetworkMemory(const NetworkMemoryOptions& options);
@@ -81,8 +81,8 @@ class NetworkMemory {
   /// most `most`.
   void sample_all(std::size_t most, std::vector<NetworkExample>& out) const;
 
-  /// Of a block: how many examples have each label, added to `counts`. Checks: labels are classes,
-  /// and `counts` has a place for each that there is.
+  /// Of a block: how many examples have each label, added to `counts`. Checks: labels are whole
+  /// numbers, and `counts` has a place for each that there is.
   void count_labels(std::uint32_t block, std::span<double> counts) const;
 
   /// Blocks that have given examples, and those before them.

@@ -134,9 +134,9 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
   std::string bytes;
   ByteWriter writer(bytes);
   // One label more than a row may have, all of them there.
-  constexpr std::uint32_t kMany = NetworkMemory::kLabelsMax + 1;
-  writer.put(kMany);
-  for (std::uint32_t i = 0; i < kMany; ++i) {
+  const auto many = static_cast<std::uint32_t>(NetworkMemoryOptions().labels_max + 1);
+  writer.put(many);
+  for (std::uint32_t i = 0; i < many; ++i) {
     writer.put(std::int64_t{i});
     writer.put(1.0);
   }

@@ -311,8 +311,11 @@ TEST(NetworkMemory, TypicalForgetsTheOldestInstants) {
   EXPECT_TRUE(memory.typical(TimeUs{10 * (kInstants / 4)}));
 }
 
-TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
-  NetworkMemory memory(of_most(100));
+/// A memory that keeps so many labels of an entity, asked of all times.
+void compare_newest_labels(std::size_t labels_max) {
+  NetworkMemoryOptions options = of_most(100);
+  options.labels_max = labels_max;
+  NetworkMemory memory(options);
   std::map<std::uint32_t, Labels> all;  // in the order of their coming
   Rng rng(4, 0, Purpose::Test);
   for (std::int64_t at = 0; at < 3000; at += static_cast<std::int64_t>(rng.below(3))) {
@@ -322,14 +325,14 @@ TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
     memory.know(row, label, TimeUs{at});
     all[row].emplace_back(label, at);
   }
-  ASSERT_GT(all[3].size(), 4 * NetworkMemory::kLabelsMax);
+  ASSERT_GT(all[3].size(), 4 * labels_max);
   for (std::uint32_t row = 0; row < 160; ++row) {
     const Labels known = newest(memory, row, 3000, 10'000);
-    if (all[row].size() <= NetworkMemory::kLabelsMax) {
+    if (all[row].size() <= labels_max) {
       EXPECT_EQ(known.size(), all[row].size());
     } else {
-      EXPECT_LE(known.size(), NetworkMemory::kLabelsMax);
-      EXPECT_GE(known.size(), NetworkMemory::kLabelsMax * 3 / 4);
+      EXPECT_LE(known.size(), labels_max);
+      EXPECT_GE(known.size(), labels_max * 3 / 4);
     }
     const Labels kept(all[row].end() - static_cast<std::ptrdiff_t>(known.size()), all[row].end());
     for (int question = 0; question < 40; ++question) {
@@ -342,6 +345,14 @@ TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
       ASSERT_EQ(newest(memory, row, at, k), expected) << "row " << row << " at " << at;
     }
   }
+}
+
+TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
+  for (const std::size_t labels_max : {2UL, 3UL, 64UL})
+    compare_newest_labels(labels_max);
+  NetworkMemory memory(of_most(100));
+  for (std::int64_t at = 0; at < 8; ++at)
+    memory.know(3, 1, TimeUs{at});
   std::vector<KnownLabel> out(2);
   memory.newest(3, TimeUs{3000}, 5, out);
   EXPECT_EQ(out.size(), 7U) << "what was there stays";

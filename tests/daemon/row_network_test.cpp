@@ -1,9 +1,11 @@
 // The graph network on a column of the rows themselves: the fold's promises hold with it, the
 // column is hidden, experts come with new classes, and what only neighbours say is learnt.
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -149,15 +151,20 @@ TEST(RowNetwork, TimeAndMarkersEndBlocksToo) {
   options.checkpoint_records_min = 200;
   options.blocks.by = models::BlockRule::Time;
   options.blocks.every_us = 1000 * kDayUs;
+  std::vector<std::uint32_t> scored;  // blocks that the last world has examples of
   const auto births = [&] {
     World world(config, options);
     world.feed(stream.transactions);
+    scored.clear();
+    for (const BlockScore& one : network_of(world, "field").score_blocks(world.fold().now()).scores)
+      scored.push_back(one.block);
     std::vector<std::uint32_t> blocks;
     for (const ExpertEvent& event : network_of(world, "field").events())
       if (event.kind == ExpertEvent::Kind::Birth) blocks.push_back(event.block);
     return blocks;
   };
-  EXPECT_TRUE(births().empty()) << "one block";
+  EXPECT_TRUE(births().empty());
+  EXPECT_EQ(scored, std::vector<std::uint32_t>{0}) << "teams have no time and begin no period";
   options.blocks.every_us = 60 * kDayUs;
   EXPECT_EQ(births().size(), 1U) << "80 days, from the 22nd of a period on";
   options.blocks.by = models::BlockRule::Marker;
@@ -210,6 +217,62 @@ TEST(RowNetwork, BlocksWithFewKeptExamplesAreInTheMatrix) {
   ASSERT_EQ(now.scores.size(), 2U) << "ten examples are left of the first block";
   EXPECT_EQ(now.scores[0].block, 0U);
   EXPECT_EQ(now.scores[1].block, 1U);
+}
+
+/// A key that is read and goes nowhere changes nothing that is said.
+TEST(RowNetwork, EachKeyChangesWhatIsSaid) {
+  if (kSanitized) GTEST_SKIP() << "paths of the others; it would take minutes";
+  Config config = people_config();
+  config.tasks.resize(1);  // the field
+  const auto stream = people(4, 2, 400).transactions;
+  using Change = std::function<void(NetworkConfig&)>;
+  const std::vector<std::pair<std::string, Change>> changes = {
+      {"nothing", [](NetworkConfig&) {}},
+      {"experts", [](NetworkConfig& n) { n.experts = NetworkConfig::Experts::Attention; }},
+      {"width", [](NetworkConfig& n) { n.width = 32; }},
+      {"fan_out",
+       [](NetworkConfig& n) {
+         n.fan_out = {4, 5};
+       }},
+      {"uniform", [](NetworkConfig& n) { n.uniform = true; }},
+      {"on_heads", [](NetworkConfig& n) { n.on_heads = false; }},
+      {"top", [](NetworkConfig& n) { n.top = 1; }},
+      {"batch_experts", [](NetworkConfig& n) { n.batch_experts = 1; }},
+      {"experts_max", [](NetworkConfig& n) { n.experts_max = 1; }},
+      {"slow", [](NetworkConfig& n) { n.old_experts = NetworkConfig::OldExperts::Slow; }},
+      {"all", [](NetworkConfig& n) { n.old_experts = NetworkConfig::OldExperts::All; }},
+      {"batch", [](NetworkConfig& n) { n.batch = 48; }},
+      {"passes", [](NetworkConfig& n) { n.passes = 3; }},
+      {"mean_steps", [](NetworkConfig& n) { n.mean_steps = 10; }},
+      {"no mean", [](NetworkConfig& n) { n.mean_steps = 0; }},
+      {"learn_until", [](NetworkConfig& n) { n.learn_until = day(70); }},
+      {"memory", [](NetworkConfig& n) { n.memory = 400; }},
+      {"memory_per_class", [](NetworkConfig& n) { n.memory_per_class = 10; }},
+      {"mixtures", [](NetworkConfig& n) { n.replay = NetworkConfig::Replay::Mixtures; }},
+      {"both", [](NetworkConfig& n) { n.replay = NetworkConfig::Replay::Both; }},
+      {"none", [](NetworkConfig& n) { n.replay = NetworkConfig::Replay::None; }},
+      {"ridge", [](NetworkConfig& n) { n.ridge = true; }},
+      {"block_loss", [](NetworkConfig& n) { n.block_loss = false; }},
+      {"graph_block_loss", [](NetworkConfig& n) { n.graph_block_loss = false; }},
+      {"topology_gate", [](NetworkConfig& n) { n.topology_gate = false; }},
+  };
+  std::map<std::string, std::string> seen;
+  for (const auto& [name, change] : changes) {
+    FoldOptions options = network_options();
+    options.network.fan_out = {3, 1};
+    options.network.old_experts = NetworkConfig::OldExperts::Freeze;
+    options.network.flatness_rise = std::nullopt;  // every block has its expert
+    options.blocks.by = models::BlockRule::Classes;
+    options.blocks.every_classes = 1;
+    change(options.network);
+    World world(config, options);
+    world.feed(stream);
+    if (name == "nothing") {
+      EXPECT_EQ(network_of(world, "field").experts(), 2U);
+    }
+    const auto [other, is_new] = seen.emplace(world.sink->digest.hex(), name);
+    EXPECT_TRUE(is_new) << name << " says what " << other->second << " says";
+  }
 }
 
 /// Blocks of two classes; no row of a block is kept once the next has an expert.
