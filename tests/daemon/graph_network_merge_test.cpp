@@ -2,6 +2,7 @@
 // it was; and whatever happens, the fold's promises hold.
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -49,11 +50,12 @@ std::size_t count(const GraphNetwork& network, ExpertEvent::Kind kind) {
   return static_cast<std::size_t>(std::ranges::count(network.events(), kind, &ExpertEvent::kind));
 }
 
-std::size_t stored_parts(World& world, const std::string& task) {
-  std::size_t parts = 0;
+/// Of what all share, and of each expert of each layer.
+std::map<std::string, std::string> stored_parts(World& world, const std::string& task) {
+  std::map<std::string, std::string> parts;
   EXPECT_TRUE(world.state().scan(store::Section::Blobs, task + "/network/part/",
-                                 [&](std::string_view, std::string_view) {
-                                   ++parts;
+                                 [&](std::string_view key, std::string_view bytes) {
+                                   parts.emplace(key, bytes);
                                    return true;
                                  }));
   return parts;
@@ -91,7 +93,8 @@ TEST(MergingExperts, TwoBecomeOneForEachThatIsBornAboveTheBound) {
   }
   EXPECT_EQ(before->kind, ExpertEvent::Kind::Birth);
   EXPECT_EQ(network.experts(), experts);
-  EXPECT_EQ(stored_parts(world, "active"), 1 + 2 * experts) << "those that are gone are erased";
+  EXPECT_EQ(stored_parts(world, "active").size(), 1 + 2 * experts)
+      << "those that are gone are erased";
 }
 
 TEST(FreezingExperts, IsToldWithEachBirth) {
@@ -117,6 +120,30 @@ TEST(FreezingExperts, IsToldWithEachBirth) {
   for (const ExpertNews& news : world.sink->news)
     if (news.task == "active" && news.kind == ExpertNewsKind::Freeze) ++told;
   EXPECT_EQ(told, frozen) << "on the stream, too";
+}
+
+TEST(FreezingExperts, KeepTheirBytes) {
+  const Config config = shop_config();
+  const auto stream = shop(11, kOrders);
+  for (const auto old : {NetworkConfig::OldExperts::Freeze, NetworkConfig::OldExperts::Slow}) {
+    FoldOptions options = many_blocks(kAnyRise);
+    options.network.old_experts = old;
+    options.network.experts_max = 16;
+    World world(config, options);
+    world.feed(std::span(stream).first(kOrders / 2));
+    ASSERT_TRUE(world.fold().checkpoint());
+    const std::size_t experts = network_of(world, "active").experts();
+    const auto before = stored_parts(world, "active");
+    world.feed(std::span(stream).subspan(kOrders / 2));
+    ASSERT_TRUE(world.fold().checkpoint());
+    ASSERT_GE(experts, 2U);
+    ASSERT_GT(network_of(world, "active").experts(), experts);
+    const auto after = stored_parts(world, "active");
+    const auto same = std::ranges::count_if(
+        before, [&](const auto& part) { return after.at(part.first) == part.second; });
+    const std::size_t frozen = old == NetworkConfig::OldExperts::Freeze ? experts - 1 : 0;
+    EXPECT_EQ(static_cast<std::size_t>(same), 2 * frozen) << "of two layers";
+  }
 }
 
 TEST(MergingExperts, EventsAreToldInStatusAndReport) {

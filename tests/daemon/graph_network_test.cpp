@@ -14,6 +14,7 @@
 #include "daemon/task.h"
 #include "models/threads.h"
 #include "tests/daemon/fold_world.h"
+#include "tests/daemon/regions.h"
 
 namespace accrete::daemon {
 namespace {
@@ -389,68 +390,6 @@ TEST(LiveSink, LeavesOutNewsThatAStoredPredictionFollowed) {
             PredictionHeader::flag_progress | PredictionHeader::flag_experts);
 }
 
-/// Customers whose region's wealth decides whether they buy.
-std::vector<Transaction> regions(std::uint64_t seed, std::size_t days) {
-  const Layout customers{"customers", {"id", "region", "city"}};
-  const Layout region_rows{"regions", {"id", "wealth"}};
-  Rng rng(seed, 0, Purpose::Test);
-  std::vector<Transaction> stream;
-  Transaction first;
-  first.records = {layout_record(customers), layout_record(region_rows),
-                   layout_record(orders_layout())};
-  std::vector<double> wealth;
-  for (std::int64_t r = 0; r < 40; ++r) {
-    wealth.push_back(rng.uniform() * 2 - 1);
-    first.records.push_back(change_record(region_rows, Op::Insert,
-                                          {Value::of_integer(r), Value::of_real(wealth.back())}));
-  }
-  stream.push_back(std::move(first));
-  std::vector<std::int64_t> region_of;
-  std::int64_t orders = 0;
-  for (std::size_t d = 0; d < days; ++d) {
-    Transaction today;
-    for (int n = 0; n < 8; ++n) {
-      const auto id = static_cast<std::int64_t>(region_of.size());
-      region_of.push_back(static_cast<std::int64_t>(rng.below(40)));
-      today.records.push_back(change_record(
-          customers, Op::Insert,
-          {Value::of_integer(id), Value::of_integer(region_of.back()), Value::of_text("x")}));
-    }
-    const std::size_t oldest = region_of.size() > 80 ? region_of.size() - 80 : 0;
-    for (std::size_t c = oldest; c < region_of.size(); ++c) {
-      const double score = 4 * wealth[static_cast<std::size_t>(region_of[c])];
-      if (rng.uniform() > 1 / (1 + std::exp(-score))) continue;
-      today.records.push_back(order(orders++, static_cast<std::int64_t>(c), 1.0,
-                                    day(static_cast<double>(d) + 0.5 + rng.uniform() * 0.4)));
-    }
-    stream.push_back(std::move(today));
-  }
-  for (std::size_t i = 0; i < stream.size(); ++i)
-    stream[i].position = i + 1;
-  return stream;
-}
-
-constexpr const char* kRegionsConfig = R"(
-[[table]]
-name = "regions"
-key = "id"
-
-[[table]]
-name = "customers"
-key = "id"
-foreign_keys = { region = "regions" }
-
-[[table]]
-name = "orders"
-key = "id"
-time = "at"
-foreign_keys = { customer = "customers" }
-
-[[task]]
-name = "active"
-predict = "PREDICT EXISTS(orders.*, 0, 1, DAYS) FOR EACH customers.id EVERY 1 DAY"
-)";
-
 double sliding_auroc(const AnyTask& task, std::string_view candidate) {
   const auto names = task.candidate_names();
   const auto found = std::ranges::find(names, candidate);
@@ -463,15 +402,13 @@ double sliding_auroc(const AnyTask& task, std::string_view candidate) {
 
 TEST(GraphNetwork, LearnsWhatAParentSays) {
   if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; learning is not its matter";
-  auto parsed = parse_config(kRegionsConfig, "regions.toml");
-  ASSERT_TRUE(parsed) << parsed.error().detail;
-  const Config& config = parsed.value();
+  const Config config = regions_config();
   FoldOptions options = network_options();
   options.network.passes = 4;
   options.network.batch = 128;
   options.blocks.every_rows = 4000;
   World world(config, options);
-  world.feed(regions(5, 60));
+  world.feed(regions(5));
   AnyTask& task = *world.fold().find_task("active");
   EXPECT_GT(sliding_auroc(task, GraphNetwork::kName), 0.8);
   const BlockScores scores = task.network()->score_blocks(world.fold().now());
@@ -482,16 +419,15 @@ TEST(GraphNetwork, LearnsWhatAParentSays) {
 
 TEST(GraphNetwork, ARidgeOverItsVectorsLearnsWhatAParentSays) {
   if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; learning is not its matter";
-  auto parsed = parse_config(kRegionsConfig, "regions.toml");
-  ASSERT_TRUE(parsed) << parsed.error().detail;
+  const Config config = regions_config();
   FoldOptions options = network_options();
   options.network.passes = 4;
   options.network.batch = 128;
   options.network.ridge = true;
   options.network.on_heads = false;  // it has no other source than the vectors
   options.blocks.every_rows = 4000;
-  World world(parsed.value(), options);
-  world.feed(regions(5, 60));
+  World world(config, options);
+  world.feed(regions(5));
   EXPECT_GT(sliding_auroc(*world.fold().find_task("active"), NetworkRidge::kName), 0.75);
 }
 

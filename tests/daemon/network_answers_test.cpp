@@ -9,6 +9,7 @@
 #include "daemon/graph_network.h"
 #include "daemon/network_report.h"
 #include "tests/daemon/fold_world.h"
+#include "tests/daemon/regions.h"
 
 namespace accrete::daemon {
 namespace {
@@ -108,6 +109,26 @@ TEST(NetworkAnswers, AQuietStartDoesNotSetTheUnitForEver) {
     EXPECT_LT(errors.at("network"), 1.3 * errors.at(on_heads ? "ridge-32k" : "global-mean"))
         << (on_heads ? "on heads" : "alone");
   }
+}
+
+/// From matured labels to pairs that share a row to what the network weighs before any loss.
+TEST(NetworkAnswers, LabelsThatAgreeWithTheirNeighboursRaiseItsPrior) {
+  const Config config = regions_config();
+  std::vector<double> priors;
+  for (const double says : {4.0, 0.0}) {
+    FoldOptions options = network_options();
+    options.network.passes = 1;
+    options.network.fan_out = {1};
+    options.blocks.every_rows = 100'000;
+    World world(config, options);
+    world.feed(regions(5, {.first = 80, .each_day = 0, .says = says}));
+    const models::LabelSignals& signals = world.fold().find_task("active")->network()->signals();
+    EXPECT_GT(signals.labels(), 3000U);
+    ASSERT_GE(signals.paths(), 1U);
+    priors.push_back(signals.prior());
+  }
+  EXPECT_GT(priors[0], models::NetworkPrior::low + 0.02);
+  EXPECT_EQ(priors[1], models::NetworkPrior::low) << "labels of chance";
 }
 
 }  // namespace
