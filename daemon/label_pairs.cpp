@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 
 #include "proto/hash.h"
 
@@ -12,7 +13,8 @@ namespace {
 
 /// Names a pair: an earlier label of the same pair would be another one.
 std::uint64_t key_of(std::uint32_t first, std::uint32_t second, std::uint32_t end, TimeUs at) {
-  const std::array<std::uint64_t, 3> parts = {std::uint64_t{first} << 32 | second, end,
+  const auto [low, high] = std::minmax(first, second);
+  const std::array<std::uint64_t, 3> parts = {std::uint64_t{low} << 32 | high, end,
                                               static_cast<std::uint64_t>(at.value)};
   return hash64({reinterpret_cast<const char*>(parts.data()), sizeof parts});
 }
@@ -55,14 +57,26 @@ void LabelPairs::add(std::span<const std::uint32_t> rows, std::span<const double
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (!std::isfinite(labels[i])) continue;
       const std::uint32_t end = end_of(paths_[p], rows[i], at);
-      if (end != NetworkRows::kNoRow) ends_.emplace_back(end, static_cast<std::uint32_t>(i));
+      if (end == NetworkRows::kNoRow) continue;
+      ends_.push_back({end, key_of(rows[i], rows[i], end, at), static_cast<std::uint32_t>(i)});
     }
     std::ranges::sort(ends_);
-    for (std::size_t k = 1; k < ends_.size(); ++k) {
-      const auto [before, i] = ends_[k - 1];
-      const auto [end, j] = ends_[k];
-      if (before == end)
-        signals.add_pair(p, key_of(rows[i], rows[j], end, at), labels[i], labels[j]);
+    for (std::size_t begin = 0; begin < ends_.size();) {
+      std::size_t end = begin + 1;
+      while (end < ends_.size() && ends_[end].row == ends_[begin].row)
+        ++end;
+      for (std::size_t k = begin + 1; k < end; ++k) {
+        const std::uint32_t i = ends_[k - 1].position;
+        const std::uint32_t j = ends_[k].position;
+        const std::uint64_t key = key_of(rows[i], rows[j], ends_[k].row, at);
+        const std::size_t others = ends_.size() - (end - begin);
+        std::size_t other = others > 0 ? key % others : 0;
+        if (other >= begin) other += end - begin;
+        signals.add_pair(
+            p, key, labels[i], labels[j],
+            others > 0 ? labels[ends_[other].position] : std::numeric_limits<double>::quiet_NaN());
+      }
+      begin = end;
     }
   }
 }

@@ -2,10 +2,10 @@
 // (models/label_signals.h).
 #pragma once
 
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <span>
-#include <utility>
 #include <vector>
 
 #include "daemon/network_plan.h"
@@ -19,7 +19,10 @@ namespace accrete::daemon {
 
 /// A path leads from an entity to the row that it names, or that its newest child names, in the
 /// order of the plan: its relations Up and Through whose target is the entity. Of those that reach
-/// one row at an instant each is paired with the next, so that pairs are as many as labels.
+/// one row at an instant each is paired with the next in an order drawn anew for the instant (in
+/// the order of their coming those next to each other would be as old as each other, too), so that
+/// pairs are as many as labels; beside each pair stands one that reaches another row at that
+/// instant.
 ///
 /// Threads: the fold's. Deterministic.
 class LabelPairs {
@@ -46,7 +49,14 @@ class LabelPairs {
   NetworkRows& rows_;
   TableId entity_;
   std::vector<Path> paths_;
-  std::vector<std::pair<std::uint32_t, std::uint32_t>> ends_;  // (end, position)
+  struct End {
+    std::uint32_t row = 0;
+    std::uint64_t draw = 0;  // its place among those of the row
+    std::uint32_t position = 0;
+
+    auto operator<=>(const End&) const = default;
+  };
+  std::vector<End> ends_;
   std::vector<store::Edge> edges_;
 };
 

@@ -12,7 +12,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t kStateVersion = 1;
+constexpr std::uint8_t kStateVersion = 2;
 constexpr std::size_t kGrades = 256;  // of ranks; finer than the noise of 4,096 pairs
 
 /// What two labels have in common, by their grades (the class, or the rank in 256 steps).
@@ -96,11 +96,13 @@ LabelSignals::LabelSignals(TaskKind kind, const LabelSignalOptions& options)
   ACCRETE_CHECK(options.pairs_max > 0);
 }
 
-void LabelSignals::add_pair(std::size_t path, std::uint64_t key, double first, double second) {
-  ACCRETE_CHECK(path < paths_max && std::isfinite(first) && std::isfinite(second));
+void LabelSignals::add_pair(std::size_t path, std::uint64_t key, double first, double second,
+                            double other) {
+  ACCRETE_CHECK(path < paths_max && std::isfinite(first) && std::isfinite(second) &&
+                !std::isinf(other));
   if (path >= paths_.size()) paths_.resize(path + 1);
   Path& pairs = paths_[path];
-  const Pair pair{hash_of(key), std::min(first, second), std::max(first, second)};
+  const Pair pair{hash_of(key), std::min(first, second), std::max(first, second), other};
   const auto place =
       std::lower_bound(pairs.begin(), pairs.end(), pair.hash,
                        [](const Pair& kept, std::uint64_t hash) { return kept.hash < hash; });
@@ -133,16 +135,17 @@ Homophily LabelSignals::homophily(std::size_t path) const {
   Homophily out;
   if (path >= paths_.size() || paths_[path].empty()) return out;
   const Path& pairs = paths_[path];
-  std::vector<double> ends;
-  ends.reserve(2 * pairs.size());
+  std::vector<double> labels;
+  labels.reserve(3 * pairs.size());
   for (const Pair& pair : pairs) {
-    ends.push_back(pair.first);
-    ends.push_back(pair.second);
+    labels.push_back(pair.first);
+    labels.push_back(pair.second);
+    if (!std::isnan(pair.other)) labels.push_back(pair.other);
   }
-  std::sort(ends.begin(), ends.end());
-  const auto total = static_cast<double>(ends.size());
+  std::sort(labels.begin(), labels.end());
+  const auto total = static_cast<double>(labels.size());
   const bool by_rank = kind_ == TaskKind::Regression;
-  const Grades grades = grade(ends, by_rank);
+  const Grades grades = grade(labels, by_rank);
   Kernel kernel;
   if (by_rank) {
     const double variance = rank_variance(grades.counts, total);
@@ -152,19 +155,29 @@ Homophily LabelSignals::homophily(std::size_t path) const {
     }
   }
   const auto count = static_cast<double>(pairs.size());
-  double squares = 0;
+  const double of_all = chance_of(grades.counts, total, kernel);
+  double squares = 0;  // of how much more a pair is alike than by chance
   for (const Pair& pair : pairs) {
-    const double alike = kernel(grades.of(pair.first), grades.of(pair.second));
+    const std::size_t first = grades.of(pair.first);
+    const std::size_t second = grades.of(pair.second);
+    const double alike = kernel(first, second);
+    double chance = of_all;
+    if (!std::isnan(pair.other)) {
+      const std::size_t other = grades.of(pair.other);
+      chance = (kernel(first, other) + kernel(second, other)) / 2;
+    }
     out.edge += alike;
-    squares += alike * alike;
+    out.chance += chance;
+    squares += (alike - chance) * (alike - chance);
   }
   out.edge /= count;
+  out.chance /= count;
   squares /= count;
   out.pairs = pairs.size();
-  out.chance = chance_of(grades.counts, total, kernel);
   if (grades.value.size() < 2 || 1 - out.chance < 1e-12) return out;
-  out.adjusted = (out.edge - out.chance) / (1 - out.chance);
-  out.error = std::sqrt(std::max(squares - out.edge * out.edge, 0.0) / count) / (1 - out.chance);
+  const double more = out.edge - out.chance;
+  out.adjusted = more / (1 - out.chance);
+  out.error = std::sqrt(std::max(squares - more * more, 0.0) / count) / (1 - out.chance);
   return out;
 }
 
@@ -259,6 +272,7 @@ void LabelSignals::save(std::string& out) const {
       writer.u64(pair.hash);
       writer.f64(pair.first);
       writer.f64(pair.second);
+      writer.f64(pair.other);
     }
   }
   for (const Lag& lag : lags_) {
@@ -287,10 +301,10 @@ Status LabelSignals::load(std::string_view bytes) {
   for (Path& path : loaded.paths_) {
     path.resize(reader.count(sizeof(Pair)));
     for (std::size_t i = 0; i < path.size(); ++i) {
-      path[i] = {reader.u64(), reader.f64(), reader.f64()};
+      path[i] = {reader.u64(), reader.f64(), reader.f64(), reader.f64()};
       reader.require(i == 0 || path[i - 1].hash < path[i].hash);
       reader.require(std::isfinite(path[i].first) && path[i].first <= path[i].second &&
-                     std::isfinite(path[i].second));
+                     std::isfinite(path[i].second) && !std::isinf(path[i].other));
     }
     // The least hashes of a larger sample are the smaller sample.
     if (path.size() > options_.pairs_max) path.resize(options_.pairs_max);

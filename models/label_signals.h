@@ -1,18 +1,22 @@
 // What the labels of a task say about which family of learners suits it: do entities that share a
 // row have like labels, and does an entity's label resemble its own earlier ones.
 //
-// For pairs (u, v) of labels and a kernel K (1[u = v] for classes):
+// For pairs (u, v) of labels, each with the label w of another entity at the same time that is not
+// at that row, and a kernel K (1[u = v] for classes):
 //
-//   h_edge = mean K(u, v)      chance = pᵀ K p, p the distribution of labels over ends of pairs
+//   h_edge = mean K(u, v)      chance = mean (K(u, w) + K(v, w)) / 2
 //   h_adj  = (h_edge − chance) / (1 − chance)        1 alike, 0 as by chance, < 0 unlike
 //
-// An entity is an end as often as it has pairs, so p weighs it by its degree. Numbers are compared
+// Pairs are of one time: where more say yes this year than last year, any two of a time are more
+// alike than any two of all times, which says nothing of neighbours. Where nobody else was there,
+// chance is pᵀ K p, p the distribution of all these labels, in which an entity is as often as it
+// has pairs. Numbers are compared
 // by rank, K = exp(−(rank_u − rank_v)² / 2σ²), σ² the variance of the ranks: for normal labels
 // chance is near 1/√(1 + 2 var/σ²), but where nine labels in ten are 0 pairs agree by chance with
 // .8, and only the distribution itself says so.
 //
 // Source: Relatron 2026, arXiv:2602.22552, for the signals; Platonov et al. 2023, arXiv:2209.06177,
-// for adjusted homophily.
+// for adjusted homophily; chance within a time is ours.
 #pragma once
 
 #include <array>
@@ -37,7 +41,7 @@ struct Homophily {
 };
 
 struct LabelSignalOptions {
-  /// Pairs kept a path, 24 bytes each. The standard error of h_adj is then .016 or less for two
+  /// Pairs kept a path, 32 bytes each. The standard error of h_adj is then .02 or less for two
   /// equally frequent classes.
   std::size_t pairs_max = 4096;
 };
@@ -62,9 +66,10 @@ class LabelSignals {
   /// Labels of two entities that share a middle row of a path. `key` names the pair (entities,
   /// middle row, times): of all keys ever told those with the least hashes are kept, a sample that
   /// does not depend on their order. A key that is told again replaces its labels.
-  /// Checks: path < paths_max, labels are finite. Cost: O(log pairs_max), and a move of the kept
-  /// pairs for one that is kept, which becomes rare.
-  void add_pair(std::size_t path, std::uint64_t key, double first, double second);
+  /// `other` is the label of somebody else at that time; NaN: there is none.
+  /// Checks: path < paths_max, the two labels are finite, `other` is not infinite.
+  /// Cost: O(log pairs_max), and a move of the kept pairs for one that is kept, which becomes rare.
+  void add_pair(std::size_t path, std::uint64_t key, double first, double second, double other);
 
   /// A label that has matured, and those of the same entity before it, newest first; two are used.
   /// Checks: finite; classes are below classes_max. Cost: O(1).
@@ -101,6 +106,7 @@ class LabelSignals {
     std::uint64_t hash = 0;
     double first = 0;  // the lower label
     double second = 0;
+    double other = 0;  // of the same time; NaN: nobody's
   };
   using Path = std::vector<Pair>;  // by hash
 

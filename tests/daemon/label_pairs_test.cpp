@@ -92,15 +92,32 @@ class LabelPairsTest : public testing::Test {
 TEST_F(LabelPairsTest, PairsThoseThatMeetAtARow) {
   ASSERT_EQ(pairs->paths(), 2u) << "a person's town, and the product of the newest order";
   const std::vector<std::uint32_t> people = {0, 1, 2, 3, 4, 5};
-  const std::vector<double> labels = {1, 1, 0, 0, 1, 0};
-  models::LabelSignals signals(TaskKind::Binary);
-  pairs->add(people, labels, day(3), signals);
-  // Towns: 0 has persons 0, 1, 3, so (0, 1) alike and (1, 3) not; 1 has 2 and 5, alike.
+  models::LabelSignals signals(TaskKind::Multiclass);
+  pairs->add(people, std::vector<double>{1, 1, 2, 1, 3, 2}, day(3), signals);
+  // Town 0 has persons 0, 1 and 3, who are alike, town 1 has 2 and 5, as well.
   EXPECT_EQ(signals.homophily(0).pairs, 3u);
-  EXPECT_DOUBLE_EQ(signals.homophily(0).edge, 2.0 / 3);
-  // On day 3 product 2 has 0, 1, 2: (0, 1) alike, (1, 2) not. Person 3 is alone at product 1.
+  EXPECT_EQ(signals.homophily(0).edge, 1);
+  // On day 3 product 2 has 0, 1 and 2. Person 3 is alone at product 1.
   EXPECT_EQ(signals.homophily(1).pairs, 2u);
-  EXPECT_DOUBLE_EQ(signals.homophily(1).edge, 0.5);
+  EXPECT_LT(signals.homophily(1).edge, 1) << "one pair is not alike, whoever is next to whom";
+  models::LabelSignals unlike(TaskKind::Multiclass);
+  pairs->add(people, std::vector<double>{1, 2, 3, 4, 5, 6}, day(3), unlike);
+  EXPECT_EQ(unlike.homophily(0).pairs, 3u);
+  EXPECT_EQ(unlike.homophily(0).edge, 0);
+}
+
+TEST_F(LabelPairsTest, WhoIsPairedDoesNotFollowTheOrderOfTheirComing) {
+  const std::vector<std::uint32_t> people = {0, 1, 3};
+  std::size_t between = 0;
+  constexpr int kTimes = 600;
+  for (int i = 0; i < kTimes; ++i) {
+    models::LabelSignals signals(TaskKind::Multiclass);
+    pairs->add(people, std::vector<double>{1, 2, 1}, day(10 + i), signals);
+    ASSERT_EQ(signals.homophily(0).pairs, 2u);
+    if (signals.homophily(0).edge == 0) ++between;
+  }
+  EXPECT_NEAR(static_cast<double>(between), kTimes / 3.0, 5 * std::sqrt(kTimes * 2 / 9.0))
+      << "in a third of the orders person 1 stands between the others";
 }
 
 TEST_F(LabelPairsTest, FollowsTheNewestRowOfTheTimeAndOnlyKnownLabels) {
@@ -118,6 +135,22 @@ TEST_F(LabelPairsTest, FollowsTheNewestRowOfTheTimeAndOnlyKnownLabels) {
   models::LabelSignals before(TaskKind::Binary);
   pairs->add(people, std::vector<double>(6, 1.0), day(0.5), before);
   EXPECT_EQ(before.homophily(1).pairs, 0u) << "nobody had ordered anything";
+}
+
+TEST_F(LabelPairsTest, BesideEachStandsOneOfTheTimeAtAnotherRow) {
+  const std::vector<std::uint32_t> people = {0, 1, 2, 3, 4, 5};
+  // Town 0 has persons 0, 1 and 3, town 1 has 2 and 5: those of a town are alike, others are not.
+  models::LabelSignals signals(TaskKind::Binary);
+  pairs->add(people, std::vector<double>{1, 1, 0, 1, 1, 0}, day(3), signals);
+  EXPECT_EQ(signals.homophily(0).pairs, 3u);
+  EXPECT_EQ(signals.homophily(0).chance, 0);
+  EXPECT_EQ(signals.homophily(0).adjusted, 1);
+  // Without the other town nobody is left to compare with.
+  const double none = std::numeric_limits<double>::quiet_NaN();
+  models::LabelSignals alone(TaskKind::Binary);
+  pairs->add(people, std::vector<double>{1, 1, none, 0, 1, none}, day(3), alone);
+  EXPECT_EQ(alone.homophily(0).pairs, 2u);
+  EXPECT_GT(alone.homophily(0).chance, 0.49) << "as often as these labels agree";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <array>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <utility>
 #include <vector>
@@ -18,16 +19,19 @@
 namespace accrete::models {
 namespace {
 
+constexpr double kNobody = std::numeric_limits<double>::quiet_NaN();
+
 struct Told {
   std::uint64_t key = 0;
   double first = 0;
   double second = 0;
+  double other = kNobody;
 };
 
 Homophily homophily_of(TaskKind kind, const std::vector<Told>& pairs) {
   LabelSignals signals(kind);
   for (const Told& pair : pairs)
-    signals.add_pair(0, pair.key, pair.first, pair.second);
+    signals.add_pair(0, pair.key, pair.first, pair.second, pair.other);
   return signals.homophily(0);
 }
 
@@ -109,7 +113,8 @@ TEST(Homophily, OfRandomLabelsIsNoneWhateverTheirShape) {
       std::vector<Told> pairs;
       for (std::uint64_t i = 0; i < 4000; ++i) {
         const double first = label_of(shape, rng);
-        pairs.push_back({i, first, label_of(shape, rng)});
+        const double second = label_of(shape, rng);
+        pairs.push_back({i, first, second, seed % 2 == 0 ? kNobody : label_of(shape, rng)});
       }
       const Homophily signal = homophily_of(kind_of(shape), pairs);
       ASSERT_GT(signal.error, 0);
@@ -134,6 +139,7 @@ double naive_adjusted(const std::vector<Told>& pairs, bool by_rank) {
   for (const Told& pair : pairs) {
     ends.push_back(pair.first);
     ends.push_back(pair.second);
+    if (!std::isnan(pair.other)) ends.push_back(pair.other);
   }
   const auto n = static_cast<double>(ends.size());
   const auto rank = [&](double x) {
@@ -158,13 +164,19 @@ double naive_adjusted(const std::vector<Told>& pairs, bool by_rank) {
     if (!by_rank) return a == b ? 1.0 : 0.0;
     return std::exp(-std::pow(ranks[a] - ranks[b], 2) / (2 * variance));
   };
-  double edge = 0;
-  for (const Told& pair : pairs)
-    edge += kernel(pair.first, pair.second) / static_cast<double>(pairs.size());
-  double chance = 0;
+  double of_all = 0;
   for (const double a : ends) {
     for (const double b : ends)
-      chance += kernel(a, b) / (n * n);
+      of_all += kernel(a, b) / (n * n);
+  }
+  double edge = 0;
+  double chance = 0;
+  for (const Told& pair : pairs) {
+    edge += kernel(pair.first, pair.second) / static_cast<double>(pairs.size());
+    const double of_time = std::isnan(pair.other) ? of_all
+                                                  : kernel(pair.first, pair.other) / 2 +
+                                                        kernel(pair.second, pair.other) / 2;
+    chance += of_time / static_cast<double>(pairs.size());
   }
   return (edge - chance) / (1 - chance);
 }
@@ -176,7 +188,7 @@ TEST(Homophily, EqualsItsDefinition) {
     for (std::uint64_t i = 0; i < 300; ++i) {
       const double first = label_of(shape, rng);
       const double second = rng.uniform() < 0.4 ? first : label_of(shape, rng);
-      pairs.push_back({i, first, second});
+      pairs.push_back({i, first, second, i % 4 == 0 ? kNobody : label_of(shape, rng)});
     }
     const bool by_rank = kind_of(shape) == TaskKind::Regression;
     const Homophily signal = homophily_of(kind_of(shape), pairs);
@@ -184,6 +196,33 @@ TEST(Homophily, EqualsItsDefinition) {
     EXPECT_NEAR(adjusted, naive_adjusted(pairs, by_rank), by_rank ? 0.005 : 1e-9) << shape;
     EXPECT_NEAR(adjusted, 0.4, 4 * signal.error)
         << "so many pairs are alike, the rest as by chance";
+  }
+}
+
+/// The share of ones goes from .05 to .95; so many pairs are alike beyond it.
+Homophily of_drifting(double alike, bool with_others, std::uint64_t seed) {
+  Rng rng(243, seed, Purpose::Test);
+  std::vector<Told> pairs;
+  for (std::uint64_t i = 0; i < 4000; ++i) {
+    const auto drawn = [&] {
+      return rng.uniform() < 0.05 + 0.9 * static_cast<double>(i) / 4000 ? 1.0 : 0.0;
+    };
+    const double first = drawn();
+    const double second = rng.uniform() < alike ? first : drawn();
+    const double other = drawn();
+    pairs.push_back({i, first, second, with_others ? other : kNobody});
+  }
+  return homophily_of(TaskKind::Binary, pairs);
+}
+
+TEST(Homophily, OfABaseRateThatDriftsIsNone) {
+  for (std::uint64_t seed = 0; seed < 20; ++seed) {
+    EXPECT_GT(of_drifting(0, false, seed).adjusted, 0.2) << "not known to be of one time";
+    const Homophily none = of_drifting(0, true, seed);
+    EXPECT_NEAR(none.adjusted, 0, 3 * none.error);
+    const Homophily some = of_drifting(0.4, true, seed);
+    EXPECT_NEAR(some.adjusted, 0.4, 3 * some.error);
+    EXPECT_LT(some.error, 0.03);
   }
 }
 
@@ -205,22 +244,23 @@ TEST(LabelSignals, KeepTheSameSampleInAnyOrder) {
     std::vector<Told> pairs;
     for (std::uint64_t i = 0; i < 1000; ++i) {
       const double first = label_of(kind == TaskKind::Binary ? 0 : 3, rng);
-      pairs.push_back({rng.next(), first, label_of(kind == TaskKind::Binary ? 0 : 3, rng)});
+      const double second = label_of(kind == TaskKind::Binary ? 0 : 3, rng);
+      pairs.push_back({rng.next(), first, second, i % 3 == 0 ? kNobody : first + 1});
     }
     LabelSignals forward(kind, options);
     LabelSignals backward(kind, options);
     for (std::size_t i = 0; i < pairs.size(); ++i) {
       const Told& ahead = pairs[i];
       const Told& behind = pairs[pairs.size() - 1 - i];
-      forward.add_pair(0, ahead.key, ahead.first, ahead.second);
-      backward.add_pair(0, behind.key, behind.second, behind.first);
+      forward.add_pair(0, ahead.key, ahead.first, ahead.second, ahead.other);
+      backward.add_pair(0, behind.key, behind.second, behind.first, behind.other);
     }
     EXPECT_EQ(saved(forward), saved(backward));
     EXPECT_EQ(forward.homophily(0).pairs, 100u);
-    EXPECT_LT(forward.memory_bytes(), 8000u);
+    EXPECT_LT(forward.memory_bytes(), 9000u);
     const std::string before = saved(forward);
     for (const Told& pair : pairs)
-      forward.add_pair(0, pair.key, pair.first, pair.second);
+      forward.add_pair(0, pair.key, pair.first, pair.second, pair.other);
     EXPECT_EQ(saved(forward), before) << "a pair told again counts once";
   }
 }
@@ -234,7 +274,7 @@ TEST(LabelSignals, TheSampleIsFair) {
     LabelSignals signals(TaskKind::Binary, options);
     for (std::uint64_t i = 0; i < 4096; ++i) {
       const double late = i >= 2048 ? 1 : 0;
-      signals.add_pair(0, 100'000 * seed + i, late, late);
+      signals.add_pair(0, 100'000 * seed + i, late, late, kNobody);
     }
     const double p = 1 - signals.homophily(0).chance;  // 2 q (1 − q)
     share += p / 20;
@@ -244,10 +284,10 @@ TEST(LabelSignals, TheSampleIsFair) {
 
 TEST(LabelSignals, ALabelToldAgainReplacesThePair) {
   LabelSignals signals(TaskKind::Binary);
-  signals.add_pair(2, 7, 0, 1);
-  signals.add_pair(2, 8, 0, 0);
+  signals.add_pair(2, 7, 0, 1, kNobody);
+  signals.add_pair(2, 8, 0, 0, kNobody);
   EXPECT_DOUBLE_EQ(signals.homophily(2).edge, 0.5);
-  signals.add_pair(2, 7, 1, 1);
+  signals.add_pair(2, 7, 1, 1, kNobody);
   EXPECT_DOUBLE_EQ(signals.homophily(2).edge, 1);
   EXPECT_EQ(signals.paths(), 3u);
   EXPECT_EQ(signals.homophily(0).pairs, 0u);
@@ -378,7 +418,7 @@ LabelSignals task(double alike, std::uint64_t labels, std::uint64_t pairs = 4096
   for (std::uint64_t i = 0; i < pairs; ++i) {
     const double first = rng.uniform() < 0.5 ? 1 : 0;
     const double second = rng.uniform() < alike ? first : rng.uniform() < 0.5 ? 1 : 0;
-    signals.add_pair(1, i, first, second);
+    signals.add_pair(1, i, first, second, kNobody);
   }
   for (std::uint64_t i = 0; i < labels; ++i)
     signals.add_label(rng.uniform() < 0.5 ? 1 : 0, {});
@@ -446,7 +486,8 @@ TEST(LabelSignals, ContinueBitForBitFromTheirState) {
         const std::size_t shape = static_cast<std::size_t>(kind) == 0 ? 0 : 2;
         const std::array<double, 2> earlier{label_of(shape, rng), label_of(shape, rng)};
         each->add_label(label_of(shape, rng), earlier);
-        each->add_pair(rng.below(3), rng.next(), label_of(shape, rng), label_of(shape, rng));
+        const double other = rng.below(3) == 0 ? kNobody : label_of(shape, rng);
+        each->add_pair(rng.below(3), rng.next(), label_of(shape, rng), label_of(shape, rng), other);
       }
       if (i % 97 != 0) continue;
       const std::string bytes = saved(copy);
@@ -468,7 +509,7 @@ TEST(LabelSignals, ContinueBitForBitFromTheirState) {
 TEST(LabelSignals, RefuseBytesThatMakeNoSense) {
   LabelSignals signals(TaskKind::Regression);
   for (std::uint64_t i = 0; i < 20; ++i)
-    signals.add_pair(0, i, static_cast<double>(i), 3);
+    signals.add_pair(0, i, static_cast<double>(i), 3, i % 2 == 0 ? 4 : kNobody);
   const std::string bytes = saved(signals);
   std::size_t refused = 0;
   for (std::size_t at = 0; at < bytes.size(); ++at) {
