@@ -19,7 +19,7 @@ namespace {
 // Labels that must be there before the first step: they say the unit of numbers.
 constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kLabelFanOut = 16;
-constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .03
+constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .04
 // Of an entity, whose outcomes are told to no row: those its next one is compared with.
 constexpr std::size_t kEarlierOutcomes = 2;
 

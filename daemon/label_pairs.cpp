@@ -69,12 +69,14 @@ void LabelPairs::add(std::span<const std::uint32_t> rows, std::span<const double
         const std::uint32_t i = ends_[k - 1].position;
         const std::uint32_t j = ends_[k].position;
         const std::uint64_t key = key_of(rows[i], rows[j], ends_[k].row, at);
-        const std::size_t others = ends_.size() - (end - begin);
-        std::size_t other = others > 0 ? key % others : 0;
-        if (other >= begin) other += end - begin;
-        signals.add_pair(
-            p, key, labels[i], labels[j],
-            others > 0 ? labels[ends_[other].position] : std::numeric_limits<double>::quiet_NaN());
+        // Anybody but these two, also of the same row: where most are at one row, the few at others
+        // would stand for all, again and again.
+        double other = std::numeric_limits<double>::quiet_NaN();
+        if (ends_.size() > 2) {
+          const std::size_t drawn = key % (ends_.size() - 2);
+          other = labels[ends_[drawn < k - 1 ? drawn : drawn + 2].position];
+        }
+        signals.add_pair(p, key, labels[i], labels[j], other);
       }
       begin = end;
     }

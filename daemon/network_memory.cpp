@@ -33,7 +33,9 @@ std::uint32_t page_of(std::string_view key) {
 
 }  // namespace
 
-NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options) : options_(options) {}
+NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options) : options_(options) {
+  ACCRETE_CHECK(options.labels_max > 1);
+}
 
 std::uint64_t NetworkMemory::hash_of(const Stored& example) const {
   return Rng(options_.seed ^ example.row, static_cast<std::uint64_t>(example.at_us),

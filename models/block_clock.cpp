@@ -31,7 +31,10 @@ std::uint32_t BlockClock::add(const BlockRow& row) {
   const bool by_time = options_.rule == BlockRule::Time;
   const std::int64_t period = by_time ? period_of(row.time_us, options_.period_us) : 0;
   if (by_time && period_ == period_of(kTimeMin.value, options_.period_us)) period_ = period;
-  if (by_time && period > period_) due_ = true;
+  if (by_time && period > period_) {
+    due_ = true;
+    period_ = period;
+  }
   if (options_.rule == BlockRule::Classes && row.new_classes > 0 && classes_ >= options_.classes) {
     due_ = true;
   }
@@ -42,7 +45,6 @@ std::uint32_t BlockClock::add(const BlockRow& row) {
     due_ = false;
     classes_ = 0;
     novel_run_ = 0;
-    period_ = std::max(period_, period);
   }
   ++rows_;
   classes_ += row.new_classes;

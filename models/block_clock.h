@@ -45,9 +45,9 @@ struct BlockRow {
 /// A reason to end the block stays until the block has rows_min rows; then the next row begins a
 /// new one. With Time and Classes the row that gives the reason is itself the first of the new
 /// block. A late row belongs to the block it arrives in, and so does one without a time, which
-/// never ends a period. Drift is judged from rows_min rows on, against the mixtures of all blocks
-/// and of the open one: what is novel before then is the change that opened the block. Rows of
-/// several tables: row_novelty.h says the share.
+/// never ends a period; each period ends once. Drift is judged from rows_min rows on, against the
+/// mixtures of all blocks and of the open one: what is novel before then is the change that opened
+/// the block. Rows of several tables: row_novelty.h says the share.
 ///
 /// Deterministic, O(1) a call, no memory but itself. Threads: none of its own.
 class BlockClock {
@@ -80,9 +80,9 @@ class BlockClock {
   BlockClockOptions options_;
   std::uint32_t block_ = 0;
   std::uint64_t rows_ = 0;
-  bool due_ = false;           // there is a reason to end the block
-  std::int64_t period_ = 0;    // Time: the newest of the first rows of blocks; kTimeMin's: none yet
-  std::uint64_t classes_ = 0;  // Classes: new ones of the block
+  bool due_ = false;             // there is a reason to end the block
+  std::int64_t period_ = 0;      // Time: the newest so far; kTimeMin's: none yet
+  std::uint64_t classes_ = 0;    // Classes: new ones of the block
   std::uint32_t novel_run_ = 0;  // Drift: novel chunks in a row
 };
 

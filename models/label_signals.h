@@ -1,8 +1,8 @@
 // What the labels of a task say about which family of learners suits it: do entities that share a
 // row have like labels, and does an entity's label resemble its own earlier ones.
 //
-// For pairs (u, v) of labels, each with the label w of another entity at the same time that is not
-// at that row, and a kernel K (1[u = v] for classes):
+// For pairs (u, v) of labels, each with the label w of somebody else at the same time, and a kernel
+// K (1[u = v] for classes):
 //
 //   h_edge = mean K(u, v)      chance = mean (K(u, w) + K(v, w)) / 2
 //   h_adj  = (h_edge − chance) / (1 − chance)        1 alike, 0 as by chance, < 0 unlike
@@ -10,10 +10,9 @@
 // Pairs are of one time: where more say yes this year than last year, any two of a time are more
 // alike than any two of all times, which says nothing of neighbours. Where nobody else was there,
 // chance is pᵀ K p, p the distribution of all these labels, in which an entity is as often as it
-// has pairs. Numbers are compared
-// by rank, K = exp(−(rank_u − rank_v)² / 2σ²), σ² the variance of the ranks: for normal labels
-// chance is near 1/√(1 + 2 var/σ²), but where nine labels in ten are 0 pairs agree by chance with
-// .8, and only the distribution itself says so.
+// has pairs. Numbers are compared by rank, K = exp(−(rank_u − rank_v)² / 2σ²), σ² the variance of
+// the ranks: for normal labels chance is near 1/√(1 + 2 var/σ²), but where nine labels in ten are 0
+// pairs agree by chance with .8, and only the labels themselves say so.
 //
 // Source: Relatron 2026, arXiv:2602.22552, for the signals; Platonov et al. 2023, arXiv:2209.06177,
 // for adjusted homophily; chance within a time is ours.

@@ -137,20 +137,26 @@ TEST_F(LabelPairsTest, FollowsTheNewestRowOfTheTimeAndOnlyKnownLabels) {
   EXPECT_EQ(before.homophily(1).pairs, 0u) << "nobody had ordered anything";
 }
 
-TEST_F(LabelPairsTest, BesideEachStandsOneOfTheTimeAtAnotherRow) {
+TEST_F(LabelPairsTest, BesideEachStandsSomebodyElseOfTheTime) {
   const std::vector<std::uint32_t> people = {0, 1, 2, 3, 4, 5};
   // Town 0 has persons 0, 1 and 3, town 1 has 2 and 5: those of a town are alike, others are not.
-  models::LabelSignals signals(TaskKind::Binary);
-  pairs->add(people, std::vector<double>{1, 1, 0, 1, 1, 0}, day(3), signals);
-  EXPECT_EQ(signals.homophily(0).pairs, 3u);
-  EXPECT_EQ(signals.homophily(0).chance, 0);
-  EXPECT_EQ(signals.homophily(0).adjusted, 1);
-  // Without the other town nobody is left to compare with.
+  double chance = 0;
+  constexpr int kTimes = 600;
+  for (int i = 0; i < kTimes; ++i) {
+    models::LabelSignals signals(TaskKind::Binary);
+    pairs->add(people, std::vector<double>{1, 1, 0, 1, 1, 0}, day(10 + i), signals);
+    ASSERT_EQ(signals.homophily(0).pairs, 3u);
+    ASSERT_EQ(signals.homophily(0).edge, 1);
+    chance += signals.homophily(0).chance / kTimes;
+  }
+  // Beside the two pairs of town 0 stands the third of the town, or one of two who are unlike.
+  EXPECT_NEAR(chance, 2.0 / 9, 0.04);
+  // Of two alone there is nobody else: one label in two is a one.
   const double none = std::numeric_limits<double>::quiet_NaN();
   models::LabelSignals alone(TaskKind::Binary);
-  pairs->add(people, std::vector<double>{1, 1, none, 0, 1, none}, day(3), alone);
-  EXPECT_EQ(alone.homophily(0).pairs, 2u);
-  EXPECT_GT(alone.homophily(0).chance, 0.49) << "as often as these labels agree";
+  pairs->add(people, std::vector<double>{1, 0, none, none, 1, none}, day(3), alone);
+  EXPECT_EQ(alone.homophily(0).pairs, 1u);
+  EXPECT_DOUBLE_EQ(alone.homophily(0).chance, 0.5);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 No sleeps: everything waits for an event (a log line, a frame, an exit) under a deadline.
 """
+import errno
 import json
 import os
 import random
@@ -30,7 +31,8 @@ CLAIMS = []  # of ports, kept until the process ends
 
 def port_range():
     """Below what the kernel gives to outgoing connections and to `bind` without a number: a port
-    from there may be gone by the time a daemon binds it, or between its death and its restart."""
+    from there may be gone by the time a daemon binds it, or between its death and its restart.
+    Where that begins too low to leave room, from there after all."""
     first = 32_768
     if os.path.exists("/proc/sys/net/ipv4/ip_local_port_range"):
         with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
@@ -45,8 +47,10 @@ def claim_port(port):
         claim.bind(f"\0accrete-test-port-{port}")
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
-    except OSError:
+    except OSError as error:
         claim.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
         return False
     CLAIMS.append(claim)
     return True
@@ -55,10 +59,11 @@ def claim_port(port):
 def free_row_of_ports(count):
     """The first of so many neighbouring ports that are this process's own."""
     among = port_range()
-    while True:
+    for _ in range(1000):
         first = PORTS.choice(among[:-count])
         if all(claim_port(first + i) for i in range(count)):
             return first
+    raise AssertionError(f"no {count} free ports side by side in {among}")
 
 
 def free_ports(count):

@@ -39,10 +39,16 @@ bool naive_end(const BlockClockOptions& options, const std::vector<BlockRow>& bl
     return std::floor(static_cast<double>(t) / static_cast<double>(kDay));
   };
   if (options.rule == BlockRule::Time) {
-    const double opened = day(std::max(newest_before, block.front().time_us));
-    return day(next.time_us) > opened ||
-           std::any_of(block.begin(), block.end(),
-                       [&](const BlockRow& row) { return day(row.time_us) > opened; });
+    // A period that no row was of before begins, with another row than the first of the block.
+    std::int64_t newest = std::max(newest_before, block.front().time_us);
+    bool ends = false;
+    const auto see = [&](const BlockRow& row) {
+      ends = ends || (newest != kTimeMin.value && day(row.time_us) > day(newest));
+      newest = std::max(newest, row.time_us);
+    };
+    std::for_each(block.begin() + 1, block.end(), see);
+    see(next);
+    return ends;
   }
   std::uint64_t classes = 0;
   bool overfull = false;
@@ -68,15 +74,17 @@ TEST(BlockClock, CutsAsTheDefinitionDoes) {
     std::vector<BlockRow> open;
     std::uint32_t block = 0;
     std::int64_t time = (static_cast<std::int64_t>(rng.below(20)) - 10) * kDay;
-    std::int64_t newest_start = time - 100 * kDay;  // of the first rows of blocks before
+    std::int64_t newest = kTimeMin.value;  // of the blocks before
     for (int i = 0; i < 400; ++i) {
       time += static_cast<std::int64_t>(rng.below(static_cast<std::uint64_t>(kDay) / 8));
       if (rng.below(50) == 0) time += 3 * kDay;
       BlockRow row{time, 0};
       if (rng.below(10) == 0) row.time_us -= static_cast<std::int64_t>(rng.below(5)) * kDay / 2;
       if (rng.below(12) == 0) row.new_classes = static_cast<std::uint32_t>(1 + rng.below(2));
-      if (!open.empty() && naive_end(options, open, row, newest_start)) {
-        newest_start = std::max(newest_start, open.front().time_us);
+      if (rng.below(12) == 0 || (seed % 2 == 0 && i < 10)) row.time_us = kTimeMin.value;
+      if (!open.empty() && naive_end(options, open, row, newest)) {
+        for (const BlockRow& one : open)
+          newest = std::max(newest, one.time_us);
         open.clear();
         ++block;
       }
@@ -98,6 +106,18 @@ TEST(BlockClock, PeriodsBeginAtMultiplesAlsoBefore1970) {
   EXPECT_EQ(clock.add({-1}), 2u) << "late: the block it arrives in";
   EXPECT_EQ(clock.add({kDay - 1}), 2u);
   EXPECT_EQ(clock.add({5 * kDay}), 3u) << "empty periods make no blocks";
+}
+
+TEST(BlockClock, APeriodEndsOnceWhateverRowBeginsTheNextBlock) {
+  for (const std::int64_t begins : {kTimeMin.value, 5 * kDay}) {
+    BlockClock clock(options_of(BlockRule::Time, 3, 1000));
+    for (const std::int64_t time : {5 * kDay, 6 * kDay, 6 * kDay})
+      EXPECT_EQ(clock.add({time}), 0u) << "too small to end";
+    EXPECT_EQ(clock.add({begins}), 1u);
+    for (int i = 0; i < 5; ++i)
+      EXPECT_EQ(clock.add({6 * kDay}), 1u) << "the block before was ended for this period";
+    EXPECT_EQ(clock.add({7 * kDay}), 2u);
+  }
 }
 
 TEST(BlockClock, PeriodsBeginWithTheFirstRowThatHasATime) {
