@@ -125,6 +125,31 @@ void read_learn_until(TomlSection& section, NetworkConfig& network) {
   }
 }
 
+/// [blocks]: when a data block ends.
+void read_blocks(TomlSection& root, BlocksConfig& blocks, Complaints& complaints) {
+  const toml::table* table = root.read_table("blocks");
+  if (table == nullptr) return;
+  TomlSection section(*table, "[blocks]", complaints);
+  if (!read_name(section, "by", rule_names(), blocks.by)) {
+    section.skip("every");  // what it should be is not known
+  } else if (blocks.by == BlockRule::Time) {
+    section.read_duration("every", blocks.every_us);
+    if (blocks.every_us <= 0) section.complain("every", "every must be longer than 0");
+  } else if (blocks.by == BlockRule::Rows) {
+    section.read("every", blocks.every_rows, {1, ~0ull >> 1});
+  } else if (blocks.by == BlockRule::Classes) {
+    std::uint64_t classes = blocks.every_classes;
+    if (section.read("every", classes, {1, models::classes_max}))
+      blocks.every_classes = static_cast<std::uint32_t>(classes);
+  } else {
+    section.skip("every");
+    if (section.has("every")) {
+      section.complain("every", "every needs by = \"rows\", \"time\" or \"classes\"");
+    }
+  }
+  section.finish();
+}
+
 }  // namespace
 
 void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& blocks,
@@ -179,27 +204,7 @@ void read_network(TomlSection& root, NetworkConfig& network, BlocksConfig& block
     }
     section.finish();
   }
-  const toml::table* table = root.read_table("blocks");
-  if (table == nullptr) return;
-  TomlSection section(*table, "[blocks]", complaints);
-  if (!read_name(section, "by", rule_names(), blocks.by)) {
-    section.skip("every");  // what it should be is not known
-  } else if (blocks.by == BlockRule::Time) {
-    section.read_duration("every", blocks.every_us);
-    if (blocks.every_us <= 0) section.complain("every", "every must be longer than 0");
-  } else if (blocks.by == BlockRule::Rows) {
-    section.read("every", blocks.every_rows, {1, ~0ull >> 1});
-  } else if (blocks.by == BlockRule::Classes) {
-    std::uint64_t classes = blocks.every_classes;
-    if (section.read("every", classes, {1, models::classes_max}))
-      blocks.every_classes = static_cast<std::uint32_t>(classes);
-  } else {
-    section.skip("every");
-    if (section.has("every")) {
-      section.complain("every", "every needs by = \"rows\", \"time\" or \"classes\"");
-    }
-  }
-  section.finish();
+  read_blocks(root, blocks, complaints);
 }
 
 void print_network(std::string& out, const NetworkConfig& network, const BlocksConfig& blocks) {
