@@ -21,8 +21,7 @@ namespace accrete::daemon {
 /// order of the plan: its relations Up and Through whose target is the entity. Of those that reach
 /// one row at an instant each is paired with the next in an order drawn anew for the instant (in
 /// the order of their coming those next to each other would be as old as each other, too), so that
-/// pairs are as many as labels; beside each pair stands one that reaches another row at that
-/// instant.
+/// pairs are as many as labels; beside each pair stands somebody else of that instant.
 ///
 /// Threads: the fold's. Deterministic.
 class LabelPairs {
@@ -43,12 +42,6 @@ class LabelPairs {
     TableId child;                  // through: their table
     std::uint16_t foreign_key = 0;  // of the entity, or of the child
   };
-  std::uint32_t end_of(const Path& path, std::uint32_t row, TimeUs at);
-
-  store::Graph& graph_;
-  NetworkRows& rows_;
-  TableId entity_;
-  std::vector<Path> paths_;
   struct End {
     std::uint32_t row = 0;
     std::uint64_t draw = 0;  // its place among those of the row
@@ -56,6 +49,12 @@ class LabelPairs {
 
     auto operator<=>(const End&) const = default;
   };
+  std::uint32_t end_of(const Path& path, std::uint32_t row, TimeUs at);
+
+  store::Graph& graph_;
+  NetworkRows& rows_;
+  TableId entity_;
+  std::vector<Path> paths_;
   std::vector<End> ends_;
   std::vector<store::Edge> edges_;
 };
