@@ -281,11 +281,12 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
   Table& table = tables_[t];
   const auto& shown = tape.tables[t];
   const std::span<const std::uint32_t> all(shown.nodes);
-  const bool any = table.weights.value.rows() > 0;
+  const bool any = table.weights.value.rows() > 0 && table.weights.rate != 0;
+  const bool any_ages = table.ages.rate != 0 || table.bias.rate != 0;
   const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
   const bool once = any && shown_once(batch, t, all.size());
   const bool sums_rows = any_items || (any && !once);
-  by_age_.setZero(shown.ages.rows(), d_hidden.cols());
+  if (any_ages) by_age_.setZero(shown.ages.rows(), d_hidden.cols());
   if (sums_rows) by_row_.setZero(batch.features[t].rows(), d_hidden.cols());
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
@@ -294,7 +295,7 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
     norm_.backward_part(tape.norm, shown.first + first, d_hidden, d_x_, nodes.data());
     for (std::size_t i = 0; i < nodes.size(); ++i) {
       const Real* const from = row_of(d_x_, i);
-      add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));
+      if (any_ages) add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));
       if (sums_rows) add_scaled(Real(1), from, width_, row_of(by_row_, batch.row[nodes[i]]));
     }
     if (once) {
@@ -302,8 +303,8 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
       add_outer(features_, d_x_, table.weights.grad());
     }
   }
-  add_column_sums(by_age_, table.bias.grad());
-  add_outer<Real>(shown.ages, by_age_, table.ages.grad());
+  if (table.bias.rate != 0) add_column_sums(by_age_, table.bias.grad());
+  if (table.ages.rate != 0) add_outer<Real>(shown.ages, by_age_, table.ages.grad());
   if (any && !once) {
     add_outer<Real>(as_real<Real>(batch.features[t]), by_row_, table.weights.grad());
   }

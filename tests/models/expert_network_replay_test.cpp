@@ -77,6 +77,12 @@ TEST(SharedAtRest, WhatGatesReadOfOldRowsStaysBitForBit) {
     EXPECT_TRUE(begun[name] == now[name]) << name;
   for (const char* name : {"layer0.topology.listener1", "layer0.gate.block0"})
     EXPECT_TRUE(begun[name] != now[name]) << name;
+  network.accumulate(fresh, given.targets);
+  network.visit([](std::string_view name, Parameter<float>& parameter) {
+    const bool rests = name.starts_with("rows.") && parameter.rate == 0;
+    EXPECT_TRUE(!rests || parameter.gradient.size() == 0) << name << ": nobody reads its gradient";
+  });
+  network.step();
 
   // A restart between any two steps changes nothing, a copy neither.
   const auto state_of = [](const ExpertNetwork<float>& of) {
