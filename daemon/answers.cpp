@@ -116,6 +116,7 @@ Json task_json(const AnyTask& task, const wire::StatusRequest& request,
   json["next_label"] = task.next_label() == kTimeMax ? Json() : time_json(task.next_label());
   json["pending"] = task.pending();
   json["shed"] = task.shed();
+  json["unusable"] = task.unusable();
   const auto all_names = task.candidate_names();
   json["baselines"] = std::vector(all_names.begin(), all_names.begin() + kBaselines);
   json["metrics"] = metrics_of(task);

@@ -146,6 +146,7 @@ Status Fold::load(const std::vector<TaskConfig>& task_configs) {
   folded_ = state_.cursor().folded;
   admitted_ = folded_;
   checkpointed_ = folded_;
+  highest_ = folded_;
   predicted_ = state_.cursor().predicted;
   ACCRETE_TRY(const bool has_position, state_.get(Section::Blobs, kFoldBlob, stored));
   if (!has_position) return Ok{};
@@ -171,21 +172,6 @@ Status Fold::load(const std::vector<TaskConfig>& task_configs) {
   return drain();
 }
 
-/// Find again what waited in the timeline at the last commit: admitted, but not folded.
-Status Fold::rescan(Ordinal from) {
-  while (from <= folded_) {
-    const std::size_t left = folded_.value - from.value + 1;
-    ACCRETE_TRY(const LogSlice slice,
-                log_.read(from, std::min<std::size_t>(left, 65'536), 8u << 20));
-    if (slice.size() == 0) return Error{Errc::Corruption, "the log ends before its own cursor"};
-    for (std::size_t i = 0; i < slice.size(); ++i) {
-      ACCRETE_DO(admit_record(Ordinal{from.value + i}, slice.entry(i), true));
-    }
-    from.value += slice.size();
-  }
-  return Ok{};
-}
-
 Status Fold::admit(const LogSlice& slice) {
   ACCRETE_CHECK(slice.first.value == admitted_.value + 1);
   slice_ = &slice;
@@ -206,91 +192,6 @@ Status Fold::admit(const LogSlice& slice) {
   }
   slice_ = nullptr;
   return Ok{};
-}
-
-Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed) {
-  LogHeader header;
-  ACCRETE_TRY(const auto bytes, decode_entry(entry, header));
-  ACCRETE_DO(decode_record(bytes, record_));
-  if (!replayed) {
-    ++counters_.records;
-    ++since_checkpoint_;
-  }
-  switch (record_.kind) {
-    case RecordKind::Layout:
-      if (replayed || layouts_.known(record_.layout.hash())) return Ok{};
-      ACCRETE_DO(layouts_.declare(record_.layout, schema_));
-      layout_list_.push_back(record_.layout);
-      return Ok{};
-    case RecordKind::Change:
-      return admit_change(ordinal, entry, replayed);
-    case RecordKind::Request:
-      admit_request(ordinal, replayed);
-      return Ok{};
-    case RecordKind::Mark:
-      break;
-  }
-  if (replayed) return Ok{};
-  if (record_.mark.kind == MarkKind::SnapshotBegin) timeline_.begin_snapshot();
-  if (record_.mark.kind == MarkKind::SnapshotEnd) timeline_.end_snapshot();
-  if (record_.mark.kind == MarkKind::Clock) timeline_.clock(record_.mark.time);
-  if (record_.mark.kind == MarkKind::Block && network_ != nullptr) network_->marked();
-  return Ok{};
-}
-
-/// When a change takes effect. A row's own event time, or when its source says it changed it; a
-/// change without either takes effect at the watermark, an insert without either always.
-TimeUs Fold::effective_time(const Change& change, const BoundLayout& layout) const {
-  if (change.op != Op::Insert && change.change_time) return *change.change_time;
-  if (change.op == Op::Insert || change.op == Op::Update) {
-    const auto own = event_time_of(change, layout, schema_.table(layout.table));
-    if (own) return *own;
-    if (change.op == Op::Insert) return kTimeMin;
-  }
-  return timeline_.watermark();
-}
-
-Status Fold::admit_change(Ordinal ordinal, std::string_view entry, bool replayed) {
-  const BoundLayout* layout = layouts_.find(record_.change.layout);
-  if (layout == nullptr) {
-    return Error{Errc::Corruption, "log record " + std::to_string(ordinal.value) +
-                                       " names a layout that was never declared"};
-  }
-  const TimeUs time = effective_time(record_.change, *layout);
-  if (replayed) {
-    // Rows without a time were folded when they were admitted; so were late ones. Those that wait
-    // aside came with the timeline.
-    const bool waits = time != kTimeMin && TimelineEntry{time, ordinal} > timeline_.last() &&
-                       !timeline_.is_ahead(time);
-    if (waits && time <= options_.freeze_after) timeline_.push({time, ordinal});
-    return Ok{};
-  }
-  if (time > options_.freeze_after) return Ok{};
-  if (time != kTimeMin && timeline_.in_time(time)) {
-    timeline_.saw(time);
-    timeline_.push({time, ordinal});
-    return Ok{};
-  }
-  if (time != kTimeMin) ++counters_.late_rows;
-  return apply(ordinal, entry, time);
-}
-
-void Fold::admit_request(Ordinal ordinal, bool replayed) {
-  const Request& request = record_.request;
-  if (request.as_of < fired_before_ || !(replayed || timeline_.in_time(request.as_of))) {
-    if (!replayed) ++counters_.late_requests;
-    return;
-  }
-  if (!replayed) timeline_.saw(request.as_of);
-  for (std::size_t i = 0; i < tasks_.size(); ++i) {
-    if (tasks_[i]->plan().name != request.task) continue;
-    key_.clear();
-    for (const Value& value : request.key)
-      append_key(key_, value);
-    requests_.emplace(request.as_of, PendingRequest{ordinal, i, key_});
-    return;
-  }
-  if (!replayed) ++counters_.unknown_requests;
 }
 
 Status Fold::drain() {

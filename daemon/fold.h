@@ -127,9 +127,11 @@ class Fold {
   Status load(const std::vector<TaskConfig>& task_configs);
   Status rescan(Ordinal from);
   Status admit_record(Ordinal ordinal, std::string_view entry, bool replayed);
-  Status admit_change(Ordinal ordinal, std::string_view entry, bool replayed);
+  Status admit_change(Ordinal ordinal, std::string_view entry);
+  Status wait_again(Ordinal ordinal);
+  Result<const BoundLayout*> layout_of(Ordinal ordinal, const Change& change) const;
   void admit_request(Ordinal ordinal, bool replayed);
-  TimeUs effective_time(const Change& change, const BoundLayout& layout) const;
+  std::optional<TimeUs> effective_time(const Change& change, const BoundLayout& layout) const;
 
   Status drain();
   /// Fire every instant before `limit` that has something to do.
@@ -146,9 +148,12 @@ class Fold {
   void make_tasks(std::vector<TaskPlan> plans);
   Status apply_entry(const TimelineEntry& entry);
   Status apply(Ordinal ordinal, std::string_view entry, TimeUs time);
+  Status take_effect(Ordinal ordinal, std::string_view entry, const BoundLayout& layout,
+                     TimeUs time);
+  Status apply_again(NodeId node, Ordinal ordinal, TimeUs time);
   Status upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry, TimeUs time);
   void remove(NodeId node, Ordinal ordinal, TimeUs time);
-  void truncate(TableId table, Ordinal ordinal, TimeUs time);
+  Status truncate(TableId table, Ordinal ordinal, TimeUs time);
   std::optional<NodeId> parent_of(const Relation& relation, std::span<const Value> cells);
   void touch_parent(NodeId parent);
   void changed(NodeId node, TimeUs time);
@@ -201,6 +206,7 @@ class Fold {
   Ordinal admitted_;  // last record admitted
   Ordinal folded_;    // the same, at the end of a transaction
   Ordinal applied_;   // last record applied
+  Ordinal highest_;   // no applied record came later
   PredictionSeq predicted_;
   std::vector<store::StoredPrediction> outbox_;
   FoldCounters counters_;

@@ -1,5 +1,7 @@
 // Applying one row to the graph: versions, edges, and who is touched by them.
 #include <algorithm>
+#include <optional>
+#include <string>
 #include <utility>
 
 #include "daemon/fold.h"
@@ -17,37 +19,46 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   ++counters_.rows;
   ++table_changes_[layout->table.value][static_cast<std::size_t>(change.op)];
   ++since_checkpoint_;
-  const Table& table = schema_.table(layout->table);
-  if (change.op == Op::Truncate) {
-    truncate(layout->table, ordinal, time);
-    return Ok{};
-  }
+  highest_ = std::max(highest_, ordinal);
+  return take_effect(ordinal, entry, *layout, time);
+}
+
+/// Of `applying_`, from `time` on.
+Status Fold::take_effect(Ordinal ordinal, std::string_view entry, const BoundLayout& layout,
+                         TimeUs time) {
+  const Change& change = applying_.change;
+  const Table& table = schema_.table(layout.table);
+  if (change.op == Op::Truncate) return truncate(layout.table, ordinal, time);
   key_.clear();
-  key_of(change, *layout, table, key_);
+  key_of(change, layout, table, key_);
   if (change.op == Op::Delete) {
-    const auto node = graph_->find(layout->table, key_);
-    if (node && graph_->newest_version(*node)) {
-      remove(*node, ordinal, time);
-    } else {
-      ++counters_.unknown_deletes;
-    }
-    return Ok{};
+    const auto known = graph_->find(layout.table, key_);
+    const bool there = known && graph_->newest_version(*known);
+    if (!there) ++counters_.unknown_deletes;
+    // The row may be one of those that wait.
+    if (!there && timeline_.waiting() == 0) return Ok{};
+    const NodeId node = there ? *known : graph_->intern(layout.table, key_);
+    if (there) remove(node, ordinal, time);
+    if (!there) graph_->put_version(node, {time, ordinal, true});
+    return apply_again(node, ordinal, time);
   }
+  std::optional<NodeId> gone;
   if (change.op == Op::Update && !change.old_key.empty()) {
     std::string old_key;
     for (const Value& value : change.old_key)
       append_key(old_key, value);
-    const auto old_node = graph_->find(layout->table, old_key);
+    const auto old_node = graph_->find(layout.table, old_key);
     if (old_node && old_key != key_) {
       remove(*old_node, ordinal, time);
+      gone = old_node;
     } else if (!old_node) {
       ++counters_.unknown_deletes;
     }
   }
-  const std::uint32_t rows_before = graph_->node_count(layout->table);
+  const std::uint32_t rows_before = graph_->node_count(layout.table);
   const NodeId node =
-      table.key.empty() ? graph_->append(layout->table) : graph_->intern(layout->table, key_);
-  cells_in_column_order(change, *layout, table, cells_);
+      table.key.empty() ? graph_->append(layout.table) : graph_->intern(layout.table, key_);
+  cells_in_column_order(change, layout, table, cells_);
   // What replaces a row often has its time, which was before its end; without a time it was there
   // always. It cannot have been there while the row was gone.
   const auto newest = graph_->newest_version(node);
@@ -55,8 +66,42 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   // A row whose own time is yet to come may be changed before: from that time on it is the new one.
   const bool early = change.op == Op::Update && newest && !newest->deleted && time < newest->from &&
                      !graph_->version(node, time);
-  return upsert(node, node.row >= rows_before, ordinal, entry,
-                returns || early ? std::max(time, newest->from) : time);
+  ACCRETE_DO(upsert(node, node.row >= rows_before, ordinal, entry,
+                    returns || early ? std::max(time, newest->from) : time));
+  if (gone) ACCRETE_DO(apply_again(*gone, ordinal, time));
+  return apply_again(node, ordinal, time);
+}
+
+/// Changes of a row take effect at their times, but one that came later was made later: where it
+/// took effect earlier, and says all of the row, it does so again behind what is folded only now.
+/// So a DELETE that waited does not end the row that an INSERT behind it brought, and a row that
+/// was to come stays as it was changed, or deleted, before.
+Status Fold::apply_again(NodeId node, Ordinal ordinal, TimeUs time) {
+  if (ordinal >= highest_) return Ok{};
+  const auto newest = graph_->newest_version(node);
+  if (!newest || newest->ordinal != ordinal) return Ok{};
+  time = std::max(time, newest->from);
+  for (auto later = graph_->version_after(node, ordinal); later;
+       later = graph_->version_after(node, later->ordinal)) {
+    if (later->deleted) {
+      remove(node, later->ordinal, time);
+      return apply_again(node, later->ordinal, time);
+    }
+    std::string entry;
+    ACCRETE_DO(log_.get(later->ordinal, entry));
+    LogHeader header;
+    ACCRETE_TRY(const auto bytes, decode_entry(entry, header));
+    ACCRETE_DO(decode_record(bytes, applying_));
+    const BoundLayout* layout = layouts_.find(applying_.change.layout);
+    ACCRETE_CHECK(layout != nullptr);
+    cells_in_column_order(applying_.change, *layout, schema_.table(layout->table), cells_);
+    const bool whole = std::ranges::none_of(
+        cells_, [](const Value& cell) { return cell.kind == ValueKind::Unchanged; });
+    if (!whole) continue;
+    ACCRETE_DO(upsert(node, false, later->ordinal, entry, time));
+    return apply_again(node, later->ordinal, time);
+  }
+  return Ok{};
 }
 
 Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry,
@@ -230,10 +275,13 @@ void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
     tasks_[task]->row_removed(node.row);
 }
 
-void Fold::truncate(TableId table, Ordinal ordinal, TimeUs time) {
+Status Fold::truncate(TableId table, Ordinal ordinal, TimeUs time) {
   const std::uint32_t count = graph_->node_count(table);
-  for (std::uint32_t row = 0; row < count; ++row)
+  for (std::uint32_t row = 0; row < count; ++row) {
     remove(NodeId{table, row}, ordinal, time);
+    ACCRETE_DO(apply_again(NodeId{table, row}, ordinal, time));
+  }
+  return Ok{};
 }
 
 }  // namespace accrete::daemon

@@ -66,14 +66,17 @@ void NetworkMemory::add(const NetworkExample& example) {
   examples.insert(place, {example.row, example.label, example.at.value, example.start});
   ++size_;
   dirty_ = true;
+  if (options_.per_class > 0 && block < over_) close(examples);
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
   if (size_ > options_.examples_max + options_.examples_max / 10) shrink();
 }
 
 void NetworkMemory::close_before(std::uint32_t block) {
   if (options_.per_class == 0) return;
-  for (std::size_t b = 0; b < std::min<std::size_t>(block, blocks_.size()); ++b)
+  const std::size_t end = std::min<std::size_t>(block, blocks_.size());
+  for (std::size_t b = over_; b < end; ++b)
     close(blocks_[b]);
+  over_ = std::max(over_, block);
   dirty_ = true;
 }
 
@@ -117,7 +120,7 @@ void NetworkMemory::shrink() {
   }
 }
 
-/// A newer block has begun: of each label, the examples of smallest hash stay.
+/// The block is over: of each label, the examples of smallest hash stay.
 void NetworkMemory::close(std::vector<Stored>& block) {
   std::map<double, std::vector<std::uint64_t>> hashes;
   const auto label_of = [&](const Stored& example) { return options_.classes ? example.label : 0; };
@@ -270,6 +273,7 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
   if (dirty_) {
     std::string bytes;
     ByteWriter writer(bytes);
+    writer.put(over_);
     writer.put(static_cast<std::uint64_t>(blocks_.size()));
     for (const auto& block : blocks_) {
       writer.put(static_cast<std::uint64_t>(block.size()));
@@ -331,6 +335,7 @@ Status NetworkMemory::load_examples(std::string_view bytes) {
   const Error corrupt{Errc::Corruption, "stored examples of a network do not decode"};
   constexpr std::size_t kExampleBytes = 28;
   ByteReader reader(bytes);
+  over_ = reader.get<std::uint32_t>();
   const auto blocks = reader.get<std::uint64_t>();
   if (blocks > bytes.size()) return corrupt;
   blocks_.resize(blocks);

@@ -53,7 +53,8 @@ class NetworkMemory {
 
   explicit NetworkMemory(const NetworkMemoryOptions& options);
 
-  /// An example. Cost: logarithmic in the order of instants, else linear in the block.
+  /// An example; of a block that is over, too, whose bound it does not raise. Cost: logarithmic in
+  /// the order of instants, else linear in the block.
   void add(const NetworkExample& example);
   /// Blocks before this one are over; or all of their examples are forgotten.
   void close_before(std::uint32_t block);
@@ -131,6 +132,7 @@ class NetworkMemory {
   NetworkMemoryOptions options_;
   std::size_t size_ = 0;
   std::vector<std::vector<Stored>> blocks_;  // each in the order of instants
+  std::uint32_t over_ = 0;  // blocks before it were closed, and keep no more of what comes late
   bool dirty_ = false;
   std::vector<Labels> labels_;       // by entity row
   std::set<std::uint32_t> touched_;  // pages of labels_

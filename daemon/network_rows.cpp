@@ -2,6 +2,7 @@
 #include "daemon/network_rows.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstring>
 
@@ -119,9 +120,13 @@ void NetworkRows::freeze(TableState& table) {
 }
 
 void NetworkRows::freeze() {
-  for (TableState& table : tables_)
-    freeze(table);
-  drop_cache();
+  ++frozen_;  // what is kept shows what was frozen before
+  for (std::size_t t = 0; t < tables_.size(); ++t) {
+    const TableId id{static_cast<std::uint16_t>(t)};
+    const std::size_t before = stride(id);
+    freeze(tables_[t]);
+    if (stride(id) != before) drop_slots(tables_[t]);
+  }
 }
 
 void NetworkRows::columns_of(MaskedColumn masked, std::vector<std::uint32_t>& out) const {
@@ -134,13 +139,13 @@ void NetworkRows::columns_of(MaskedColumn masked, std::vector<std::uint32_t>& ou
   }
 }
 
-void NetworkRows::drop_cache() {
-  for (TableState& table : tables_) {
-    decltype(table.slots)().swap(table.slots);
-    std::vector<std::vector<models::SparseEntry>>().swap(table.item_slots);
-    table.slot_count = 0;
-  }
-  cache_bytes_ = 0;
+void NetworkRows::drop_slots(TableState& table) {
+  cache_bytes_ -= models::room_size(table.slots.size());
+  for (const auto& items : table.item_slots)
+    cache_bytes_ -= items.capacity() * sizeof(models::SparseEntry);
+  decltype(table.slots)().swap(table.slots);
+  std::vector<std::vector<models::SparseEntry>>().swap(table.item_slots);
+  table.slot_count = 0;
 }
 
 std::size_t NetworkRows::stride(TableId id) const {
@@ -153,8 +158,13 @@ std::size_t NetworkRows::stride(TableId id) const {
 std::byte* NetworkRows::slot_of(TableId id, std::uint32_t row) {
   TableState& table = tables_[id.value];
   const std::size_t bytes = stride(id);
+  // Not step by step where nothing would move: wider rows come in as many slots as the old ones.
+  std::size_t first = std::max(kSlotsMin, std::bit_ceil(std::size_t{row} + 1));
+  while (table.slot_count == 0 && first > kSlotsMin &&
+         cache_bytes_ + models::room_size(first * bytes) > cache_bytes_max_)
+    first /= 2;
   while (row >= table.slot_count) {
-    const std::size_t count = table.slot_count == 0 ? kSlotsMin : 2 * table.slot_count;
+    const std::size_t count = table.slot_count == 0 ? first : 2 * table.slot_count;
     // The old slots are there until the new ones are filled.
     if (cache_bytes_ + models::room_size(count * bytes) > cache_bytes_max_) break;
     decltype(table.slots) slots(count * bytes);
@@ -229,10 +239,11 @@ NetworkRows::View NetworkRows::view(NodeId node, const store::Version& version) 
                           : nullptr;
   SlotHead head;
   std::memcpy(&head, slot, sizeof head);
-  if (head.ordinal != version.ordinal || head.row != node.row) {
+  if (head.ordinal != version.ordinal || head.from != version.from || head.row != node.row ||
+      head.frozen != frozen_) {
     if (items != nullptr) forget_items(*items);
     spare_items_.clear();
-    head = {version.ordinal, kTimeMin, node.row};
+    head = {version.ordinal, version.from, kTimeMin, node.row, frozen_};
     const RowContent* row = rows_.content(node, version);
     if (row != nullptr) {
       head.time = own_time(schema_.table(node.table), row->cells, version.from);
@@ -395,8 +406,8 @@ Status NetworkRows::load_blocks(std::string_view bytes) {
 
 Status NetworkRows::load(store::State& state) {
   std::string bytes;
-  drop_cache();
   for (std::size_t t = 0; t < tables_.size(); ++t) {
+    drop_slots(tables_[t]);
     ACCRETE_TRY(const bool there, state.get(Section::Blobs, table_key(t), bytes));
     if (there) ACCRETE_DO(load(bytes, tables_[t]));
     ACCRETE_TRY(const bool items, state.get(Section::Blobs, items_key(t), bytes));

@@ -143,8 +143,10 @@ class NetworkRows {
   /// The beginning of a slot; parents and features follow.
   struct SlotHead {
     Ordinal ordinal;  // 0: empty
+    TimeUs from;      // of the version: a change may take effect twice
     TimeUs time;
     std::uint32_t row = 0;
+    std::uint32_t frozen = 0;  // of which freeze() its features are
   };
 
   static TimeUs own_time(const Table& table, std::span<const Value> cells, TimeUs from);
@@ -158,7 +160,7 @@ class NetworkRows {
   void list_items(TableId id, std::span<const Value> cells, bool grow);
   bool read_parents(TableId id, std::span<const Value> cells, std::uint32_t* parents);
   void write_features(const TableState& table, float* features) const;
-  void drop_cache();
+  void drop_slots(TableState& table);
   static void save(const TableState& table, std::string& out);
   static Status load(std::string_view bytes, TableState& table);
   Status load_blocks(std::string_view bytes);
@@ -168,6 +170,7 @@ class NetworkRows {
   RowReader& rows_;
   std::size_t cache_bytes_max_;
   std::size_t cache_bytes_ = 0;
+  std::uint32_t frozen_ = 0;        // how often
   std::vector<TableState> tables_;  // by TableId
   std::vector<TimeUs> block_times_;
   bool blocks_dirty_ = false;

@@ -71,10 +71,10 @@ void NetworkWorld::end_instant(TimeUs now) {
   if (!config_.learns_at(now)) return;
   const bool young = seen_ >= std::max(kFirstRows, 2 * frozen_) && frozen_ < kYoungRows;
   if (!begun_ && !young) return;
-  if (config_.replay != NetworkConfig::Replay::Rows && block() > 0 && !(begun_ && block() == 1)) {
-    return;  // what stands for old blocks was seen in the scale of the first
-  }
+  // What stands for old blocks was seen in the scale of the first, or of those that came at once.
+  if (config_.replay != NetworkConfig::Replay::Rows && kept_) return;
   rows_.freeze();
+  kept_ = block() > 0;
   frozen_ = seen_;
   begun_ = false;
 }
@@ -87,6 +87,7 @@ void NetworkWorld::stage(store::State& state) {
   writer.put(seen_);
   writer.put(frozen_);
   writer.put(static_cast<std::uint8_t>(begun_));
+  writer.put(static_cast<std::uint8_t>(kept_));
   put_saved(writer, clock_);
   state.put(store::Section::Blobs, "/network/clock", bytes);
   if (novelty_ == nullptr) return;
@@ -109,6 +110,7 @@ Status NetworkWorld::load(store::State& state) {
   seen_ = reader.get<std::uint64_t>();
   frozen_ = reader.get<std::uint64_t>();
   begun_ = reader.get<std::uint8_t>() != 0;
+  kept_ = reader.get<std::uint8_t>() != 0;
   ACCRETE_DO(clock_.load(reader.get_text()));
   if (!reader.done()) {
     return Error{Errc::Corruption, "the stored block clock does not decode"};

@@ -69,6 +69,7 @@ class NetworkWorld {
   std::uint64_t seen_ = 0;                       // rows
   std::uint64_t frozen_ = 0;                     // of them, when scales were last taken
   bool begun_ = false;                           // a block began since then
+  bool kept_ = false;                            // scales were taken when some block was over
 };
 
 }  // namespace accrete::daemon

@@ -87,7 +87,7 @@ void RowReader::inherit(NodeId node, const store::Version& version, Slot& slot) 
   }
   slot.inherited.reserve(open.size());
   Slot older;
-  auto previous = open.empty() ? std::nullopt : graph_.version_before(node, version.ordinal);
+  auto previous = open.empty() ? std::nullopt : graph_.version_before(node, version);
   while (!open.empty() && previous && !previous->deleted && load(*previous, older)) {
     std::erase_if(open, [&](std::size_t i) {
       Value value = older.row.at(ColumnId{static_cast<std::uint16_t>(i)});
@@ -99,7 +99,7 @@ void RowReader::inherit(NodeId node, const store::Version& version, Slot& slot) 
       slot.row.cells[i] = value;
       return true;
     });
-    previous = graph_.version_before(node, previous->ordinal);
+    previous = graph_.version_before(node, *previous);
   }
   for (const std::size_t i : open)
     slot.row.cells[i] = Value::null();

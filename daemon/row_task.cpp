@@ -95,7 +95,10 @@ std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
     const auto next = static_cast<std::uint32_t>(class_names_.size());
     auto found = class_index_.find(text);
     if (found == class_index_.end()) {
-      if (next >= models::classes_max) return std::nullopt;
+      if (next >= models::classes_max) {
+        ++unusable_;
+        return std::nullopt;
+      }
       found = class_index_.emplace(text, next).first;
       class_names_.push_back(text);
     }
@@ -103,7 +106,10 @@ std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
   }
   const double number =
       plan_.kind == TaskKind::Binary ? models::flag_value(value) : models::number_value(value);
-  if (!std::isfinite(number)) return std::nullopt;
+  if (!is_learnable(number)) {
+    ++unusable_;
+    return std::nullopt;
+  }
   return Label{number, {}};
 }
 

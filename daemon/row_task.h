@@ -84,6 +84,7 @@ class RowTask final : public AnyTask {
   std::uint64_t labels() const override { return labels_; }
   std::uint64_t pending() const override { return waiting_.predictions(); }
   std::uint64_t shed() const override { return shed_; }
+  std::uint64_t unusable() const override { return unusable_; }
   std::size_t memory_bytes() const override;
   TimeUs last_tick() const override { return kTimeMin; }
 
@@ -163,6 +164,7 @@ class RowTask final : public AnyTask {
   TimeUs frozen_after_ = kTimeMax;
   std::uint64_t labels_ = 0;
   std::uint64_t shed_ = 0;
+  std::uint64_t unusable_ = 0;
   bool learners_dirty_ = true;
   std::vector<double> buffer_;
 };

@@ -38,6 +38,7 @@ void RowTask::stage(store::State& state) {
   std::string position;
   ByteWriter writer(position);
   writer.put(shed_);
+  writer.put(unusable_);
   writer.put(static_cast<std::uint64_t>(republished_.size()));
   for (const auto& [row, time] : republished_) {
     writer.put(row);
@@ -80,6 +81,7 @@ Status RowTask::load_learners(std::string_view bytes) {
 Status RowTask::load_position(std::string_view bytes) {
   ByteReader reader(bytes);
   shed_ = reader.get<std::uint64_t>();
+  unusable_ = reader.get<std::uint64_t>();
   for (auto n = reader.get<std::uint64_t>(); n > 0 && reader.ok(); --n) {
     const auto row = reader.get<std::uint32_t>();
     republished_[row].value = reader.get<std::int64_t>();

@@ -36,6 +36,12 @@ std::int64_t age_of(TimeUs time, TimeUs at) {
   return at.value - time.value;
 }
 
+/// A version as one number.
+std::uint64_t shown_key(Ordinal ordinal, TimeUs from) {
+  constexpr std::uint64_t kSpread = 0x9E37'79B9'7F4A'7C15ull;
+  return ordinal.value ^ static_cast<std::uint64_t>(from.value) * kSpread;
+}
+
 }  // namespace
 
 SubgraphSampler::SubgraphSampler(const Schema& schema, NetworkPlan plan, store::Graph& graph,
@@ -188,9 +194,10 @@ std::uint32_t SubgraphSampler::show_other(std::uint16_t table, const store::Vers
                                           const NetworkRows::View& view, std::uint32_t other) {
   if (by_row_ && other == kNoNode) return show_new(table, view.features, view.items);
   // Rows that show themselves twice are few: only they are looked up by what they show.
-  if (by_row_ && shown_.find(places_[other].ordinal.value, table) == nullptr)
-    shown_.add(places_[other].ordinal.value, table, out_->row[other]);
-  return show(table, version.ordinal.value, view.features, view.items);
+  const Place& place = places_[other];
+  const std::uint64_t shown = shown_key(place.ordinal, place.from);
+  if (by_row_ && shown_.find(shown, table) == nullptr) shown_.add(shown, table, out_->row[other]);
+  return show(table, shown_key(version.ordinal, version.from), view.features, view.items);
 }
 
 std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
@@ -205,9 +212,11 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
   place.parents = static_cast<std::uint32_t>(parents_.size());
   place.hop = hop_;
   const std::uint32_t other = newest_of(table, row);
-  if (version && other != kNoNode && places_[other].ordinal == version->ordinal) {
+  if (version && other != kNoNode && places_[other].ordinal == version->ordinal &&
+      places_[other].from == version->from) {
     place.parents = places_[other].parents;
     place.ordinal = version->ordinal;
+    place.from = version->from;
     place.time = places_[other].time;
     out_->block.push_back(out_->block[other]);
     out_->row.push_back(out_->row[other]);
@@ -216,6 +225,7 @@ std::uint32_t SubgraphSampler::add_node(std::uint16_t table, std::uint32_t row,
     const NetworkRows::View view = rows_.view(node, *version);
     parents_.insert(parents_.end(), view.parents.begin(), view.parents.end());
     place.ordinal = version->ordinal;
+    place.from = version->from;
     place.time = view.time;
     out_->block.push_back(rows_.block(node));
     out_->row.push_back(show_other(table, *version, view, other));
@@ -372,7 +382,7 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
     ACCRETE_CHECK(outcome.known <= at);
     const std::array<float, LabelRow::kColumns> features{outcome.value, 1};
     list.push_back(static_cast<std::uint32_t>(places_.size()));
-    places_.push_back({place.row, place.moment, 0, hop_, {}, outcome.known});
+    places_.push_back({place.row, place.moment, 0, hop_, {}, {}, outcome.known});
     out_->table.push_back(plan_.labels());
     out_->row.push_back(
         show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features, {}));

@@ -118,6 +118,7 @@ class SubgraphSampler {
     std::uint32_t parents = 0;
     std::uint32_t hop = 0;
     Ordinal ordinal;  ///< of its version; 0: none
+    TimeUs from;      ///< of its version, too: a change may take effect twice
     TimeUs time;      ///< its own
   };
 
@@ -189,7 +190,7 @@ class SubgraphSampler {
   std::vector<TimeUs> moments_;             // the seeds' times, ascending
   std::vector<std::uint64_t> moment_keys_;  // of uniform choices
   PairNumbering nodes_;                     // (row, moment), (table, hop) -> node
-  PairNumbering shown_;                     // ordinal, table -> row of the features
+  PairNumbering shown_;                     // version, table -> row of the features
   bool by_row_ = false;                     // nodes are found by arrays over rows, not in nodes_
   std::vector<std::vector<std::uint32_t>> numbers_;  // then: by table and row, base_ + newest node
   std::uint32_t base_ = 1;                           // what is below is of an earlier batch

@@ -300,7 +300,7 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {
       const auto label =
           world_.windows->label(plan_, NodeId{plan_.entity, batch.rows[i]}, batch.at);
-      if (!label) continue;
+      if (!label || !counts_as_label(*label)) continue;
       if (!batch.silent) grade(batch, i, *label, sink);
       if (teaches) labels[i] = label_value(*label);
     }

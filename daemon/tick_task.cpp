@@ -67,6 +67,12 @@ std::string TickTask::entity_key(std::uint32_t row, TimeUs at) {
   return key;
 }
 
+bool TickTask::counts_as_label(const WindowValue& label) {
+  if (plan_.kind == TaskKind::Multiclass || is_learnable(label.number)) return true;
+  ++unusable_;
+  return false;
+}
+
 bool TickTask::sheds(std::size_t rows) {
   if (pending_.rows() + rows <= limits_.pending_max) return false;
   shed_ += rows;
@@ -170,6 +176,7 @@ void TickTask::save_queues(ByteWriter& writer) const {
   writer.put(next_tick_.value);
   writer.put(last_tick_.value);
   writer.put(shed_);
+  writer.put(unusable_);
   std::vector<std::int64_t> times;
   for (const TimeUs time : republished_)
     times.push_back(time.value);
@@ -185,6 +192,7 @@ void TickTask::load_queues(ByteReader& reader) {
   next_tick_.value = reader.get<std::int64_t>();
   last_tick_.value = reader.get<std::int64_t>();
   shed_ = reader.get<std::uint64_t>();
+  unusable_ = reader.get<std::uint64_t>();
   for (const std::int64_t time : reader.get_all<std::int64_t>())
     republished_.push_back(TimeUs{time});
   const auto held = reader.get<std::uint64_t>();

@@ -48,6 +48,7 @@ class TickTask : public AnyTask {
 
   std::uint64_t pending() const final { return pending_.predictions(); }
   std::uint64_t shed() const final { return shed_; }
+  std::uint64_t unusable() const final { return unusable_; }
   TimeUs last_tick() const final { return last_tick_; }
   std::size_t dirty_bytes() const final { return pending_.dirty_bytes(); }
   void committed(std::size_t pending_bytes_max) final { pending_.shrink(pending_bytes_max); }
@@ -77,6 +78,8 @@ class TickTask : public AnyTask {
   std::string entity_key(std::uint32_t row, TimeUs at);
   /// True if so many more predictions may not wait for their outcome; they are counted.
   bool sheds(std::size_t rows);
+  /// False of a number that cannot be learnt: it is counted, and as if there were no outcome.
+  bool counts_as_label(const WindowValue& label);
   /// An empty batch of predictions as of `at`.
   PendingBatch begin_batch(TimeUs at, Trigger trigger) const;
   /// Every so many rows of a batch one enters the sliding metrics.
@@ -100,6 +103,7 @@ class TickTask : public AnyTask {
 
   TimeUs last_tick_ = kTimeMin;
   std::uint64_t shed_ = 0;
+  std::uint64_t unusable_ = 0;
   std::vector<std::uint32_t> touched_;  // in order of first touch
   std::vector<bool> is_touched_;
   std::vector<TimeUs> republished_;                       // by row, only with a debounce

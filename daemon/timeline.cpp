@@ -8,7 +8,8 @@
 
 namespace accrete::daemon {
 
-void Timeline::push(TimelineEntry entry) {
+void Timeline::push(TimelineEntry entry, bool given) {
+  if (given) given_[entry.ordinal] = entry.time;
   if (!is_ahead(entry.time)) {
     waiting_.push(entry);
     return;
@@ -54,6 +55,11 @@ void Timeline::save(std::string& out) const {
       writer.put(ordinal.value);
     }
   }
+  writer.put(static_cast<std::uint64_t>(given_.size()));
+  for (const auto& [ordinal, time] : given_) {
+    writer.put(time.value);
+    writer.put(ordinal.value);
+  }
 }
 
 Result<Ordinal> Timeline::load(std::string_view bytes) {
@@ -68,6 +74,12 @@ Result<Ordinal> Timeline::load(std::string_view bytes) {
     const TimeUs time{reader.get<std::int64_t>()};
     ahead_[time].push_back(Ordinal{reader.get<std::uint64_t>()});
     ++ahead_rows_;
+  }
+  for (auto left = reader.get<std::uint64_t>(); left > 0 && reader.ok(); --left) {
+    const TimeUs time{reader.get<std::int64_t>()};
+    const Ordinal ordinal{reader.get<std::uint64_t>()};
+    given_[ordinal] = time;
+    waiting_.push({time, ordinal});
   }
   if (!reader.done()) return Error{Errc::Corruption, "the stored timeline does not decode"};
   return first;

@@ -15,6 +15,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <queue>
 #include <string>
 #include <string_view>
@@ -48,7 +49,9 @@ class Timeline {
   bool is_ahead(TimeUs time) const {
     return ahead_max_us_ > 0 && high_ != kTimeMin && time > shift(high_, ahead_max_us_);
   }
-  void push(TimelineEntry entry);
+  /// `given`: the time is not the row's own, so only the timeline knows it. Such rows do not wait
+  /// aside.
+  void push(TimelineEntry entry, bool given = false);
 
   /// The event time of a row or a request was seen; the watermark moves at advance().
   void saw(TimeUs time) {
@@ -70,7 +73,9 @@ class Timeline {
   std::size_t ahead() const { return ahead_rows_; }  ///< of them: aside
   /// The earliest of those, kTimeMax: there is none.
   TimeUs earliest_ahead() const { return ahead_.empty() ? kTimeMax : ahead_.begin()->first; }
-  std::size_t memory_bytes() const { return waiting() * sizeof(TimelineEntry); }
+  std::size_t memory_bytes() const {
+    return (waiting() + 4 * given_.size()) * sizeof(TimelineEntry);
+  }
 
   /// The next row that may be folded: the oldest one not after the watermark.
   const TimelineEntry* next() const {
@@ -79,14 +84,15 @@ class Timeline {
   void pop() {
     last_ = waiting_.top();
     waiting_.pop();
+    if (!given_.empty()) given_.erase(last_.ordinal);
   }
   /// Nothing ripe is left of what was admitted up to `folded`.
   void drained(Ordinal folded) { last_ = std::max(last_, TimelineEntry{watermark_, folded}); }
   /// Where order has come to: admitted entries up to here are folded, those after it wait.
   const TimelineEntry& last() const { return last_; }
 
-  /// Everything but the rows that wait in order, and the log position from which they are found
-  /// again; those aside are written, since they may wait for ever.
+  /// Everything but the rows that wait in order for their own time, and the log position from which
+  /// those are found again; those aside are written, since they may wait for ever.
   void save(std::string& out) const;
   /// Returns the position to rescan from (0: nothing waits). Errors: Corruption.
   Result<Ordinal> load(std::string_view bytes);
@@ -106,6 +112,7 @@ class Timeline {
   Rows waiting_;
   std::map<TimeUs, std::vector<Ordinal>> ahead_;  // all is_ahead()
   std::size_t ahead_rows_ = 0;
+  std::map<Ordinal, TimeUs> given_;  // times of those that wait and have none of their own
   TimelineEntry last_{kTimeMin, Ordinal{}};
 };
 

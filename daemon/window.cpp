@@ -176,7 +176,8 @@ std::optional<double> WindowReader::row_value(const TaskPlan& plan, const RowCon
   }
   if (counts) return 1.0;
   if (plan.compare) return compare_cell(cell, *plan.compare, plan.literal) ? 1.0 : 0.0;
-  return cell.is_number() ? std::optional(cell.as_number()) : std::nullopt;
+  if (!cell.is_number() || !is_learnable(cell.as_number())) return std::nullopt;
+  return cell.as_number();
 }
 
 bool WindowReader::belongs(const EntityCondition& condition, NodeId entity, TimeUs at) {

@@ -2,6 +2,7 @@
 // graph.
 #pragma once
 
+#include <cmath>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,6 +20,13 @@ struct WindowValue {
   std::string text;
 };
 
+/// Larger numbers are no labels: squares of them, and sums of those, would leave the doubles.
+inline constexpr double kLabelMax = 1e100;
+/// False of what is no number or beyond kLabelMax.
+inline bool is_learnable(double label) {
+  return std::abs(label) <= kLabelMax;
+}
+
 class WindowReader {
  public:
   WindowReader(store::Graph& graph, RowReader& rows, const Schema& schema)
@@ -30,11 +38,12 @@ class WindowReader {
   std::optional<WindowValue> value(const WindowPlan& plan, NodeId entity, TimeUs at,
                                    bool want_text = false);
 
-  /// The label of a task for an entity predicted at `at`. Binary: 0 or 1.
+  /// The label of a task for an entity predicted at `at`. Binary: 0 or 1. A number may be one that
+  /// cannot be learnt (is_learnable()): sums of doubles can be infinite.
   std::optional<WindowValue> label(const TaskPlan& plan, NodeId entity, TimeUs at);
 
   /// What one row of the target's table says to the target: its value as the aggregate takes it,
-  /// compared as the query compares extremes and picks; nullopt where it has none.
+  /// compared as the query compares extremes and picks; nullopt where it has none to learn from.
   std::optional<double> row_value(const TaskPlan& plan, const RowContent& row);
 
   /// Does the entity (a row valid at `at`) belong to the population? A comparison with a missing

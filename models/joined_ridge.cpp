@@ -62,6 +62,10 @@ void JoinedRidge<Real>::learn(const Matrix& base, const RowMatrix<Real>& joined,
   if (moments_.size() > 0) moments.leftCols(moments_.cols()) = moments_;
   counts_.resize(static_cast<std::size_t>(outputs), 0.0);
   for (Index i = 0; i < n; ++i) {
+    if (!design.row(i).allFinite()) {
+      design.row(i).setZero();
+      continue;
+    }
     const double target = targets[static_cast<std::size_t>(i)];
     const Index output = options_.classes ? static_cast<Index>(target) : 0;
     const Real value = options_.classes ? Real(1) : static_cast<Real>(target);

@@ -48,8 +48,9 @@ class JoinedRidge {
 
   explicit JoinedRidge(const JoinedRidgeOptions& options);
 
-  /// Account rows: base (N, B), joined (N, d), targets (N). Checks: sizes; numbers are finite,
-  /// classes below 2^16. Cost: K² N. Memory: K N numbers.
+  /// Account rows: base (N, B), joined (N, d), targets (N). A row with a number that is not finite
+  /// is left out: it would be in all sums for ever. Checks: sizes; targets are finite, classes
+  /// below 2^16. Cost: K² N. Memory: K N numbers.
   void learn(const Matrix& base, const RowMatrix<Real>& joined, std::span<const double> targets);
 
   /// β (K, C); C 0: nothing was learnt. `before`: of rows without the joined columns, (B, B) and

@@ -134,7 +134,9 @@ double RowNovelty::take_novel_share() {
       novel / static_cast<double>(std::max<std::uint64_t>(judged, options_.judged_min));
   if (due_ && share <= options_.calm_share) {
     for (std::size_t t = 0; t < tables_.size(); ++t) {
-      if (tables_[t].fitted > 0 && tables_[t].rows >= 2 * tables_[t].fitted) fit(t);
+      if (tables_[t].fitted == 0 || tables_[t].rows < 2 * tables_[t].fitted) continue;
+      fit(t);
+      tables_[t].dirty = true;  // it may have had no row since it was written
     }
     due_ = false;
   }

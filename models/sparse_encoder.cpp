@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
 #include "models/encoder.h"
 #include "models/sparse_projection.h"
@@ -28,15 +29,25 @@ char lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
+/// The nearest float; of what is beyond them, the last.
+float as_float(double x) {
+  constexpr double kLast = std::numeric_limits<float>::max();
+  return static_cast<float>(std::clamp(x, -kLast, kLast));
+}
+
 /// Divide what was added since `from` by its length.
 void to_length_one(RawRow& row, std::size_t from) {
   double squares = 0;
   for (std::size_t i = from; i < row.entries.size(); ++i)
     squares += static_cast<double>(row.entries[i].value) * row.entries[i].value;
   if (squares <= 0) return;
-  const auto scale = static_cast<float>(1 / std::sqrt(squares));
-  for (std::size_t i = from; i < row.entries.size(); ++i)
-    row.entries[i].value *= scale;
+  const double length = std::sqrt(squares);
+  const auto scale = static_cast<float>(1 / length);
+  const bool is_float = std::isnormal(scale);  // one over the length of what is tiny is not
+  for (std::size_t i = from; i < row.entries.size(); ++i) {
+    float& value = row.entries[i].value;
+    value = is_float ? value * scale : static_cast<float>(static_cast<double>(value) / length);
+  }
 }
 
 }  // namespace
@@ -130,7 +141,7 @@ void SparseEncoder::add_item(std::string_view item, double weight, bool grow, Ra
   std::uint32_t column = 0;
   if (!std::isfinite(weight)) return;
   if (column_of(item_, grow, column)) {
-    out.entries.push_back({column, static_cast<float>(weight)});
+    out.entries.push_back({column, as_float(weight)});
   } else {
     out.complete = false;
   }
@@ -179,7 +190,7 @@ bool SparseEncoder::encode_cell(ColumnKind kind, const Value& cell, bool grow, R
       out.complete = false;
       return false;
     }
-    out.numbers.push_back({column, static_cast<float>(number), 1});
+    out.numbers.push_back({column, as_float(number), 1});
     return true;
   }
   add_item(value_text(cell), 1, grow, out);

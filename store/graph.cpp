@@ -280,18 +280,29 @@ std::optional<Version> Graph::newest_version(NodeId node) {
   return page->newest(node.row % NodePage::kRows);
 }
 
-std::optional<Version> Graph::version_before(NodeId node, Ordinal ordinal) {
+std::optional<Version> Graph::version_before(NodeId node, const Version& after) {
   const NodePage* page = parts_->node_page(node);
   if (page == nullptr) return std::nullopt;
   std::vector<Version> versions;
   page->list(node.row % NodePage::kRows, versions);
   std::optional<Version> before;
   for (const Version& version : versions) {
-    if (version.ordinal < ordinal && (!before || version.ordinal > before->ordinal)) {
-      before = version;
-    }
+    const bool earlier = version.ordinal < after.ordinal && version.from <= after.from;
+    if (earlier && (!before || version.ordinal > before->ordinal)) before = version;
   }
   return before;
+}
+
+std::optional<Version> Graph::version_after(NodeId node, Ordinal ordinal) {
+  const NodePage* page = parts_->node_page(node);
+  if (page == nullptr) return std::nullopt;
+  std::vector<Version> versions;
+  page->list(node.row % NodePage::kRows, versions);
+  std::optional<Version> after;
+  for (const Version& version : versions) {
+    if (version.ordinal > ordinal && (!after || version.ordinal < after->ordinal)) after = version;
+  }
+  return after;
 }
 
 void Graph::link(RelationId relation, NodeId parent, NodeId child, TimeUs time) {

@@ -75,10 +75,14 @@ class Graph {
   std::optional<Version> version(NodeId node, TimeUs as_of);
   /// The newest version whatever its time (deleted ones included).
   std::optional<Version> newest_version(NodeId node);
-  /// The version that arrived just before log record `ordinal`; nullopt if there is none. Lets a
-  /// partial update be completed from what it left unchanged: by arrival, so that a version that
-  /// comes later never changes what an earlier one says.
-  std::optional<Version> version_before(NodeId node, Ordinal ordinal);
+  /// The version that arrived last of those that arrived before `after`, and whose time is not
+  /// behind its; nullopt if there is none. Lets a partial update be completed from what it left
+  /// unchanged: so neither a version that comes later nor one of a later time changes what an
+  /// earlier one says. Cost: linear in the row's versions.
+  std::optional<Version> version_before(NodeId node, const Version& after);
+  /// The version that arrived first of those that arrived after log record `ordinal`. Cost: the
+  /// same.
+  std::optional<Version> version_after(NodeId node, Ordinal ordinal);
 
   /// Add the edge parent -> child. Late edges (older than others) are put where they belong.
   void link(RelationId relation, NodeId parent, NodeId child, TimeUs time);

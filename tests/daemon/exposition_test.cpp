@@ -65,12 +65,12 @@ constexpr std::string_view kStatus =
   "checkpoint":{"age_seconds":1.5,"records_since":12},
   "tables":[{"table":"orders","insert":5,"update":4,"delete":3,"truncate":0}],
   "subscribers":[{"name":"billing \"x\"","behind":6}],
-  "tasks":[{"name":"churn","labels":8,"pending":1,"shed":0,
+  "tasks":[{"name":"churn","labels":8,"pending":1,"shed":0,"unusable":2,
     "metrics":{"mixture":{"auroc":0.75,"fading_auroc":0.5},"ridge":{"auroc":null}},
     "weights":{"ridge":0.25},"drift":{"ADWIN":{"alarms":2}},
     "experts":{"count":3,"layers":[{"layer":0,"entropy":0.5}],
                "shares":{"layer 0":{"expert 1":0.125}}}},
-   {"name":"plain","labels":0,"pending":0,"shed":0,"metrics":{},"weights":{},"drift":{}}]})";
+   {"name":"plain","labels":0,"pending":0,"shed":0,"unusable":0,"metrics":{},"weights":{},"drift":{}}]})";
 
 TEST(MetricsPage, HasWhatTheStatusSays) {
   Gauges gauges;
@@ -93,6 +93,7 @@ TEST(MetricsPage, HasWhatTheStatusSays) {
            "accrete_stream_seq{end=\"newest\"} 9\n",
            "accrete_subscriber_behind{name=\"billing \\\"x\\\"\"} 6\n",
            "accrete_labels_total{task=\"churn\"} 8\n",
+           "accrete_unusable_labels_total{task=\"churn\"} 2\n",
            "accrete_prequential_metric{task=\"churn\",candidate=\"mixture\",metric=\"auroc\","
            "window=\"sliding\"} 0.75\n",
            "accrete_prequential_metric{task=\"churn\",candidate=\"mixture\",metric=\"auroc\","

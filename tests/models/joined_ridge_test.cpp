@@ -2,6 +2,7 @@
 #include "models/joined_ridge.h"
 
 #include <cmath>
+#include <limits>
 #include <string>
 #include <utility>
 #include <vector>
@@ -144,6 +145,23 @@ TEST(JoinedRidge, PiecesAreTheFitToAllRows) {
       wanted[static_cast<Index>(i)] = targets[i];
     const VectorXd expected = augmented.colPivHouseholderQr().solve(wanted);
     EXPECT_LT((ridge.solve() - expected).cwiseAbs().maxCoeff(), 1e-9) << n;
+  }
+}
+
+TEST(JoinedRidge, ARowWithoutNumbersIsLeftOut) {
+  for (const bool classes : {false, true}) {
+    JoinedRidgeOptions options;
+    options.classes = classes;
+    options.joined = 3;
+    JoinedRidge<double> with(options);
+    JoinedRidge<double> without(options);
+    Rng rng(3, 0, Purpose::Test);
+    RowMatrix<double> rows = draw(rng, 40, 3);
+    const std::vector<double> targets = draw_classes(rng, 40, 0, 3);
+    without.learn({}, RowMatrix<double>(rows.topRows(39)), {targets.data(), 39});
+    rows(39, 1) = std::numeric_limits<double>::quiet_NaN();
+    with.learn({}, rows, targets);
+    EXPECT_TRUE(with.solve() == without.solve()) << classes;
   }
 }
 

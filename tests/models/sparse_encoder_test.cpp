@@ -41,6 +41,28 @@ TEST(SparseEncoder, ASetIsItsItemsAtLengthOne) {
   EXPECT_EQ(row.entries[0].column, 2U);
 }
 
+TEST(SparseEncoder, OfNumbersBeyondFloatsTheLengthIsOneToo) {
+  const Table table = table_of({{"words", ColumnKind::Set}, {"much", ColumnKind::Number}});
+  for (const char* words : {"a:1e39 b:1", "a:1e308 b:1e308", "a:3e-40", "a:1e-44 b:1e-44"}) {
+    SparseEncoder encoder(64);
+    RawRow row;
+    encoder.encode(0, table, std::vector{Value::of_text(words), Value::null()}, {}, true, row);
+    double squares = 0;
+    for (const SparseEntry& entry : finished(encoder, row))
+      squares += static_cast<double>(entry.value) * static_cast<double>(entry.value);
+    EXPECT_NEAR(squares, 1, 1e-5) << words;
+  }
+  SparseEncoder encoder(64);
+  RawRow row;
+  for (const double number : {1.0, 2.0, -1e308, 1e308}) {
+    encoder.encode(0, table, std::vector{Value::null(), Value::of_real(number)}, {}, true, row);
+    encoder.measure(row);
+  }
+  encoder.rescale();
+  for (const SparseEntry& entry : finished(encoder, row))
+    EXPECT_TRUE(std::isfinite(entry.value));
+}
+
 TEST(SparseEncoder, UnknownItemsAreLeftOutUntilTheyMayGrow) {
   const Table table = table_of({{"words", ColumnKind::Set}, {"kind", ColumnKind::Category}});
   SparseEncoder encoder(64);

@@ -83,10 +83,18 @@ class NaiveGraph {
     return versions_[node].back();
   }
 
-  std::optional<Version> version_before(NodeId node, Ordinal ordinal) {
+  std::optional<Version> version_before(NodeId node, const Version& after) {
     std::optional<Version> out;
     for (const Version& v : versions_[node]) {
-      if (v.ordinal < ordinal && (!out || v.ordinal > out->ordinal)) out = v;
+      if (v.ordinal >= after.ordinal || v.from > after.from) continue;
+      if (!out || v.ordinal > out->ordinal) out = v;
+    }
+    return out;
+  }
+  std::optional<Version> version_after(NodeId node, Ordinal ordinal) {
+    std::optional<Version> out;
+    for (const Version& v : versions_[node]) {
+      if (v.ordinal > ordinal && (!out || v.ordinal < out->ordinal)) out = v;
     }
     return out;
   }
