@@ -108,7 +108,8 @@ class AnyTask {
   virtual std::uint64_t labels() const = 0;
   virtual std::uint64_t pending() const = 0;
   virtual std::uint64_t shed() const = 0;
-  /// Outcomes that no number can be learnt from: none, infinite or beyond kLabelMax (window.h).
+  /// Outcomes that cannot be learnt: not numbers, infinite or beyond kLabelMax (window.h), or of
+  /// more classes than models::classes_max.
   virtual std::uint64_t unusable() const = 0;
   virtual std::size_t memory_bytes() const = 0;
   /// The as-of time of the population's newest tick; kTimeMin before the first.

@@ -156,9 +156,10 @@ void learning(Exposition& out, const Json& tasks) {
            "pending");
   of_tasks(out, tasks, "accrete_shed_labels_total", "counter", "predictions given up ungraded",
            "shed");
-  of_tasks(out, tasks, "accrete_unusable_labels_total", "counter",
-           "outcomes that are no number to learn from: no number, infinite or beyond 1e100",
-           "unusable");
+  of_tasks(
+      out, tasks, "accrete_unusable_labels_total", "counter",
+      "outcomes that cannot be learnt: no number, infinite, beyond 1e100, or one class too many",
+      "unusable");
   out.family("accrete_prequential_metric", "gauge",
              "of each candidate and the mixture, before they learn the label");
   for (const Json& task : tasks) {

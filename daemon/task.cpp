@@ -276,6 +276,11 @@ Status Task::request(std::span<const std::uint32_t> rows, TimeUs at, store::Stat
   return Ok{};
 }
 
+bool Task::is_usable(const WindowValue& label) const {
+  if (plan_.kind != TaskKind::Multiclass) return is_learnable(label.number);
+  return class_names_.size() < models::classes_max || class_index_.contains(label.text);
+}
+
 double Task::label_value(const WindowValue& label) {
   if (plan_.kind != TaskKind::Multiclass) return label.number;
   const auto next = static_cast<std::uint32_t>(class_names_.size());
@@ -300,7 +305,7 @@ Status Task::mature(TimeUs at, store::State& state, FoldSink& sink) {
     for (std::size_t i = 0; i < batch.rows.size(); ++i) {
       const auto label =
           world_.windows->label(plan_, NodeId{plan_.entity, batch.rows[i]}, batch.at);
-      if (!label || !counts_as_label(*label)) continue;
+      if (!label || !counts_as_label(is_usable(*label))) continue;
       if (!batch.silent) grade(batch, i, *label, sink);
       if (teaches) labels[i] = label_value(*label);
     }

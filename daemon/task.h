@@ -87,6 +87,9 @@ class Task final : public TickTask {
   /// Labels by row of the batch, NaN where there is none.
   void learn(const PendingBatch& batch, std::span<const double> labels);
   void teach(const PendingBatch& batch, std::span<const double> labels);
+  /// Whether it can be learnt: a number that is_learnable(), or of at most models::classes_max
+  /// classes.
+  bool is_usable(const WindowValue& label) const;
   double label_value(const WindowValue& label);
   models::LabelHistory& history(std::uint32_t row);
   const models::LabelHistory& known_history(std::uint32_t row) const;

@@ -67,10 +67,9 @@ std::string TickTask::entity_key(std::uint32_t row, TimeUs at) {
   return key;
 }
 
-bool TickTask::counts_as_label(const WindowValue& label) {
-  if (plan_.kind == TaskKind::Multiclass || is_learnable(label.number)) return true;
-  ++unusable_;
-  return false;
+bool TickTask::counts_as_label(bool usable) {
+  unusable_ += usable ? 0 : 1;
+  return usable;
 }
 
 bool TickTask::sheds(std::size_t rows) {

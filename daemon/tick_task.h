@@ -78,8 +78,8 @@ class TickTask : public AnyTask {
   std::string entity_key(std::uint32_t row, TimeUs at);
   /// True if so many more predictions may not wait for their outcome; they are counted.
   bool sheds(std::size_t rows);
-  /// False of a number that cannot be learnt: it is counted, and as if there were no outcome.
-  bool counts_as_label(const WindowValue& label);
+  /// `usable`, after counting an outcome that is not: it is as if there were none.
+  bool counts_as_label(bool usable);
   /// An empty batch of predictions as of `at`.
   PendingBatch begin_batch(TimeUs at, Trigger trigger) const;
   /// Every so many rows of a batch one enters the sliding metrics.

@@ -283,6 +283,18 @@ TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
       EXPECT_EQ(memory.size(block), classes ? 13U : 5U);
     }
     EXPECT_EQ(memory.size(), memory.size(0) + memory.size(1) + 90);
+    // What comes late for it has no more room, and is one of those of smallest hash or goes.
+    for (std::uint32_t row = 1000; row < 1200; ++row)
+      add(row, row % 2, 0);
+    EXPECT_EQ(memory.size(0), classes ? 13U : 5U);
+    std::map<double, std::set<std::pair<std::uint64_t, Entry>>> by_hash;
+    for (const Entry& entry : all[0])
+      by_hash[classes ? std::get<3>(entry) : 0].insert({Naive::hash_of(entry), entry});
+    for (const Entry& entry : content(memory, 0)) {
+      const auto& of_label = by_hash[classes ? std::get<3>(entry) : 0];
+      const auto place = of_label.find({Naive::hash_of(entry), entry});
+      EXPECT_LT(std::distance(of_label.begin(), place), 5);
+    }
   }
 }
 

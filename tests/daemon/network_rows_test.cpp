@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/network_world.h"
 #include "tests/daemon/people.h"
 #include "tests/daemon/sampler_world.h"
 
@@ -333,6 +334,49 @@ TEST(NetworkRows, RefuseStatesThatDoNotDecode) {
     world.state().put(store::Section::Blobs, key, bytes);
     ASSERT_TRUE(world.fold().checkpoint());
   }
+}
+
+/// Rows without a time come first, more than two blocks of them.
+TEST(NetworkWorld, TakesScalesWhereBlocksBeginAtOnce) {
+  const Config config = people_config();
+  Transaction teams;
+  teams.position = 1;
+  teams.records = {layout_record(teams_layout())};
+  for (std::int64_t t = 0; t < 2500; ++t) {
+    teams.records.push_back(
+        change_record(teams_layout(), Op::Insert,
+                      {Value::of_integer(t), Value::of_text(t % 3 == 0 ? "north" : "south")}));
+  }
+  World world(config);
+  world.feed(std::vector{teams});
+  const TableId table = *world.fold().schema().find("teams");
+  std::vector<std::size_t> widths;
+  for (const auto replay : {NetworkConfig::Replay::Rows, NetworkConfig::Replay::Mixtures}) {
+    NetworkConfig network;
+    network.experts = NetworkConfig::Experts::Sage;
+    network.replay = replay;
+    BlocksConfig blocks;
+    blocks.by = models::BlockRule::Rows;
+    blocks.every_rows = 1000;
+    NetworkWorld seen(network, blocks, world.fold().schema(), world.fold().graph(),
+                      world.fold().rows());
+    const auto fold = [&](std::uint32_t first, std::uint32_t end) {
+      for (std::uint32_t row = first; row < end; ++row) {
+        const auto version = world.fold().graph().newest_version({table, row});
+        ASSERT_TRUE(version);
+        const std::vector<Value> cells = world.fold().rows().content({table, row}, *version)->cells;
+        seen.folded({table, row}, true, cells, kTimeMin, day(0));
+      }
+    };
+    fold(0, 2300);
+    EXPECT_EQ(seen.block(), 2u);
+    seen.end_instant(day(0));
+    widths.push_back(seen.rows().width(table));
+    fold(2300, 2500);
+    seen.end_instant(day(1));
+  }
+  EXPECT_GT(widths[0], 0u);
+  EXPECT_EQ(widths[1], widths[0]);
 }
 
 }  // namespace

@@ -162,5 +162,47 @@ TEST(RowNovelty, ContinuesFromItsStateAndRefusesDamage) {
   EXPECT_EQ(first, second);
 }
 
+/// A table whose rows doubled is fitted anew when those of another fill the chunk: it may have had
+/// none since it was written.
+TEST(RowNovelty, WhatRowsOfAnotherTableRefitIsWritten) {
+  const auto make = [] {
+    return RowNovelty(2, RowNoveltyOptions(), [](std::size_t) { return std::vector<bool>{}; });
+  };
+  RowNovelty live = make();
+  Rng rng(1, 1, Purpose::Test);
+  std::map<std::size_t, std::string> tables;
+  std::string common;
+  const auto save = [&] {
+    common.clear();
+    live.save([&](std::size_t table, const std::string& bytes) { tables[table] = bytes; }, common);
+  };
+  const auto add = [&](std::size_t table, int rows) {
+    for (; rows > 0; --rows)
+      live.add(table, std::vector{rng.uniform(), rng.uniform()});
+  };
+  add(1, 600);
+  add(0, 1024);
+  save();
+  add(1, 128);
+  static_cast<void>(live.take_novel_share());
+  save();
+  RowNovelty again = make();
+  for (const auto& [table, bytes] : tables)
+    ASSERT_TRUE(again.load_table(table, bytes));
+  ASSERT_TRUE(again.load_common(common));
+  double novel = 0;
+  for (int chunk = 0; chunk < 200; ++chunk) {
+    for (int i = 0; i < 128; ++i) {
+      const std::vector<double> row = {rng.uniform(), 1.06 * rng.uniform()};
+      live.add(i % 4 == 0 ? 1 : 0, row);
+      again.add(i % 4 == 0 ? 1 : 0, row);
+    }
+    const double share = live.take_novel_share();
+    ASSERT_EQ(share, again.take_novel_share()) << "chunk " << chunk;
+    novel += share;
+  }
+  EXPECT_GT(novel, 0);
+}
+
 }  // namespace
 }  // namespace accrete::models
