@@ -113,11 +113,11 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
       EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
     EXPECT_TRUE(refused(section, key, good + "x"));
     std::string many = good;
-    many[section == Section::Blobs ? 8 + 7 : 3] = '\x7f';  // in the first count
+    many[section == Section::Blobs ? 4 + 8 + 7 : 3] = '\x7f';  // in the first count
     EXPECT_TRUE(refused(section, key, many));
     // Times that fall: the first example's, the first label's.
     std::string unordered = good;
-    unordered[section == Section::Blobs ? 8 + 8 + 12 : 4] = '\x7f';
+    unordered[section == Section::Blobs ? 4 + 8 + 8 + 12 : 4] = '\x7f';
     EXPECT_TRUE(refused(section, key, unordered));
     EXPECT_FALSE(refused(section, key, good));
   }
