@@ -22,8 +22,8 @@ namespace accrete::daemon {
 
 /// Scales of what rows show are taken anew when a block begins, and while the stream is young, when
 /// its rows have doubled: a network has learnt little by then. Where other things than rows stand
-/// for old blocks (NetworkConfig::replay), for the last time when the second block begins, or several
-/// at once.
+/// for old blocks (NetworkConfig::replay), for the last time when the second block begins, or
+/// several at once.
 ///
 /// Threads: the fold's.
 class NetworkWorld {

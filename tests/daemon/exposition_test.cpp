@@ -70,7 +70,8 @@ constexpr std::string_view kStatus =
     "weights":{"ridge":0.25},"drift":{"ADWIN":{"alarms":2}},
     "experts":{"count":3,"layers":[{"layer":0,"entropy":0.5}],
                "shares":{"layer 0":{"expert 1":0.125}}}},
-   {"name":"plain","labels":0,"pending":0,"shed":0,"unusable":0,"metrics":{},"weights":{},"drift":{}}]})";
+   {"name":"plain","labels":0,"pending":0,"shed":0,"unusable":0,"metrics":{},"weights":{},
+    "drift":{}}]})";
 
 TEST(MetricsPage, HasWhatTheStatusSays) {
   Gauges gauges;
