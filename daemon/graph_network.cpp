@@ -204,9 +204,9 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
   sampling_.nodes_max = examples.size() > 1 ? nodes_max : std::numeric_limits<std::size_t>::max();
   if (!sampler_.sample(seeds_, sampling_, batch_)) return false;
   constexpr std::int64_t kOldest = std::numeric_limits<std::int64_t>::max();
-  for (std::size_t v = 0; lag_us != 0 && v < batch_.age_us.size(); ++v)
-    if (batch_.age_us[v] != models::kAgeless)
-      batch_.age_us[v] = std::min(batch_.age_us[v], kOldest - lag_us) + lag_us;
+  for (std::int64_t& age : batch_.age_us) {
+    if (age != models::kAgeless) age = std::min(age, kOldest - lag_us) + lag_us;
+  }
   summary_.write(
       plan_, seeds_, lag_us, memory_, [&](double label) { return in_units(label); }, batch_);
   for (std::size_t i = 0; i < examples.size(); ++i)
