@@ -72,20 +72,21 @@ Status Fold::take_effect(Ordinal ordinal, std::string_view entry, const BoundLay
   return apply_again(node, ordinal, time);
 }
 
-/// Changes of a row take effect at their times, but one that came later was made later: where it
-/// took effect earlier, and says all of the row, it does so again behind what is folded only now.
-/// So a DELETE that waited does not end the row that an INSERT behind it brought, and a row that
-/// was to come stays as it was changed, or deleted, before.
+/// Changes of a row take effect at their times, but one that came later was made later: the last
+/// that says all of the row, where it took effect earlier, does so again behind what is folded only
+/// now. So a DELETE that waited does not end the row that an INSERT behind it brought, and a row
+/// that was to come stays as it was changed, or deleted, before.
 Status Fold::apply_again(NodeId node, Ordinal ordinal, TimeUs time) {
   if (ordinal >= highest_) return Ok{};
   const auto newest = graph_->newest_version(node);
   if (!newest || newest->ordinal != ordinal) return Ok{};
   time = std::max(time, newest->from);
-  for (auto later = graph_->version_after(node, ordinal); later;
-       later = graph_->version_after(node, later->ordinal)) {
+  const auto before = [&](Ordinal end) { return graph_->version_before(node, {kTimeMax, end}); };
+  for (auto later = before(Ordinal{highest_.value + 1}); later && later->ordinal > ordinal;
+       later = before(later->ordinal)) {
     if (later->deleted) {
       remove(node, later->ordinal, time);
-      return apply_again(node, later->ordinal, time);
+      return Ok{};
     }
     std::string entry;
     ACCRETE_DO(log_.get(later->ordinal, entry));
@@ -97,9 +98,7 @@ Status Fold::apply_again(NodeId node, Ordinal ordinal, TimeUs time) {
     cells_in_column_order(applying_.change, *layout, schema_.table(layout->table), cells_);
     const bool whole = std::ranges::none_of(
         cells_, [](const Value& cell) { return cell.kind == ValueKind::Unchanged; });
-    if (!whole) continue;
-    ACCRETE_DO(upsert(node, false, later->ordinal, entry, time));
-    return apply_again(node, later->ordinal, time);
+    if (whole) return upsert(node, false, later->ordinal, entry, time);
   }
   return Ok{};
 }

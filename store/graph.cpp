@@ -293,18 +293,6 @@ std::optional<Version> Graph::version_before(NodeId node, const Version& after) 
   return before;
 }
 
-std::optional<Version> Graph::version_after(NodeId node, Ordinal ordinal) {
-  const NodePage* page = parts_->node_page(node);
-  if (page == nullptr) return std::nullopt;
-  std::vector<Version> versions;
-  page->list(node.row % NodePage::kRows, versions);
-  std::optional<Version> after;
-  for (const Version& version : versions) {
-    if (version.ordinal > ordinal && (!after || version.ordinal < after->ordinal)) after = version;
-  }
-  return after;
-}
-
 void Graph::link(RelationId relation, NodeId parent, NodeId child, TimeUs time) {
   AdjacencyPage* page = parts_->adjacency_page(relation, parent.row);
   if (page == nullptr) return;

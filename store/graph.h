@@ -80,9 +80,6 @@ class Graph {
   /// unchanged: so neither a version that comes later nor one of a later time changes what an
   /// earlier one says. Cost: linear in the row's versions.
   std::optional<Version> version_before(NodeId node, const Version& after);
-  /// The version that arrived first of those that arrived after log record `ordinal`. Cost: the
-  /// same.
-  std::optional<Version> version_after(NodeId node, Ordinal ordinal);
 
   /// Add the edge parent -> child. Late edges (older than others) are put where they belong.
   void link(RelationId relation, NodeId parent, NodeId child, TimeUs time);

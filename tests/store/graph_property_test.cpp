@@ -125,7 +125,6 @@ class RandomStream {
     const Ordinal ordinal{rng_.below(ordinal_ + 2)};
     const Version after{random_time(), ordinal, false};
     expect_same(world_.graph->version_before(node, after), naive_.version_before(node, after));
-    expect_same(world_.graph->version_after(node, ordinal), naive_.version_after(node, ordinal));
   }
 
   void compare(RelationId relation, std::uint32_t parent, TimeUs as_of) {

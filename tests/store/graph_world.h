@@ -91,13 +91,6 @@ class NaiveGraph {
     }
     return out;
   }
-  std::optional<Version> version_after(NodeId node, Ordinal ordinal) {
-    std::optional<Version> out;
-    for (const Version& v : versions_[node]) {
-      if (v.ordinal > ordinal && (!out || v.ordinal < out->ordinal)) out = v;
-    }
-    return out;
-  }
 
   std::vector<Edge>& list(RelationId relation, std::uint32_t parent) {
     return lists_[{relation.value, parent}];
