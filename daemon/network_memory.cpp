@@ -1,35 +1,17 @@
-// Which examples stay, which are drawn, and how both are kept.
+// Which examples stay, and which are drawn; network_memory_state.cpp keeps them.
 #include "daemon/network_memory.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 
-#include "proto/bytes.h"
 #include "proto/hash.h"
 
 namespace accrete::daemon {
 namespace {
 
-using store::Section;
-
-constexpr std::uint32_t kPageRows = 64;
 constexpr std::size_t kRunRows = 64;  // of one instant, drawn together
 constexpr double kInstantDecay = 0.7;
-
-std::string page_key(const std::string& prefix, std::uint32_t page) {
-  std::string key = prefix + "labels/";
-  for (int shift = 24; shift >= 0; shift -= 8)
-    key.push_back(static_cast<char>((page >> shift) & 0xFF));
-  return key;
-}
-
-std::uint32_t page_of(std::string_view key) {
-  std::uint32_t page = 0;
-  for (const char byte : key.substr(key.size() - 4))
-    page = page << 8 | static_cast<std::uint8_t>(byte);
-  return page;
-}
 
 }  // namespace
 
@@ -63,28 +45,33 @@ void NetworkMemory::add(const NetworkExample& example) {
   }
   auto& examples = blocks_[block];
   const auto place = std::ranges::upper_bound(examples, example.at.value, {}, &Stored::at_us);
+  change(block, static_cast<std::size_t>(place - examples.begin()));
   examples.insert(place, {example.row, example.label, example.at.value, example.start});
   ++size_;
   dirty_ = true;
-  if (options_.per_class > 0 && block < over_) close(examples);
+  if (options_.per_class > 0 && block < over_) close(block);
   // A tenth more than may stay, so that a shrink is paid for by what came since the last.
   if (size_ > options_.examples_max + options_.examples_max / 10) shrink();
 }
 
 void NetworkMemory::close_before(std::uint32_t block) {
   if (options_.per_class == 0) return;
-  const std::size_t end = std::min<std::size_t>(block, blocks_.size());
-  for (std::size_t b = over_; b < end; ++b)
-    close(blocks_[b]);
+  const std::uint32_t end = std::min(block, blocks());
+  for (std::uint32_t b = over_; b < end; ++b)
+    close(b);
   over_ = std::max(over_, block);
   dirty_ = true;
 }
 
 void NetworkMemory::forget_before(std::uint32_t block) {
-  for (std::size_t b = 0; b < std::min<std::size_t>(block, blocks_.size()); ++b) {
+  for (std::uint32_t b = 0; b < std::min(block, blocks()); ++b) {
+    if (blocks_[b].empty()) continue;
+    change(b, 0);
     size_ -= blocks_[b].size();
     blocks_[b] = {};
   }
+  while (!blocks_.empty() && blocks_.back().empty())
+    blocks_.pop_back();
   dirty_ = true;
 }
 
@@ -92,9 +79,14 @@ void NetworkMemory::forget_before(std::uint32_t block) {
 /// one that had no more lost none. Where not even one a block fits, the oldest blocks are emptied.
 void NetworkMemory::shrink() {
   std::vector<std::size_t> sizes;  // of blocks that keep some, newest first
-  for (auto block = blocks_.rbegin(); block != blocks_.rend(); ++block) {
-    if (sizes.size() == options_.examples_max) block->clear();
-    if (!block->empty()) sizes.push_back(block->size());
+  for (std::uint32_t b = blocks(); b-- > 0;) {
+    if (blocks_[b].empty()) continue;
+    if (sizes.size() == options_.examples_max) {
+      change(b, 0);
+      blocks_[b].clear();
+    } else {
+      sizes.push_back(blocks_[b].size());
+    }
   }
   std::ranges::sort(sizes);
   std::size_t left = options_.examples_max;
@@ -106,8 +98,10 @@ void NetworkMemory::shrink() {
   }
   size_ = 0;
   std::vector<std::uint64_t> hashes;
-  for (auto& block : blocks_) {
+  for (std::uint32_t b = 0; b < blocks(); ++b) {
+    auto& block = blocks_[b];
     if (block.size() > quota) {
+      change(b, 0);
       hashes.clear();
       for (const Stored& example : block)
         hashes.push_back(hash_of(example));
@@ -120,8 +114,16 @@ void NetworkMemory::shrink() {
   }
 }
 
+/// Examples of a block from this place on are others than those that are stored.
+void NetworkMemory::change(std::uint32_t block, std::size_t from) {
+  const auto [known, is_new] = changed_.try_emplace(block, from);
+  if (!is_new) known->second = std::min(known->second, from);
+  dirty_ = true;
+}
+
 /// The block is over: of each label, the examples of smallest hash stay.
-void NetworkMemory::close(std::vector<Stored>& block) {
+void NetworkMemory::close(std::uint32_t number) {
+  std::vector<Stored>& block = blocks_[number];
   std::map<double, std::vector<std::uint64_t>> hashes;
   const auto label_of = [&](const Stored& example) { return options_.classes ? example.label : 0; };
   for (const Stored& example : block)
@@ -136,7 +138,9 @@ void NetworkMemory::close(std::vector<Stored>& block) {
     const auto& of_label = hashes[label_of(example)];
     return of_label.size() > options_.per_class && hash_of(example) >= of_label.back();
   };
-  size_ -= std::erase_if(block, goes);
+  const std::size_t gone = std::erase_if(block, goes);
+  if (gone > 0) change(number, 0);
+  size_ -= gone;
 }
 
 void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
@@ -267,124 +271,6 @@ std::size_t NetworkMemory::memory_bytes() const {
   for (const Labels& own : labels_)
     bytes += own.capacity() * sizeof(KnownLabel);
   return bytes;
-}
-
-void NetworkMemory::stage(const std::string& prefix, store::State& state) {
-  if (dirty_) {
-    std::string bytes;
-    ByteWriter writer(bytes);
-    writer.put(over_);
-    writer.put(static_cast<std::uint64_t>(blocks_.size()));
-    for (const auto& block : blocks_) {
-      writer.put(static_cast<std::uint64_t>(block.size()));
-      for (const Stored& example : block) {
-        writer.put(example.row);
-        writer.put(example.label);
-        writer.put(example.at_us);
-        writer.put(example.start);
-      }
-    }
-    state.put(Section::Blobs, prefix + "examples", bytes);
-    dirty_ = false;
-  }
-  for (const std::uint32_t page : touched_) {
-    std::string bytes;
-    ByteWriter writer(bytes);
-    const std::size_t end =
-        std::min<std::size_t>(labels_.size(), (page + std::size_t{1}) * kPageRows);
-    for (std::size_t row = std::size_t{page} * kPageRows; row < end; ++row) {
-      writer.put(static_cast<std::uint32_t>(labels_[row].size()));
-      for (const KnownLabel& known : labels_[row]) {
-        writer.put(known.known.value);
-        writer.put(known.label);
-      }
-    }
-    state.put(Section::Labels, page_key(prefix, page), bytes);
-  }
-  touched_.clear();
-  if (!instants_dirty_) return;
-  std::string bytes;
-  ByteWriter writer(bytes);
-  writer.put(static_cast<std::uint64_t>(instants_.size()));
-  for (const Instant& instant : instants_) {
-    writer.put(instant.known_us);
-    writer.put(instant.sum);
-    writer.put(instant.count);
-  }
-  state.put(Section::Blobs, prefix + "instants", bytes);
-  instants_dirty_ = false;
-}
-
-Status NetworkMemory::load_instants(std::string_view bytes) {
-  ByteReader reader(bytes);
-  const auto count = reader.get<std::uint64_t>();
-  bool sound = reader.ok() && count <= kInstantsMax;
-  for (std::uint64_t i = 0; i < count && sound && reader.ok(); ++i) {
-    Instant& instant = instants_.emplace_back();
-    instant.known_us = reader.get<std::int64_t>();
-    instant.sum = reader.get<double>();
-    instant.count = reader.get<double>();
-    sound = std::isfinite(instant.sum) && instant.count > 0;
-  }
-  if (sound && reader.done() && std::ranges::is_sorted(instants_, {}, &Instant::known_us))
-    return Ok{};
-  return Error{Errc::Corruption, "stored means of a network's labels do not decode"};
-}
-
-Status NetworkMemory::load_examples(std::string_view bytes) {
-  const Error corrupt{Errc::Corruption, "stored examples of a network do not decode"};
-  constexpr std::size_t kExampleBytes = 28;
-  ByteReader reader(bytes);
-  over_ = reader.get<std::uint32_t>();
-  const auto blocks = reader.get<std::uint64_t>();
-  if (blocks > bytes.size()) return corrupt;
-  blocks_.resize(blocks);
-  for (auto& block : blocks_) {
-    const auto count = reader.get<std::uint64_t>();
-    if (!reader.ok() || count > bytes.size() / kExampleBytes) return corrupt;
-    for (std::uint64_t i = 0; i < count; ++i) {
-      Stored& example = block.emplace_back();
-      example.row = reader.get<std::uint32_t>();
-      example.label = reader.get<double>();
-      example.at_us = reader.get<std::int64_t>();
-      example.start = reader.get<double>();
-    }
-    if (!std::ranges::is_sorted(block, {}, &Stored::at_us)) return corrupt;
-    size_ += block.size();
-  }
-  if (!reader.done()) return corrupt;
-  return Ok{};
-}
-
-bool NetworkMemory::load_labels(std::size_t row, std::string_view bytes) {
-  ByteReader reader(bytes);
-  for (const std::size_t end = row + kPageRows; row < end && !reader.done(); ++row) {
-    const auto count = reader.get<std::uint32_t>();
-    if (!reader.ok() || count > options_.labels_max) return false;
-    if (row >= labels_.size()) labels_.resize(row + 1);
-    Labels& own = labels_[row];
-    for (std::uint32_t i = 0; i < count; ++i) {
-      const TimeUs known{reader.get<std::int64_t>()};
-      own.push_back({reader.get<double>(), known});
-    }
-    if (!reader.ok() || !std::ranges::is_sorted(own, {}, &KnownLabel::known)) return false;
-  }
-  return reader.done();
-}
-
-Status NetworkMemory::load(const std::string& prefix, store::State& state) {
-  ACCRETE_TRY(const auto examples, state.get(Section::Blobs, prefix + "examples"));
-  if (examples) ACCRETE_DO(load_examples(*examples));
-  ACCRETE_TRY(const auto instants, state.get(Section::Blobs, prefix + "instants"));
-  if (instants) ACCRETE_DO(load_instants(*instants));
-  bool decoded = true;
-  ACCRETE_DO(state.scan(Section::Labels, prefix + "labels/",
-                        [&](std::string_view key, std::string_view value) {
-                          decoded = load_labels(std::size_t{page_of(key)} * kPageRows, value);
-                          return decoded;
-                        }));
-  if (!decoded) return Error{Errc::Corruption, "stored labels of a network do not decode"};
-  return Ok{};
 }
 
 }  // namespace accrete::daemon

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <span>
@@ -86,7 +87,7 @@ class NetworkMemory {
   /// numbers, and `counts` has a place for each that there is.
   void count_labels(std::uint32_t block, std::span<double> counts) const;
 
-  /// Blocks that have given examples, and those before them.
+  /// The newest block with examples and those before it.
   std::uint32_t blocks() const { return static_cast<std::uint32_t>(blocks_.size()); }
 
   /// The newest `k` labels of an entity that were known at `at`, newest first, appended to `out`.
@@ -112,7 +113,8 @@ class NetworkMemory {
   static NetworkExample told(const Stored& example, std::uint32_t block) {
     return {example.row, example.label, TimeUs{example.at_us}, block, example.start};
   }
-  using Labels = std::vector<KnownLabel>;  // ascending times
+  static constexpr std::uint32_t kPageRows = 64;  // whose labels are stored together
+  using Labels = std::vector<KnownLabel>;         // ascending times
   /// Labels up to an instant at which some became known, decayed.
   struct Instant {
     std::int64_t known_us = 0;
@@ -122,10 +124,15 @@ class NetworkMemory {
 
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();
-  void close(std::vector<Stored>& block);
+  void change(std::uint32_t block, std::size_t from);
+  void close(std::uint32_t number);
   void draw_classes(std::uint32_t block, std::size_t count, Rng& rng,
                     std::vector<NetworkExample>& out) const;
-  Status load_examples(std::string_view bytes);
+  void stage_block(std::uint32_t block, std::size_t from, const std::string& prefix,
+                   store::State& state);
+  Status load_examples(std::string_view position, const std::string& prefix,
+                       const store::State& state);
+  bool load_page(std::uint32_t block, std::uint32_t page, std::string_view bytes);
   Status load_instants(std::string_view bytes);
   bool load_labels(std::size_t row, std::string_view bytes);
 
@@ -134,9 +141,11 @@ class NetworkMemory {
   std::vector<std::vector<Stored>> blocks_;  // each in the order of instants
   std::uint32_t over_ = 0;  // blocks before it were closed, and keep no more of what comes late
   bool dirty_ = false;
-  std::vector<Labels> labels_;       // by entity row
-  std::set<std::uint32_t> touched_;  // pages of labels_
-  std::vector<Instant> instants_;    // ascending
+  std::map<std::uint32_t, std::size_t> changed_;  // blocks: from which example on
+  std::vector<std::uint32_t> pages_;              // of each block, that are stored
+  std::vector<Labels> labels_;                    // by entity row
+  std::set<std::uint32_t> touched_;               // pages of labels_
+  std::vector<Instant> instants_;                 // ascending
   bool instants_dirty_ = false;
 };
 

@@ -87,6 +87,54 @@ TEST(NetworkMemory, NothingStoredIsAnEmptyMemory) {
   EXPECT_TRUE(newest(memory, 0, 10, 10).empty());
 }
 
+/// Of a block of many examples those that changed, and what lies behind them.
+TEST(NetworkMemory, ACommitWritesWhatChanged) {
+  constexpr std::uint32_t kExamples = 5000;
+  Kept kept;
+  NetworkMemory memory(of_most(kExamples));
+  const auto staged = [&] {
+    const std::uint64_t before = kept.state->staged_bytes();
+    memory.stage("t/", *kept.state);
+    const std::uint64_t bytes = kept.state->staged_bytes() - before;
+    kept.commit();
+    return bytes;
+  };
+  const auto same_after_a_restart = [&] {
+    NetworkMemory loaded(of_most(kExamples));
+    store::must(loaded.load("t/", *kept.state));
+    return loaded.size() == memory.size() && loaded.blocks() == memory.blocks() &&
+           drawn(loaded, 3000, 1) == drawn(memory, 3000, 1);
+  };
+  for (std::uint32_t i = 0; i < kExamples; ++i)
+    memory.add({i, 1, TimeUs{i}, i / 4000});
+  const std::uint64_t all = staged();
+  EXPECT_GT(all, 28U * kExamples);
+  memory.add({0, 1, TimeUs{kExamples}, 1});
+  EXPECT_LT(staged(), all / 8) << "the last page of the second block";
+  EXPECT_TRUE(same_after_a_restart());
+  memory.add({0, 1, TimeUs{3900}, 0});
+  EXPECT_LT(staged(), all / 8) << "the last page of the first";
+  memory.add({0, 1, TimeUs{100}, 0});
+  EXPECT_GT(staged(), all / 2) << "all of the first";
+  EXPECT_TRUE(same_after_a_restart());
+  const std::size_t pages = kept.values(Section::Blobs).size();
+  for (std::uint32_t i = 0; i < 1000; ++i)
+    memory.add({i, 2, TimeUs{2 * kExamples + i}, 2});
+  EXPECT_LE(memory.size(), kExamples + kExamples / 10);
+  staged();
+  EXPECT_LE(kept.values(Section::Blobs).size(), pages + 2) << "what is no more is erased";
+  EXPECT_TRUE(same_after_a_restart());
+  memory.forget_before(2);
+  staged();
+  EXPECT_LE(kept.values(Section::Blobs).size(), 3U) << "two pages, and their number";
+  EXPECT_TRUE(same_after_a_restart());
+  memory.forget_before(3);
+  staged();
+  EXPECT_EQ(memory.size(), 0U);
+  EXPECT_EQ(memory.blocks(), 0U);
+  EXPECT_EQ(kept.values(Section::Blobs).size(), 1U);
+}
+
 TEST(NetworkMemory, DamagedBytesAreRefused) {
   Kept kept;
   {
@@ -98,38 +146,56 @@ TEST(NetworkMemory, DamagedBytesAreRefused) {
     memory.stage("t/", *kept.state);
     kept.commit();
   }
+  const auto loads = [&] {
+    NetworkMemory memory(of_most(100));
+    const Status loaded = memory.load("t/", *kept.state);
+    if (!loaded) {
+      EXPECT_EQ(loaded.error().code, Errc::Corruption);
+    }
+    return loaded.has_value();
+  };
   const auto refused = [&](Section section, const std::string& key, const std::string& bytes) {
     kept.state->put(section, key, bytes);
     kept.commit();
-    NetworkMemory memory(of_most(100));
-    const Status loaded = memory.load("t/", *kept.state);
-    return !loaded && loaded.error().code == Errc::Corruption;
+    return !loads();
+  };
+  // Where it is: a time of the first example, of the first label, of the first mean.
+  const auto unordered_at = [](const std::string& key) -> std::size_t {
+    if (key.find("examples/") != key.npos) return 4 + 8 + 7;
+    return key.find("labels/") != key.npos ? 4 : 8 + 7;
   };
   for (const Section section : {Section::Blobs, Section::Labels}) {
     const auto values = kept.values(section);
-    ASSERT_EQ(values.size(), section == Section::Blobs ? 2U : 1U);  // means of labels, too
-    const auto& [key, good] = *values.begin();
-    for (std::size_t size = 1; size < good.size(); ++size)
-      EXPECT_TRUE(refused(section, key, good.substr(0, size))) << size << " bytes";
-    EXPECT_TRUE(refused(section, key, good + "x"));
-    std::string many = good;
-    many[section == Section::Blobs ? 4 + 8 + 7 : 3] = '\x7f';  // in the first count
-    EXPECT_TRUE(refused(section, key, many));
-    // Times that fall: the first example's, the first label's.
-    std::string unordered = good;
-    unordered[section == Section::Blobs ? 4 + 8 + 8 + 12 : 4] = '\x7f';
-    EXPECT_TRUE(refused(section, key, unordered));
-    EXPECT_FALSE(refused(section, key, good));
+    ASSERT_EQ(values.size(), section == Section::Blobs ? 4U : 1U)
+        << "of examples their number and a page a block; means of labels";
+    for (const auto& [key, good] : values) {
+      for (std::size_t size = section == Section::Labels ? 1 : 0; size < good.size(); ++size)
+        EXPECT_TRUE(refused(section, key, good.substr(0, size))) << key << " " << size << " bytes";
+      EXPECT_TRUE(refused(section, key, good + "x"));
+      std::string many = good;
+      many[key.ends_with("examples") ? 4 + 7 : 7] = '\x7f';  // in the first count
+      if (key.find("examples/") == key.npos) {
+        EXPECT_TRUE(refused(section, key, many)) << key;
+      }
+      std::string unordered = good;
+      unordered[unordered_at(key)] = '\x7f';
+      if (!key.ends_with("examples")) {
+        EXPECT_TRUE(refused(section, key, unordered)) << key;
+      }
+      EXPECT_FALSE(refused(section, key, good));
+    }
   }
-  const auto blobs = kept.values(Section::Blobs);
-  const auto& [means, good] = *blobs.rbegin();
-  for (std::size_t size = 1; size < good.size(); ++size)
-    EXPECT_TRUE(refused(Section::Blobs, means, good.substr(0, size))) << size << " bytes";
-  EXPECT_TRUE(refused(Section::Blobs, means, good + "x"));
-  std::string unordered = good;
-  unordered[8 + 7] = '\x7f';
-  EXPECT_TRUE(refused(Section::Blobs, means, unordered));
-  EXPECT_FALSE(refused(Section::Blobs, means, good));
+  // A page that is missing, and one behind it.
+  const std::string page = std::next(kept.values(Section::Blobs).begin())->first;
+  const std::string good = kept.values(Section::Blobs).at(page);
+  kept.state->erase(Section::Blobs, page);
+  kept.commit();
+  EXPECT_FALSE(loads());
+  std::string next = page;
+  next.back() = 1;
+  EXPECT_TRUE(refused(Section::Blobs, next, good)) << "the first page is not full";
+  kept.state->erase(Section::Blobs, next);
+  EXPECT_FALSE(refused(Section::Blobs, page, good));
   const std::string key = kept.values(Section::Labels).begin()->first;
   std::string bytes;
   ByteWriter writer(bytes);
