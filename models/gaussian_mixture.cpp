@@ -7,6 +7,9 @@
 #include <numbers>
 #include <utility>
 
+#include <Eigen/Eigenvalues>
+
+#include "models/matrix_product.h"
 #include "models/state_bytes.h"
 
 namespace accrete::models {
@@ -14,7 +17,7 @@ namespace {
 
 using Index = Eigen::Index;
 
-constexpr std::uint8_t kMixtureVersion = 1;
+constexpr std::uint8_t kMixtureVersion = 2;
 constexpr std::uint8_t kBlocksVersion = 1;
 constexpr double kNoveltyShare = 0.01;
 // A component that holds less than a millionth of a row keeps its place: its mean would be noise.
@@ -103,6 +106,18 @@ Start choose_start(const RowMatrix<float>& rows, const Spread& spread, std::size
   }
 }
 
+std::size_t number_bytes(const RowMatrix<float>& matrix) {
+  return sizeof(float) * static_cast<std::size_t>(matrix.size());
+}
+
+/// Eigenvectors of the rows' covariance, in columns.
+RowMatrix<float> principal_axes(const RowMatrix<float>& rows) {
+  const Eigen::MatrixXd all = rows.cast<double>();
+  const Eigen::MatrixXd gaps = all.rowwise() - all.colwise().mean();
+  const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gaps.transpose() * gaps);
+  return solver.eigenvectors().cast<float>();
+}
+
 /// log sum exp; `parts` are left as they are.
 double log_sum(std::span<const double> parts) {
   const double top = *std::max_element(parts.begin(), parts.end());
@@ -114,14 +129,16 @@ double log_sum(std::span<const double> parts) {
 
 }  // namespace
 
-GaussianMixture GaussianMixture::fit(const RowMatrix<float>& rows, const MixtureOptions& options,
+GaussianMixture GaussianMixture::fit(const RowMatrix<float>& told, const MixtureOptions& options,
                                      Rng rng, std::vector<double>* path) {
-  ACCRETE_CHECK(rows.rows() > 0 && rows.cols() > 0 && rows.allFinite());
+  ACCRETE_CHECK(told.rows() > 0 && told.cols() > 0 && told.allFinite());
   ACCRETE_CHECK(options.components > 0 && options.variance_floor > 0);
+  GaussianMixture mixture;
+  if (options.principal_axes) mixture.axes_ = principal_axes(told);
+  const RowMatrix<float> rows = mixture.along_axes(told);
   const auto n = static_cast<std::size_t>(rows.rows());
   const Spread spread = spread_of(rows, options.variance_floor);
   const Start start = choose_start(rows, spread, options.components, rng);
-  GaussianMixture mixture;
   mixture.weights_.assign(start.centres, 0);
   mixture.means_.setZero(at(start.centres), rows.cols());
   mixture.variances_.setConstant(at(start.centres), rows.cols(), spread.floor);
@@ -141,15 +158,23 @@ GaussianMixture GaussianMixture::fit(const RowMatrix<float>& rows, const Mixture
   }
   std::vector<double> densities;
   densities.reserve(n);
+  std::vector<double> parts(mixture.components());
   for (std::size_t i = 0; i < n; ++i)
-    densities.push_back(mixture.log_density(rows, i));
+    densities.push_back(mixture.density_parts(rows, i, parts));
   const auto rank = static_cast<std::ptrdiff_t>(kNoveltyShare * static_cast<double>(n));
   std::nth_element(densities.begin(), densities.begin() + rank, densities.end());
   mixture.novelty_threshold_ = densities[static_cast<std::size_t>(rank)];
   return mixture;
 }
 
-/// Each component's share of log p goes to `parts` (K); returns log p.
+RowMatrix<float> GaussianMixture::along_axes(const RowMatrix<float>& rows) const {
+  if (axes_.size() == 0) return rows;
+  RowMatrix<float> out;
+  multiply(rows, axes_, out);
+  return out;
+}
+
+/// Each component's share of log p goes to `parts` (K); returns log p. `rows` lie along the axes.
 double GaussianMixture::density_parts(const RowMatrix<float>& rows, std::size_t row,
                                       std::span<double> parts) const {
   const float* const x = rows.data() + row * width();
@@ -170,7 +195,8 @@ double GaussianMixture::log_density(const RowMatrix<float>& rows, std::size_t ro
   ACCRETE_CHECK(static_cast<std::size_t>(rows.cols()) == width());
   ACCRETE_CHECK(row < static_cast<std::size_t>(rows.rows()));
   std::vector<double> parts(components());
-  return density_parts(rows, row, parts);
+  if (axes_.size() == 0) return density_parts(rows, row, parts);
+  return density_parts(along_axes(rows.row(at(row))), 0, parts);
 }
 
 /// Shares (N, K) of the components in each row; returns the mean log density.
@@ -238,17 +264,22 @@ RowMatrix<float> GaussianMixture::sample(std::size_t n, Rng& rng) const {
       rows(i, c) = static_cast<float>(means_(at(k), c) + deviation * normal(rng));
     }
   }
-  return rows;
+  if (axes_.size() == 0) return rows;
+  RowMatrix<float> out;
+  multiply_transposed(rows, axes_, out);
+  return out;
 }
 
 std::size_t GaussianMixture::memory_bytes() const {
-  return sizeof(double) * (components() * (1 + 2 * width()) + 1);
+  return sizeof(double) * (components() * (1 + 2 * width()) + 1) + number_bytes(axes_);
 }
 
 void GaussianMixture::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(kMixtureVersion);
   writer.u64(width());
+  writer.u8(axes_.size() > 0 ? 1 : 0);
+  writer.raw(axes_.data(), number_bytes(axes_));
   writer.doubles(weights_);
   for (const RowMatrix<double>* matrix : {&means_, &variances_})
     writer.doubles({matrix->data(), static_cast<std::size_t>(matrix->size())});
@@ -260,6 +291,14 @@ Status GaussianMixture::load(std::string_view bytes) {
   reader.require(reader.u8() == kMixtureVersion);
   const std::uint64_t width = reader.u64();
   GaussianMixture loaded;
+  const std::uint8_t has_axes = reader.u8();
+  reader.require(has_axes <= 1 && width <= reader.left());
+  reader.require(has_axes == 0 || width * width <= reader.left() / sizeof(float));
+  if (!reader.failed() && has_axes == 1) {
+    loaded.axes_.resize(at(width), at(width));
+    reader.raw(loaded.axes_.data(), number_bytes(loaded.axes_));
+    reader.require(loaded.axes_.allFinite());
+  }
   loaded.weights_ = reader.doubles();
   const std::size_t components = loaded.weights_.size();
   reader.require(components > 0 && width > 0 && width <= reader.left());

@@ -5,7 +5,11 @@
 // Dimensions, here and in gaussian_mixture.cpp:
 //   N rows   d columns   K components   B blocks
 //
-//   p(x) = sum_k w_k prod_c N(x_c; m_kc, v_kc)        diagonal covariance
+//   p(x) = sum_k w_k prod_c N((x Q)_c; m_kc, v_kc)
+//
+// diagonal covariance along the columns of Q (d, d): those of the rows (Q = 1), or the principal
+// axes of the block's rows. Hidden vectors vary together, and where blocks lie close to each other
+// a cloud that varies along each column by itself covers its neighbours.
 //
 // The vectors must lie in one fixed space: mixtures of hidden vectors go stale when what computes
 // the vectors is trained further.
@@ -34,6 +38,7 @@ struct MixtureOptions {
   /// Least variance of a column, as a share of the mean variance of the columns (of the mean square
   /// of the values, squared, where nothing varies): a constant column must not decide alone.
   double variance_floor = 1e-3;
+  bool principal_axes = false;
 };
 
 class GaussianMixture {
@@ -49,29 +54,32 @@ class GaussianMixture {
   std::size_t components() const { return weights_.size(); }
   std::size_t width() const { return static_cast<std::size_t>(means_.cols()); }
   std::span<const double> weights() const { return weights_; }
-  const RowMatrix<double>& means() const { return means_; }          ///< (K, d)
-  const RowMatrix<double>& variances() const { return variances_; }  ///< (K, d)
+  const RowMatrix<double>& means() const { return means_; }          ///< (K, d), along Q
+  const RowMatrix<double>& variances() const { return variances_; }  ///< (K, d), along Q
 
-  /// log p of a row of `rows`. Checks: rows are d wide. Cost: 3 K d. Threads: pure.
+  /// log p of a row of `rows`. Checks: rows are d wide. Cost: 3 K d, along axes d² more. Threads:
+  /// pure.
   double log_density(const RowMatrix<float>& rows, std::size_t row) const;
   /// The density below which one in a hundred of the mixture's own rows lay.
   double novelty_threshold() const { return novelty_threshold_; }
   /// (n, d) rows drawn from the mixture. Cost: n d logarithms and cosines.
   RowMatrix<float> sample(std::size_t n, Rng& rng) const;
 
-  /// 8 (K (1 + 2 d) + 1): 2,072 bytes for two components of 64 columns.
+  /// 8 (K (1 + 2 d) + 1): 2,072 bytes for two components of 64 columns; 4 d² more along axes.
   std::size_t memory_bytes() const;
-  /// memory_bytes() and 33 bytes of sizes. Errors of load: Corruption; the mixture is unchanged.
+  /// memory_bytes() and 34 bytes of sizes. Errors of load: Corruption; the mixture is unchanged.
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
  private:
+  RowMatrix<float> along_axes(const RowMatrix<float>& rows) const;
   double density_parts(const RowMatrix<float>& rows, std::size_t row,
                        std::span<double> parts) const;
   double expect(const RowMatrix<float>& rows, RowMatrix<double>& shares) const;
   void maximise(const RowMatrix<float>& rows, const RowMatrix<double>& shares, double floor);
   void derive();
 
+  RowMatrix<float> axes_;  // Q; none: 1
   std::vector<double> weights_;
   RowMatrix<double> means_;
   RowMatrix<double> variances_;
