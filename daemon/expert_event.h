@@ -26,8 +26,8 @@ struct ExpertEvent {
   std::uint32_t first = 0;
 
   // Merge and Rollback.
-  /// Of the expert whose blocks' examples lost most, against the bound: its first block and the
-  /// mean losses with two experts and with one.
+  /// The block (of some that are asked together, the first) whose examples lost most, against the
+  /// bound, and their mean losses with two experts and with one.
   std::uint32_t worst_block = 0;
   double loss_before = 0;
   double loss_after = 0;

@@ -20,12 +20,10 @@ namespace {
 constexpr std::uint64_t kFirstLabels = 64;
 constexpr std::size_t kLabelFanOut = 16;
 constexpr std::size_t kSignalPairs = 1024;  // a path: a standard error of .04
-// Of an entity, whose outcomes are told to no row: those its next one is compared with.
-constexpr std::size_t kEarlierOutcomes = 2;
 
-/// Numbers of classes say nothing as numbers; a row has one outcome, and that is asked for.
+/// A row has one outcome, and that is asked for; the rows that a list is of are in the graph.
 bool shows_outcomes(const TaskPlan& plan) {
-  return models::learnt_as(plan.kind) != TaskKind::Multiclass && !plan.column;
+  return plan.kind != TaskKind::Ranking && !plan.column;
 }
 
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
@@ -54,7 +52,7 @@ NetworkMemoryOptions memory_options(const NetworkConfig& config, const TaskPlan&
   options.per_class = config.memory_per_class;
   options.told_over = config.replay != NetworkConfig::Replay::Rows;
   options.classes = plan.kind == TaskKind::Multiclass;
-  if (!shows_outcomes(plan)) options.labels_max = kEarlierOutcomes;
+  if (!shows_outcomes(plan)) options.labels_max = models::LabelSignals::lags;
   options.seed = seed;
   return options;
 }
@@ -81,7 +79,8 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       memory_(memory_options(world_.config(), plan, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
-      summary_(plan_, shows_outcomes(plan)),
+      // Numbers of classes say nothing as numbers.
+      summary_(plan_, shows_outcomes(plan) && kind_ != TaskKind::Multiclass),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
       signals_(kind_, {kSignalPairs}),
       propagation_(propagation),
@@ -92,7 +91,10 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
   sampling_.seed = seed_;
   sampling_.labels_max = kLabelFanOut;
   if (plan.column) sampling_.masked = {{plan.entity, *plan.column}};
-  if (shows_outcomes(plan)) sampling_.labels = this;
+  if (shows_outcomes(plan)) {
+    sampling_.labels = this;
+    sampling_.label_classes = kind_ == TaskKind::Multiclass;
+  }
   // A balanced ridge says of an item nothing that fits how often it is chosen.
   if (!config.ridge || ranks_) return;
   const std::size_t base = propagation == nullptr ? 0 : propagation->ridge_columns();
@@ -102,8 +104,13 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
 void GraphNetwork::newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<LabelRow>& out) {
   outcomes_.clear();
   memory_.newest(row, at, k, outcomes_);
-  for (const KnownLabel& outcome : outcomes_)
-    out.push_back({static_cast<float>(in_units(outcome.label)), outcome.known});
+  for (const KnownLabel& outcome : outcomes_) {
+    if (sampling_.label_classes) {
+      out.push_back({0, outcome.known, static_cast<std::uint32_t>(outcome.label)});
+    } else {
+      out.push_back({static_cast<float>(in_units(outcome.label)), outcome.known});
+    }
+  }
 }
 
 std::vector<std::size_t> GraphNetwork::columns() const {
@@ -159,27 +166,11 @@ void GraphNetwork::learn(std::span<const std::uint32_t> rows, std::span<const do
       classes_ = std::max(classes_, static_cast<std::uint64_t>(label) + 1);
     }
   }
-  // Rows come one by one, and items of one list are no pair.
-  if (!asks_rows_ && !ranks_) pairs_.add(rows, labels, at, signals_);
+  compare_labels(rows, labels, at);
   if (asks_rows_ && classes_ > classes) world_.classes_came(classes_ - classes);
   owed_ = std::min(owed_ + kept * world_.config().passes, kOwedMax);
   dirty_ = dirty_ || known > 0;
   ridge_dirty_ = ridge_dirty_ || known > 0;
-}
-
-void GraphNetwork::know(std::span<const std::uint32_t> rows, std::span<const double> labels,
-                        TimeUs known) {
-  std::vector<double> earlier;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    outcomes_.clear();
-    memory_.newest(rows[i], known, kEarlierOutcomes, outcomes_);
-    earlier.clear();
-    for (const KnownLabel& outcome : outcomes_)
-      earlier.push_back(outcome.label);
-    signals_.add_label(labels[i], earlier);
-    memory_.know(rows[i], labels[i], known);
-  }
-  dirty_ = true;
 }
 
 /// Blocks before the first expert's are its own, too.
@@ -211,6 +202,7 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
       plan_, seeds_, lag_us, memory_, [&](double label) { return in_units(label); }, batch_);
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
+  blocks_ = batch_.block;
   for (std::uint32_t& block : batch_.block)
     block = expert_of(block);
   return true;
@@ -229,6 +221,7 @@ void GraphNetwork::grow_inputs(models::ExpertNetwork<float>& network) const {
       network.grow_items(t, world_.rows().items(plan_.tables[t]));
   }
   if (kind_ == TaskKind::Multiclass) network.grow_classes(classes_);
+  if (sampling_.label_classes) network.grow_items(plan_.labels(), classes_);
 }
 
 void GraphNetwork::grow_inputs() {
@@ -281,6 +274,7 @@ void GraphNetwork::step(TimeUs now) {
     for (NetworkExample& example : drawn_) {  // one that is gone is shown as it was
       if (graph_.version(NodeId{entity_, example.row}, now)) example.at = now;
     }
+    compare_drawn(now);
   }
   std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
   LaggedView view{drawn_.size(), 0};

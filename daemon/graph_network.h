@@ -11,11 +11,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <Eigen/Core>
 
 #include "daemon/any_task.h"
+#include "daemon/block_runs.h"
 #include "daemon/expert_event.h"
 #include "daemon/label_pairs.h"
 #include "daemon/network_memory.h"
@@ -32,7 +34,7 @@
 
 namespace accrete::daemon {
 
-struct ExpertSample;  // graph_network_merge.cpp
+struct BlockSample;  // graph_network_merge.cpp
 class Propagation;
 
 /// What an answer of the network came from.
@@ -74,9 +76,9 @@ struct NetworkEvidence {
 ///
 /// When there are `experts_max`, the two neighbours most alike, but not the newest, become one for
 /// it: neighbours, since expert t listens to blocks up to its own, so they must keep their order.
-/// It learns to say what the two said. If then examples of any expert's blocks lose more than the
-/// bound, all is as before, the block stays with the newest expert, and the pair is not tried again
-/// until another birth, or until a block has found all pairs refused.
+/// It learns to say what the two said. If then examples of any block lose more than the bound, all
+/// is as before, the block stays with the newest expert, and the pair is not tried again until
+/// another birth, or until a block has found all pairs refused.
 ///
 /// What learns jumps about the best weights as its steps are long; a mean of them answers
 /// (NetworkConfig::mean_steps), and a network that is to have one expert more, or one less, begins
@@ -87,7 +89,7 @@ struct NetworkEvidence {
 /// is clearly sharper (NetworkConfig::flatness_rise) does not: all is as before, as above.
 ///
 /// Replay: where mixtures stand for old blocks (NetworkConfig::replay), they are fitted to what the
-/// gates and the head read of the newest expert's blocks just before the next expert is born; then
+/// gates and the head read of each of the newest expert's blocks just before the next is born; then
 /// the blocks' examples go, or all but memory_per_class of them. Old experts, and what all share
 /// before the gates, are frozen. From then on rows drawn from the mixtures join each step: for the
 /// gates of all tasks, and for the head where labels are classes.
@@ -110,12 +112,12 @@ class GraphNetwork final : private LabelRows {
  public:
   static constexpr std::size_t kEventsKept = 1024;  ///< for those who ask later
   static constexpr std::size_t kBirthExamples = 256;
-  static constexpr std::size_t kStepsMax = 256;        ///< of one call
-  static constexpr std::size_t kScoredExamples = 256;  ///< of a block, at most
-  static constexpr std::uint64_t kOwedMax = 1u << 20;  ///< visits; more are forgotten
-  static constexpr std::size_t kAnswerNodes = 4;       ///< times as many as of a training pass
-  static constexpr std::size_t kMixtureExamples =
-      1024;                                       ///< of a block, that a mixture is fitted to
+  static constexpr std::size_t kStepsMax = 256;           ///< of one call
+  static constexpr std::size_t kScoredExamples = 256;     ///< of a block, at most
+  static constexpr std::uint64_t kOwedMax = 1u << 20;     ///< visits; more are forgotten
+  static constexpr std::size_t kAnswerNodes = 4;          ///< times as many as of a training pass
+  static constexpr std::size_t kMixtureExamples = 1024;   ///< of a block, that one is fitted to
+  static constexpr std::size_t kMixtureExamplesMin = 32;  ///< smaller blocks share one
   static constexpr std::size_t kBoundRows = 256;  ///< that share `batch_experts` experts, at most
   static constexpr std::string_view kName = "network";
   /// Of classes and of columns of rows: the task's own, made of a head and this network.
@@ -135,6 +137,9 @@ class GraphNetwork final : private LabelRows {
   /// Whether it adds to what the other candidates say together: then learn() and predict() are told
   /// that, a probability or a number a row.
   bool on_heads() const { return on_heads_; }
+
+  /// Of rows: how to know the label of one that was not drawn. Called at steps.
+  void set_label_of(LabelPairs::LabelOf label_of) { pairs_.set_label_of(std::move(label_of)); }
 
   /// Labels (0/1, a number, a class index; NaN: not known) of these entities as of `at` teach.
   /// `starts`: what the others said together; empty unless on_heads().
@@ -160,9 +165,11 @@ class GraphNetwork final : private LabelRows {
   void add_base(std::span<const float> base, models::Output& out) const;
 
   const NetworkMetrics& metrics() const { return metrics_; }
-  /// What labels say of the task so far: its prior() is the network's weight before any loss is
-  /// known.
+  /// What labels say of the task so far.
   const models::LabelSignals& signals() const { return signals_; }
+  /// Their prior() at the last instant that taught, or of rows at one of the last steps: the
+  /// network's weight before any loss is known.
+  double prior() const { return prior_; }
   /// How well it knows the newest NetworkMetrics::kBlocksMax blocks before `end` of which enough
   /// examples are kept, as it stands. Leaves no trace. Cost: answers for kScoredExamples of each.
   BlockScores score_blocks(TimeUs at,
@@ -175,6 +182,9 @@ class GraphNetwork final : private LabelRows {
 
   /// How it would answer about a row; nothing before its first step. Leaves no trace.
   std::optional<NetworkEvidence> evidence(std::uint32_t row, TimeUs at);
+
+  /// Blocks that mixtures stand for.
+  std::size_t mixtures() const { return mixtures_.blocks(); }
 
   std::uint64_t steps() const { return steps_; }
   /// Of each layer; 0 before the first step.
@@ -216,6 +226,11 @@ class GraphNetwork final : private LabelRows {
   void say_in_unit(models::ExpertNetwork<float>& network, double old_unit, double old_centre) const;
   std::size_t nodes_max() const;
   void step(TimeUs now);
+  void compare_labels(std::span<const std::uint32_t> rows, std::span<const double> labels,
+                      TimeUs at);
+  void compare_drawn(TimeUs now);
+  void compare_with_earlier(std::span<const std::uint32_t> rows, std::span<const double> labels,
+                            TimeUs known);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
   double accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part);
   void hide_rows(std::uint64_t part);
@@ -229,19 +244,20 @@ class GraphNetwork final : private LabelRows {
   void give_birth_if_due(TimeUs now);
   void give_birth(std::uint32_t block, TimeUs now);
   void fit_mixtures(std::uint32_t expert, TimeUs now);
+  void fit_mixture(const BlockRun& run, TimeUs now);
   void leave_rows(std::uint32_t block);
   bool is_left(std::uint32_t block) const;
   double real_share() const;
   void add_pseudo_rows();
   void count_by_mixtures(std::span<const models::RowMatrix<float>> inputs);
   bool make_room(std::uint32_t block, TimeUs now);
-  void draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
-               std::vector<NetworkExample>& out) const;
-  std::vector<ExpertSample> sample_experts();
+  std::vector<BlockRun> runs_of_blocks(const BlockRunOptions& options) const;
+  std::vector<std::uint32_t> blocks_of(std::uint32_t expert) const;
+  std::vector<BlockSample> sample_blocks();
   void in_pieces(Examples examples, const std::function<void(Examples)>& each);
   double loss_sum(const models::ExpertNetwork<float>& network, Examples examples);
   void distil(models::ExpertNetwork<float>& merged, std::uint32_t first);
-  bool judge(const models::ExpertNetwork<float>& merged, std::span<const ExpertSample> samples,
+  bool judge(const models::ExpertNetwork<float>& merged, std::span<const BlockSample> samples,
              ExpertEvent& event);
   double rise_of(models::ExpertNetwork<float>& network, Examples examples);
   bool is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent& event);
@@ -279,6 +295,7 @@ class GraphNetwork final : private LabelRows {
   SeedSummary summary_;
   LabelPairs pairs_;
   models::LabelSignals signals_;
+  double prior_ = models::NetworkPrior::low;
   SampleOptions sampling_;
   std::unique_ptr<models::ExpertNetwork<float>> network_;   // null before the first step
   std::unique_ptr<models::ExpertNetwork<float>> averaged_;  // null where network_ itself answers
@@ -301,13 +318,14 @@ class GraphNetwork final : private LabelRows {
   std::vector<ExpertEvent> events_;
   std::uint64_t events_past_ = 0;  // that came before those
   NetworkMetrics metrics_;
-  NetworkMixtures mixtures_;  // of blocks by the block that their expert was born for
-  std::size_t told_ = 0;      // of events_
+  NetworkMixtures mixtures_;
+  std::size_t told_ = 0;                                 // of events_
   std::map<std::uint64_t, std::uint64_t> stored_parts_;  // of the network: id -> version
   bool dirty_ = false;
   bool ridge_dirty_ = false;
 
   models::GraphBatch batch_;
+  std::vector<std::uint32_t> blocks_;  // of its nodes, which number blocks by their experts
   std::vector<models::RowMatrix<float>> inputs_;  // of the layers, for their room
   std::vector<NetworkExample> drawn_;
   std::vector<KnownLabel> outcomes_;

@@ -5,27 +5,31 @@
 #include <optional>
 #include <utility>
 
+#include "daemon/block_runs.h"
 #include "daemon/graph_network.h"
 #include "daemon/seed_parts.h"
 #include "models/flatness.h"
 
 namespace accrete::daemon {
 
-/// Of the blocks that an expert stands for: some examples, and what the network makes of them.
-struct ExpertSample {
-  std::uint32_t first_block = 0;
-  std::vector<NetworkExample> examples;  // none where memory has none
-  double loss = 0;                       // mean
-  models::ExpertUse use;                 // of all that memory has of these blocks
+/// Of a block, or of neighbours that are asked for together: some examples, and what the network
+/// makes of them.
+struct BlockSample {
+  BlockRun run;
+  std::vector<NetworkExample> examples;
+  double loss = 0;        // mean
+  models::ExpertUse use;  // of all that memory has of the run
 };
 
 namespace {
 
-// Examples of an expert's blocks that judge a merge. They are the same before and after, so what
-// they say of its harm varies far less than their losses do.
+// Examples of a block that judge a merge. They are the same before and after, so what they say of
+// its harm varies far less than their losses do. Of many blocks fewer each, and of more than
+// kSamplesMax those next to each other are one sample, so that a merge costs no more.
 constexpr std::size_t kSampleExamples = 128;
-// Of one block: a sample is of eight blocks where an expert has as many.
-constexpr std::size_t kSamplePiece = 16;
+constexpr std::size_t kSampleExamplesMin = 32;
+constexpr std::size_t kSamplesMax = 128;
+constexpr std::size_t kSampledExamples = kSampleExamplesMin * kSamplesMax;
 // As many as the samples of a full layer of 16 experts cost.
 constexpr std::size_t kDistilSteps = 16;
 // Of the rate of training, at first; then falling. Adam's first steps are as long as its rate,
@@ -54,15 +58,15 @@ struct Pair {
 
 /// The pair most alike on its own examples, of those with examples that are not refused and without
 /// the newest expert. Ties: the lower.
-std::optional<Pair> most_alike(std::span<const ExpertSample> samples,
+std::optional<Pair> most_alike(std::span<const BlockSample> samples, std::size_t experts,
                                std::span<const std::uint32_t> refused) {
   std::optional<Pair> best;
   double most = 0;
-  for (std::uint32_t first = 0; first + std::size_t{2} < samples.size(); ++first) {
+  for (std::uint32_t first = 0; first + std::size_t{2} < experts; ++first) {
     if (std::ranges::find(refused, first) != refused.end()) continue;
     models::ExpertUse both;
-    for (const std::uint32_t expert : {first, first + 1}) {
-      if (!samples[expert].examples.empty()) both.add(samples[expert].use, 1);
+    for (const BlockSample& sample : samples) {
+      if (sample.run.expert == first || sample.run.expert == first + 1) both.add(sample.use, 1);
     }
     if (both.layers.empty()) continue;
     const double likeness = both.likeness(first, first + 1);
@@ -75,19 +79,18 @@ std::optional<Pair> most_alike(std::span<const ExpertSample> samples,
 
 }  // namespace
 
-/// `count` examples of an expert's blocks, a piece each of blocks evenly apart; none if memory has
-/// none.
-void GraphNetwork::draw_of(std::uint32_t expert, std::size_t count, Rng& rng,
-                           std::vector<NetworkExample>& out) const {
-  std::vector<std::uint32_t> filled;
+std::vector<BlockRun> GraphNetwork::runs_of_blocks(const BlockRunOptions& options) const {
+  return block_runs(
+      memory_, [this](std::uint32_t block) { return expert_of(block); }, options);
+}
+
+/// Blocks of an expert with examples.
+std::vector<std::uint32_t> GraphNetwork::blocks_of(std::uint32_t expert) const {
+  std::vector<std::uint32_t> blocks;
   for (std::uint32_t block = 0; block < memory_.blocks(); ++block) {
-    if (expert_of(block) == expert && memory_.size(block) > 0) filled.push_back(block);
+    if (expert_of(block) == expert && memory_.size(block) > 0) blocks.push_back(block);
   }
-  if (filled.empty()) return;
-  for (std::size_t at = 0; at < count; at += kSamplePiece) {
-    const std::uint32_t block = filled[at * filled.size() / count];
-    memory_.draw_from(block, std::min(kSamplePiece, count - at), rng, out);
-  }
+  return blocks;
 }
 
 /// Calls each(examples) with their neighbourhoods in batch_, in parts where these are too large.
@@ -108,20 +111,19 @@ double GraphNetwork::loss_sum(const models::ExpertNetwork<float>& network, Examp
   return network.loss(batch_, targets_) * static_cast<double>(examples.size());
 }
 
-std::vector<ExpertSample> GraphNetwork::sample_experts() {
+std::vector<BlockSample> GraphNetwork::sample_blocks() {
   Rng rng(seed_ ^ 3, steps_, Purpose::Training);
-  std::vector<ExpertSample> samples(first_blocks_.size());
-  std::vector<std::size_t> in_memory(samples.size(), 0);
-  for (std::uint32_t block = 0; block < memory_.blocks(); ++block)
-    in_memory[expert_of(block)] += memory_.size(block);
-  for (std::uint32_t expert = 0; expert < samples.size(); ++expert) {
-    ExpertSample& own = samples[expert];
-    own.first_block = first_blocks_[expert];
-    draw_of(expert, kSampleExamples, rng, own.examples);
+  std::vector<BlockSample> samples;
+  for (BlockRun& run : runs_of_blocks({kSampleExamplesMin, kSamplesMax}))
+    samples.push_back({std::move(run), {}, 0, {}});
+  const std::size_t each = std::clamp(kSampledExamples / std::max<std::size_t>(samples.size(), 1),
+                                      kSampleExamplesMin, kSampleExamples);
+  for (BlockSample& own : samples) {
+    draw_of_blocks(memory_, own.run.blocks, each, rng, own.examples);
     const auto drawn = static_cast<double>(own.examples.size());
     in_pieces(own.examples, [&](Examples examples) {
       own.loss += loss_sum(answering(), examples) / drawn;
-      own.use.add(answering().use(batch_), static_cast<double>(in_memory[expert]) / drawn);
+      own.use.add(answering().use(batch_), static_cast<double>(own.run.examples) / drawn);
     });
   }
   return samples;
@@ -133,11 +135,13 @@ void GraphNetwork::distil(models::ExpertNetwork<float>& merged, std::uint32_t fi
   std::vector<NetworkExample> examples;
   models::RowMatrix<float> wanted;
   merged.learn_only(first);
+  const std::vector<std::uint32_t> blocks = blocks_of(first);
+  const std::vector<std::uint32_t> blocks_of_next = blocks_of(first + 1);
   Rng rng(seed_ ^ 5, steps_, Purpose::Training);
   for (std::size_t i = 0; i < kDistilSteps; ++i) {
     examples.clear();
-    draw_of(first, count / 4, rng, examples);
-    draw_of(first + 1, count / 4, rng, examples);
+    draw_of_blocks(memory_, blocks, count / 4, rng, examples);
+    draw_of_blocks(memory_, blocks_of_next, count / 4, rng, examples);
     memory_.draw(count - examples.size(), Rng(rng.next(), i, Purpose::Training), examples);
     in_pieces(examples, [&](Examples piece) {
       answering().predict(batch_, wanted);
@@ -153,11 +157,10 @@ void GraphNetwork::distil(models::ExpertNetwork<float>& merged, std::uint32_t fi
 /// Whether no sample loses more than the bound with event.first merged. Tells in the event of the
 /// one that comes nearest to it or is farthest beyond.
 bool GraphNetwork::judge(const models::ExpertNetwork<float>& merged,
-                         std::span<const ExpertSample> samples, ExpertEvent& event) {
+                         std::span<const BlockSample> samples, ExpertEvent& event) {
   const double allowed = 1 + world_.config().merge_rise_max.value_or(0);
   std::optional<double> worst;
-  for (const ExpertSample& sample : samples) {
-    if (sample.examples.empty()) continue;
+  for (const BlockSample& sample : samples) {
     double loss = 0;
     in_pieces(sample.examples, [&](Examples examples) {
       number_merged(event.first, batch_);
@@ -167,7 +170,7 @@ bool GraphNetwork::judge(const models::ExpertNetwork<float>& merged,
     const double beyond = finite ? loss - allowed * sample.loss - kRiseSlack : kFarBeyond;
     if (worst && beyond <= *worst) continue;
     worst = beyond;
-    event.worst_block = sample.first_block;
+    event.worst_block = sample.run.blocks.front();
     event.loss_before = sample.loss;
     event.loss_after = loss;
   }
@@ -204,7 +207,7 @@ bool GraphNetwork::is_flat(models::ExpertNetwork<float>& candidate, ExpertEvent&
 }
 
 /// Whether two experts became one, so that `block` may have one of its own. Cost: two passes over
-/// samples of all experts' blocks and kDistilSteps steps of training.
+/// samples of all blocks and kDistilSteps steps of training.
 bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
   if (!world_.config().merge_rise_max) return false;
   if (refused_.size() + 2 >= experts()) {  // this block goes without; the next may find them alike
@@ -213,8 +216,8 @@ bool GraphNetwork::make_room(std::uint32_t block, TimeUs now) {
     return false;
   }
   grow_inputs();  // no row is folded until the end, so the merged network needs no further columns
-  const std::vector<ExpertSample> samples = sample_experts();
-  const std::optional<Pair> pair = most_alike(samples, refused_);
+  const std::vector<BlockSample> samples = sample_blocks();
+  const std::optional<Pair> pair = most_alike(samples, experts(), refused_);
   if (!pair) {  // where no rows are kept there is none for ever: to look at every step is for
                 // nothing
     without_room_ = block;

@@ -35,33 +35,44 @@ struct Gathered {
 
 }  // namespace
 
-/// Of an expert's blocks, as the network stands: what each gate reads of their rows, what the head
-/// reads of those with a class. Rows of which a column is asked are shown in both ways.
+/// Of each of an expert's blocks, as the network stands.
 void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
-  Rng rng(seed_ ^ 7, steps_, Purpose::Training);
+  constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
+  for (const BlockRun& run : runs_of_blocks({kMixtureExamplesMin, kAll})) {
+    if (run.expert == expert) fit_mixture(run, now);
+  }
+}
+
+/// What each gate reads of a block's rows, what the head reads of those with a class. Rows of which
+/// a column is asked are shown in both ways.
+void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
+  Rng rng(seed_ ^ 7 ^ std::uint64_t{run.blocks.front()} << 32, steps_, Purpose::Training);
   std::vector<NetworkExample> examples;
-  draw_of(expert, kMixtureExamples, rng, examples);
-  if (examples.empty()) return;
+  draw_of_blocks(memory_, run.blocks, kMixtureExamples, rng, examples);
   for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2)
     examples[i].at = now;
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
   grow_inputs();
   std::vector<Gathered> gates(mixtures_.layers());
   Gathered head;
-  std::vector<std::uint32_t> classes;
+  std::vector<Gathered> told;
+  HeadRows read;
   in_pieces(examples, [&](Examples piece) {
     models::RowMatrix<float> scores;
     std::vector<models::RowMatrix<float>> inputs;
     answering().predict(batch_, scores, nullptr, nullptr, 0, &inputs);
     for (std::size_t l = 0; l < gates.size(); ++l) {
       for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
-        if (batch_.block[v] == expert) gates[l].add(inputs[l], v);
+        if (run.spans(blocks_[v])) gates[l].add(inputs[l], v);
       }
     }
     if (kind_ != TaskKind::Multiclass || world_.config().keeps_rows()) return;  // heads read rows
+    told.resize(batch_.told.size());
     for (std::size_t i = 0; i < piece.size(); ++i) {
       head.add(inputs.back(), i);
-      classes.push_back(static_cast<std::uint32_t>(piece[i].label));
+      for (std::size_t s = 0; s < told.size(); ++s)
+        told[s].add(batch_.told[s], i);
+      read.classes.push_back(static_cast<std::uint32_t>(piece[i].label));
     }
   });
   const std::size_t width = world_.config().width;
@@ -69,7 +80,10 @@ void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
   rows.reserve(gates.size());
   for (const Gathered& gate : gates)
     rows.push_back(gate.matrix(width));
-  mixtures_.add(first_blocks_[expert], rows, head.matrix(width), classes);
+  read.vectors = head.matrix(width);
+  for (std::size_t s = 0; s < told.size(); ++s)
+    read.told.push_back(told[s].matrix(static_cast<std::size_t>(batch_.told[s].cols())));
+  mixtures_.add(run.blocks.front(), rows, read);
 }
 
 /// An expert was born for `block`: what is kept of the rows of those before it.
@@ -87,10 +101,11 @@ bool GraphNetwork::is_left(std::uint32_t block) const {
          experts() > 1;
 }
 
-/// Of the losses of a step: as much as a block's own share where no old row is kept.
+/// Of the losses of a step where no old row is kept: a half at least, since what comes is to be
+/// learnt in few steps, as of kept examples the newest block gives up to a half.
 double GraphNetwork::real_share() const {
   if (mixtures_.blocks() == 0 || world_.config().keeps_rows()) return 1;
-  return 1 / (1 + static_cast<double>(mixtures_.blocks()));
+  return std::max(0.5, 1 / (1 + static_cast<double>(mixtures_.blocks())));
 }
 
 void GraphNetwork::add_pseudo_rows() {
@@ -102,8 +117,9 @@ void GraphNetwork::add_pseudo_rows() {
   }
   // What the head reads moves as gates learn, so real rows are better where there are any.
   const bool real = world_.config().keeps_rows();
-  network_->accumulate_pseudo(drawn.gates, real ? models::PseudoRows{} : drawn.head,
-                              real ? 1 : 1 - real_share());
+  if (real) drawn.head = {};
+  network_->accumulate_pseudo(drawn.gates, {std::move(drawn.head.vectors), drawn.head.classes},
+                              drawn.head.told, real ? 1 : 1 - real_share());
 }
 
 /// Of the nodes of batch_ that are of older blocks, some by each layer, of all alike: whether the

@@ -105,6 +105,7 @@ void GraphNetwork::stage(store::State& state) {
   for (const ExpertEvent& event : events_)
     put_event(writer, event);
   put_saved(writer, signals_);
+  writer.put(prior_);
   writer.put(static_cast<std::uint8_t>(network_ != nullptr));
   if (network_ != nullptr) {
     put_saved(writer, *network_);
@@ -161,6 +162,7 @@ Status GraphNetwork::load(store::State& state) {
   }
   told_ = events_.size();
   ACCRETE_DO(signals_.load(reader.get_text()));
+  prior_ = reader.get<double>();
   if (reader.get<std::uint8_t>() != 0) {
     ACCRETE_TRY(network_, load_network(kLearner, reader.get_text(), state));
     if (world_.config().mean_steps > 0) {

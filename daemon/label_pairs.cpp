@@ -11,6 +11,8 @@
 namespace accrete::daemon {
 namespace {
 
+constexpr double kNobody = std::numeric_limits<double>::quiet_NaN();
+
 /// Names a pair: an earlier label of the same pair would be another one.
 std::uint64_t key_of(std::uint32_t first, std::uint32_t second, std::uint32_t end, TimeUs at) {
   const auto [low, high] = std::minmax(first, second);
@@ -29,10 +31,11 @@ LabelPairs::LabelPairs(const Schema& schema, const NetworkPlan& plan, store::Gra
     if (relation.shape.target != plan.entity || paths_.size() == models::LabelSignals::paths_max)
       continue;
     if (relation.way == Way::Up) {
-      paths_.push_back({false, {}, {}, keys[relation.near.value].foreign_key});
+      const Relation& key = keys[relation.near.value];
+      paths_.push_back({false, {}, {}, key.foreign_key, key.parent == entity_});
     } else if (relation.way == Way::Through) {
-      paths_.push_back({true, relation.near, keys[relation.near.value].child,
-                        keys[relation.far.value].foreign_key});
+      const Relation& key = keys[relation.far.value];
+      paths_.push_back({true, relation.near, key.child, key.foreign_key, key.parent == entity_});
     }
   }
 }
@@ -51,7 +54,7 @@ std::uint32_t LabelPairs::end_of(const Path& path, std::uint32_t row, TimeUs at)
 }
 
 void LabelPairs::add(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs at,
-                     models::LabelSignals& signals) {
+                     TimeUs named, models::LabelSignals& signals) {
   for (std::size_t p = 0; p < paths_.size(); ++p) {
     ends_.clear();
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -60,26 +63,56 @@ void LabelPairs::add(std::span<const std::uint32_t> rows, std::span<const double
       if (end == NetworkRows::kNoRow) continue;
       ends_.push_back({end, key_of(rows[i], rows[i], end, at), static_cast<std::uint32_t>(i)});
     }
-    std::ranges::sort(ends_);
-    for (std::size_t begin = 0; begin < ends_.size();) {
-      std::size_t end = begin + 1;
-      while (end < ends_.size() && ends_[end].row == ends_[begin].row)
-        ++end;
-      for (std::size_t k = begin + 1; k < end; ++k) {
-        const std::uint32_t i = ends_[k - 1].position;
-        const std::uint32_t j = ends_[k].position;
-        const std::uint64_t key = key_of(rows[i], rows[j], ends_[k].row, at);
-        // Anybody but these two, also of the same row: where most are at one row, the few at others
-        // would stand for all, again and again.
-        double other = std::numeric_limits<double>::quiet_NaN();
-        if (ends_.size() > 2) {
-          const std::size_t drawn = key % (ends_.size() - 2);
-          other = labels[ends_[drawn < k - 1 ? drawn : drawn + 2].position];
-        }
-        signals.add_pair(p, key, labels[i], labels[j], other);
-      }
-      begin = end;
+    if (paths_[p].to_entity && label_of_) {
+      pair_with_ends(p, rows, labels, at, named, signals);
+    } else {
+      pair_those_that_meet(p, rows, labels, named, signals);
     }
+  }
+}
+
+/// Each with the entity that its path leads to. Beside the two stands one of the others.
+void LabelPairs::pair_with_ends(std::size_t path, std::span<const std::uint32_t> rows,
+                                std::span<const double> labels, TimeUs at, TimeUs named,
+                                models::LabelSignals& signals) {
+  for (std::size_t e = 0; e < ends_.size(); ++e) {
+    const std::uint32_t row = rows[ends_[e].position];
+    const std::uint32_t end = ends_[e].row;
+    const double label = end == row ? kNobody : label_of_(end, at);
+    if (!std::isfinite(label)) continue;
+    const std::uint64_t key = key_of(row, end, end, named);
+    double other = kNobody;
+    if (ends_.size() > 1) {
+      const std::size_t drawn = key % (ends_.size() - 1);
+      other = labels[ends_[drawn < e ? drawn : drawn + 1].position];
+    }
+    signals.add_pair(path, key, labels[ends_[e].position], label, other);
+  }
+}
+
+/// Those whose paths lead to the same row.
+void LabelPairs::pair_those_that_meet(std::size_t path, std::span<const std::uint32_t> rows,
+                                      std::span<const double> labels, TimeUs named,
+                                      models::LabelSignals& signals) {
+  std::ranges::sort(ends_);
+  for (std::size_t begin = 0; begin < ends_.size();) {
+    std::size_t end = begin + 1;
+    while (end < ends_.size() && ends_[end].row == ends_[begin].row)
+      ++end;
+    for (std::size_t k = begin + 1; k < end; ++k) {
+      const std::uint32_t i = ends_[k - 1].position;
+      const std::uint32_t j = ends_[k].position;
+      const std::uint64_t key = key_of(rows[i], rows[j], ends_[k].row, named);
+      // Anybody but these two, also of the same row: where most are at one row, the few at others
+      // would stand for all, again and again.
+      double other = kNobody;
+      if (ends_.size() > 2) {
+        const std::size_t drawn = key % (ends_.size() - 2);
+        other = labels[ends_[drawn < k - 1 ? drawn : drawn + 2].position];
+      }
+      signals.add_pair(path, key, labels[i], labels[j], other);
+    }
+    begin = end;
   }
 }
 

@@ -1,11 +1,13 @@
 // The candidates every task runs.
 #include "daemon/learners.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "models/baselines.h"
+#include "models/label_signals.h"
 #include "models/one_vs_rest.h"
 #include "models/online_logistic.h"
 #include "models/panel.h"
@@ -19,6 +21,10 @@ constexpr std::size_t kRowRidgeFeatures = 512;  // learnt at every row: 2D² eac
 // Prior of the one-pass heads, per column. A stream teaches thousands of rows and its features are
 // redundant by design: under the prior that suits ticks (.5) their sums stay out of reach.
 constexpr double kRowLambda = 0.05;
+
+// Share by which the network may have lost more than the best of the others: then labels no longer
+// speak for it.
+constexpr double kExcessMax = 0.02;
 
 }  // namespace
 
@@ -86,6 +92,11 @@ models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& 
   options.families.resize(options.families.size() + network, -1);
   options.labels = 20;
   return options;
+}
+
+void set_network_prior(double suggested, std::size_t k, models::Mixer& mixer) {
+  const double doubt = std::min(mixer.excess(k) / kExcessMax, 1.0);
+  mixer.set_prior(k, suggested + (models::NetworkPrior::low - suggested) * doubt);
 }
 
 }  // namespace accrete::daemon

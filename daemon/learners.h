@@ -41,4 +41,9 @@ models::MixerOptions row_mixer_options();
 models::MixerOptions mixer_options(TaskKind kind, const models::CandidateGroup& learners,
                                    std::size_t network);
 
+/// From the next settle on the graph network, candidate k, has the share that labels suggest
+/// (GraphNetwork::prior), while its losses do not say otherwise: of a prior something returns with
+/// every settle, for ever.
+void set_network_prior(double suggested, std::size_t k, models::Mixer& mixer);
+
 }  // namespace accrete::daemon

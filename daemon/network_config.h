@@ -64,7 +64,7 @@ struct NetworkConfig {
   bool keeps_rows() const { return replay == Replay::Rows || replay == Replay::Both; }
   bool draws_rows() const { return replay == Replay::Mixtures || replay == Replay::Both; }
 
-  /// Share by which a merge may raise the loss of any expert's blocks: one that does more is worse
+  /// Share by which a merge may raise the loss of any block's examples: one that does more is worse
   /// than to have no new expert. None: nothing is merged. Not in the file.
   std::optional<double> merge_rise_max = 0.05;
   /// Share by which a network that takes another's place (two experts merged, one more born) may be

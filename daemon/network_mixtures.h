@@ -17,6 +17,13 @@
 
 namespace accrete::daemon {
 
+/// What a network's head reads of rows with a class.
+struct HeadRows {
+  models::RowMatrix<float> vectors;            ///< (rows, d)
+  std::vector<models::RowMatrix<float>> told;  ///< beside them, by source; columns may grow
+  std::vector<std::uint32_t> classes;          ///< of each row
+};
+
 /// Of each block one mixture for each layer's gate and, where labels are classes, one for each
 /// class it taught. Bounded: of more than kBlocksMax blocks, or kClassesMax classes, the oldest go.
 /// Threads: the fold's. Deterministic: same calls, same bits.
@@ -28,18 +35,18 @@ class NetworkMixtures {
   /// `seed` keys the start of each mixture.
   NetworkMixtures(std::size_t layers, std::uint64_t seed);
 
-  /// What the gates read of a block (a matrix a layer, each with rows), and the head of rows with
-  /// these classes (none: `head` may be empty). Checks: all rows are equally wide, now and later;
-  /// blocks come in their order. Cost: EM for each mixture (models/gaussian_mixture.h).
+  /// What the gates read of a block (a matrix a layer, each with rows), and the head (maybe no
+  /// rows). Checks: vectors are equally wide and sources as many, now and later; blocks come in
+  /// their order. Cost: EM for each mixture (models/gaussian_mixture.h).
   void add(std::uint32_t block, std::span<const models::RowMatrix<float>> gates,
-           const models::RowMatrix<float>& head, std::span<const std::uint32_t> classes);
+           const HeadRows& head);
 
   std::size_t blocks() const { return gates_.front().size(); }
   std::size_t layers() const { return gates_.size(); }
 
   struct Drawn {
     std::vector<models::PseudoRows> gates;  ///< by layer; `blocks` as they were told
-    models::PseudoRows head;                ///< `blocks` are classes
+    HeadRows head;  ///< columns that a class's rows did not have yet are zeros
   };
   /// About `count` rows a layer, and as many for the head: the same number of each block and class,
   /// at least one. Checks: a block is known.
@@ -57,12 +64,20 @@ class NetworkMixtures {
   Status load(const std::string& key, const store::State& state);
 
  private:
+  /// Of a class that a block taught: vectors and what is told beside them in one row.
+  struct OfClass {
+    std::uint32_t label = 0;
+    std::vector<std::uint32_t> columns;  // of the vectors, then of each source
+    models::GaussianMixture mixture;
+  };
+  void add_class(std::uint32_t label, const HeadRows& head, std::span<const std::size_t> rows);
+  void draw_head(std::size_t count, Rng& rng, HeadRows& out) const;
   Status load_bytes(std::string_view bytes);
 
+  std::uint64_t seed_;
   std::vector<models::BlockMixtures> gates_;  // by layer
-  models::BlockMixtures head_;                // numbered as they came
-  std::vector<std::uint32_t> classes_;        // of head_'s, in their order
-  std::uint32_t next_ = 0;                    // number in head_
+  std::vector<OfClass> head_;                 // as they came
+  std::uint32_t next_ = 0;                    // number of its next, from the first one on
   bool dirty_ = false;
 };
 

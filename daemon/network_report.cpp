@@ -58,7 +58,8 @@ Json layers_json(const NetworkMetrics& metrics) {
   return layers;
 }
 
-Json signals_json(const models::LabelSignals& signals) {
+Json signals_json(const GraphNetwork& network) {
+  const models::LabelSignals& signals = network.signals();
   models::Homophily best;
   for (std::size_t path = 0; path < signals.paths(); ++path) {
     const models::Homophily of_path = signals.homophily(path);
@@ -68,7 +69,7 @@ Json signals_json(const models::LabelSignals& signals) {
           {"homophily", rounded(best.adjusted)},
           {"homophily_error", rounded(best.error)},
           {"autocorrelation", rounded(signals.autocorrelation(1))},
-          {"prior", rounded(signals.prior())}};
+          {"prior", rounded(network.prior())}};
 }
 
 Json shares_json(const NetworkMetrics& metrics) {
@@ -169,8 +170,8 @@ Json network_json(const AnyTask& task) {
   Json json = experts_json(task);
   json["count"] = task.network()->experts();
   json["steps"] = task.network()->steps();
-  const bool pairs = !task.plan().column && task.plan().kind != TaskKind::Ranking;
-  if (pairs) json["labels"] = signals_json(task.network()->signals());
+  if (task.network()->mixtures() > 0) json["mixtures"] = task.network()->mixtures();
+  json["labels"] = signals_json(*task.network());
   json["layers"] = layers_json(metrics);
   json["shares"] = shares_json(metrics);
   return json;

@@ -8,6 +8,7 @@
 #include <set>
 #include <utility>
 
+#include "daemon/learners.h"
 #include "models/ranked_list.h"
 #include "proto/json_text.h"
 
@@ -98,6 +99,7 @@ RankTask::RankTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limi
   if (network_ != nullptr) std::ranges::copy(network_->names(), std::back_inserter(names_));
   mixer_ = std::make_unique<models::Mixer>(models::learnt_as(plan_.kind), names_.size(),
                                            list_mixer_options());
+  weigh_network();
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
@@ -430,9 +432,15 @@ void RankTask::learn(const PendingBatch& batch, std::span<const Outcome> outcome
 /// All of an instant is graded and learnt.
 void RankTask::settle(TimeUs known) {
   choice_.settle();
+  weigh_network();
   mixer_->settle();
   drift_.settle(known, labels_);
   learners_dirty_ = true;
+}
+
+/// The network is first behind the heads.
+void RankTask::weigh_network() {
+  if (network_ != nullptr) set_network_prior(network_->prior(), kHeads, *mixer_);
 }
 
 /// Each link of an outcome is an example of its own, up to so many.

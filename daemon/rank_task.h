@@ -82,6 +82,7 @@ class RankTask final : public TickTask {
   void learn(const PendingBatch& batch, std::span<const Outcome> outcomes);
   void settle(TimeUs known);
   void teach_network(const PendingBatch& batch, std::span<const Outcome> outcomes);
+  void weigh_network();
   Status load_learners(std::string_view bytes);
 
   Shortlist shortlist_;

@@ -27,20 +27,6 @@ bool learns_from_old_rows(const TaskWorld& world) {
   return world.network == nullptr || world.network->config().keeps_rows();
 }
 
-/// Appends what the candidates that there are say of a row.
-void add_answers(const Propagation& from, const Propagation::Answers& answers,
-                 std::vector<models::Output>& out) {
-  const auto told = std::span(answers).last(from.size());
-  out.insert(out.end(), told.begin(), told.end());
-}
-
-/// The same of the network; `base`: what propagation says for its second candidate.
-void add_answers(const GraphNetwork& from, std::span<models::Output> answers,
-                 std::span<const float> base, std::vector<models::Output>& out) {
-  if (answers.size() > 1) from.add_base(base, answers[1]);
-  std::ranges::move(answers, std::back_inserter(out));
-}
-
 }  // namespace
 
 RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits)
@@ -62,6 +48,7 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
     for (std::string& name : propagation_->names())
       names_.push_back(std::move(name));
   }
+  network_at_ = names_.size();
   if (network_) std::ranges::copy(network_->names(), std::back_inserter(names_));
   if (propagation_ && network_ && world.network->config().on_heads) {
     on_heads_ = std::make_unique<models::LogitResidual>(plan_.kind);
@@ -71,7 +58,21 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
     request_weights_ = std::make_unique<RequestWeights>(plan_.kind, names_.size(), limits.seed);
   }
   mixer_ = std::make_unique<models::Mixer>(plan_.kind, names_.size(), row_mixer_options());
+  weigh_network();
+  if (network_) {
+    network_->set_label_of([this](std::uint32_t row, TimeUs at) { return known_label(row, at); });
+  }
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
+}
+
+/// By what was said of a row as it arrived. Of classes the network says nothing before its first
+/// step, which is no doubt about it.
+void RowTask::settle_mixer(const WaitingPrediction& first) {
+  weigh_network();
+  mixer_->settle();
+  if (!network_ || plan_.kind != TaskKind::Multiclass) return;
+  const auto said = std::span(first.outputs).subspan(network_at_ * first.classes, first.classes);
+  if (std::ranges::all_of(said, [](double share) { return share == 0; })) mixer_->restart_excess();
 }
 
 bool RowTask::valid(std::uint32_t row, TimeUs at) const {
@@ -86,6 +87,11 @@ std::string RowTask::entity_key(std::uint32_t row, TimeUs at) {
   for (const ColumnId column : world_.schema->table(plan_.entity).key)
     append_key(key, content->at(column));
   return key;
+}
+
+/// Of a flag or a number.
+double RowTask::number_of(const Value& value) const {
+  return plan_.kind == TaskKind::Binary ? models::flag_value(value) : models::number_value(value);
 }
 
 std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
@@ -104,8 +110,7 @@ std::optional<RowTask::Label> RowTask::label_of(const Value& value) {
     }
     return Label{static_cast<double>(found->second), std::move(text)};
   }
-  const double number =
-      plan_.kind == TaskKind::Binary ? models::flag_value(value) : models::number_value(value);
+  const double number = number_of(value);
   if (!is_learnable(number)) {
     ++unusable_;
     return std::nullopt;
@@ -133,49 +138,6 @@ void RowTask::mix(Trigger trigger, std::vector<models::Output>& outputs) const {
   } else {
     mixer_->combine(candidates, outputs.back());
   }
-}
-
-void RowTask::look_around(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger,
-                          std::vector<Around>& out) {
-  out.assign(rows.size(), {});
-  std::vector<Propagation::Answers> near(rows.size());
-  if (propagation_ && !rows.empty()) {
-    propagation_->predict(rows, at, near);
-    for (std::size_t i = 0; i < rows.size(); ++i)
-      add_answers(*propagation_, near[i], out[i].outputs);
-  }
-  if (!network_) return;
-  const std::size_t each = network_->size();
-  std::vector<models::Output> answers(rows.size() * each);
-  network_->predict(rows, at, each, answers, trigger);
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    add_answers(*network_, std::span(answers).subspan(i * each, each), near[i].base,
-                out[i].outputs);
-    add_on_heads(near[i], out[i]);
-  }
-}
-
-/// Behind what the two of them say.
-void RowTask::add_on_heads(const Propagation::Answers& near, Around& out) const {
-  if (!on_heads_) return;
-  out.head = std::span(near).last(propagation_->size()).front();
-  models::Output both;
-  on_heads_->combine(out.head, out.outputs.at(propagation_->size()), both);
-  out.outputs.push_back(std::move(both));
-}
-
-void RowTask::look_around_arrival(std::uint32_t row, TimeUs at, Around& out) {
-  out.outputs.clear();
-  Propagation::Answers near;
-  if (propagation_) {
-    propagation_->predict_arrival(row, at, near);
-    add_answers(*propagation_, near, out.outputs);
-  }
-  if (!network_) return;
-  std::vector<models::Output> answers(network_->size());
-  network_->predict({&row, 1}, at, answers.size(), answers, Trigger::Arrival);
-  add_answers(*network_, answers, near.base, out.outputs);
-  add_on_heads(near, out);
 }
 
 void RowTask::score(std::span<const Value> cells, TimeUs at, const Around& around, Scored& scored) {
@@ -319,7 +281,7 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
   learners_dirty_ = true;
   if (request_weights_ && request_weights_->holds_out(row)) {
     request_weights_->add(row, label.value);
-    mixer_->settle();
+    settle_mixer(waiting.predictions.front());
     return;
   }
   if (propagation_) propagation_->learn(row, label.value);
@@ -333,7 +295,7 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
   const double weight = 1;
   learners_->learn({&everything, 1}, {&label.value, 1}, {&weight, 1});
   own_learners_->learn({&alone, 1}, {&label.value, 1}, {&weight, 1});
-  mixer_->settle();
+  settle_mixer(waiting.predictions.front());
   history_.learn(plan_.kind, label.value);
   features_.learn(label.value, cells);
 }
@@ -347,42 +309,6 @@ void RowTask::end_instant(TimeUs at) {
     network_->settle_ridge(at);
   }
   if (fitted) weigh_requests(at);
-}
-
-/// To these held-out rows; each is answered anew by what was fitted without it.
-void RowTask::fit_on_heads(std::span<const double> labels, std::span<Around> around) {
-  if (!on_heads_) return;
-  const std::size_t network = propagation_->size();
-  on_heads_->begin(network_->block_shares());
-  for (std::size_t i = 0; i < around.size(); ++i)
-    on_heads_->say(around[i].head, around[i].outputs[network], labels[i]);
-  on_heads_->fit();
-  for (std::size_t i = 0; i < around.size(); ++i) {
-    const models::Output by_network = around[i].outputs[network];
-    on_heads_->combine_held_out(i, around[i].head, by_network, around[i].outputs.back());
-  }
-}
-
-void RowTask::weigh_requests(TimeUs at) {
-  std::vector<std::uint32_t> rows;
-  std::vector<double> labels;
-  for (const RequestWeights::Example& example : request_weights_->examples()) {
-    if (!valid(example.row, at)) continue;
-    rows.push_back(example.row);
-    labels.push_back(example.label);
-  }
-  std::vector<Around> around;
-  look_around(rows, at, Trigger::Query, around);
-  fit_on_heads(labels, around);
-  Scored scored;
-  for (std::size_t i = 0; i < rows.size(); ++i) {
-    const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
-    if (content == nullptr) continue;
-    score(content->cells, at, around[i], scored);
-    request_weights_->say(std::span(scored.outputs).first(names_.size()), labels[i]);
-  }
-  request_weights_->weigh();
-  learners_dirty_ = true;
 }
 
 void RowTask::row_removed(std::uint32_t row) {

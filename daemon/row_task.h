@@ -101,7 +101,9 @@ class RowTask final : public AnyTask {
     std::vector<float> features;
     std::vector<models::Output> outputs;  // of the candidates, the mixture last
   };
+  double number_of(const Value& value) const;
   std::optional<Label> label_of(const Value& value);
+  double known_label(std::uint32_t row, TimeUs at) const;
   /// What the candidates that read other rows say of one row; empty where there are none.
   struct Around {
     std::vector<models::Output> outputs;
@@ -128,6 +130,8 @@ class RowTask final : public AnyTask {
   void add_on_heads(const Propagation::Answers& near, Around& out) const;
   void fit_on_heads(std::span<const double> labels, std::span<Around> around);
   void weigh_requests(TimeUs at);
+  void weigh_network();
+  void settle_mixer(const WaitingPrediction& first);
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
   using AnswerCall = std::function<Status(std::uint32_t row, const Scored& scored)>;
   Status answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger, const Emit& emit,
@@ -148,6 +152,7 @@ class RowTask final : public AnyTask {
   std::vector<models::Prequential> metrics_;
   DriftWatch drift_;
   std::vector<std::string> names_;  // of candidates
+  std::size_t network_at_ = 0;      // the network's place among them, if there is one
   std::vector<std::string> class_names_;
   std::map<std::string, std::uint32_t, std::less<>> class_index_;
   models::LabelHistory history_;                     // of the whole stream

@@ -108,7 +108,8 @@ std::uint32_t SubgraphSampler::moment_of(TimeUs at) const {
 }
 
 bool SubgraphSampler::lists_items(std::uint16_t table) const {
-  return table < plan_.tables.size() && rows_.has_items(plan_.tables[table]);
+  if (table == plan_.labels()) return options_->label_classes;
+  return rows_.has_items(plan_.tables[table]);
 }
 
 /// The row of a table's features that shows this; features and items are taken if it is new.
@@ -381,11 +382,13 @@ void SubgraphSampler::read_labels(std::uint32_t reader) {
   for (const LabelRow& outcome : outcomes_) {
     ACCRETE_CHECK(outcome.known <= at);
     const std::array<float, LabelRow::kColumns> features{outcome.value, 1};
+    const models::SparseEntry item{outcome.label_class, 1};
+    const std::uint32_t shown =
+        options_->label_classes ? outcome.label_class : std::bit_cast<std::uint32_t>(outcome.value);
     list.push_back(static_cast<std::uint32_t>(places_.size()));
     places_.push_back({place.row, place.moment, 0, hop_, {}, {}, outcome.known});
     out_->table.push_back(plan_.labels());
-    out_->row.push_back(
-        show(plan_.labels(), std::bit_cast<std::uint32_t>(outcome.value), features, {}));
+    out_->row.push_back(show(plan_.labels(), shown, features, {&item, 1}));
     out_->age_us.push_back(age_of(outcome.known, at));
     out_->block.push_back(rows_.block_at(outcome.known));
   }

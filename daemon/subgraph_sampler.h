@@ -35,8 +35,9 @@ struct Seed {
 struct LabelRow {
   static constexpr std::size_t kColumns = 2;  ///< of its features: the value, and that it is there
 
-  float value = 0;  ///< in units in which deviations are about 1
-  TimeUs known;     ///< when it became known
+  float value = 0;                ///< in units in which deviations are about 1; of a class 0
+  TimeUs known;                   ///< when it became known
+  std::uint32_t label_class = 0;  ///< where outcomes are classes
 };
 
 /// Where the outcomes are, for the pseudo-table of a plan.
@@ -56,6 +57,7 @@ struct SampleOptions {
   std::uint64_t seed = 1;            ///< of uniform choices
   std::size_t labels_max = 16;       ///< outcomes an entity reads
   LabelRows* labels = nullptr;       ///< null: no outcomes
+  bool label_classes = false;        ///< outcomes are classes, each an item of its own
   std::vector<MaskedColumn> masked;  ///< show nothing, keys lead nowhere; ages stay
   std::size_t nodes_max = std::numeric_limits<std::size_t>::max();  ///< of a batch
 };
@@ -70,7 +72,7 @@ class SubgraphSampler {
   ///   Up       the row named by its version as of the time, if that is valid
   ///   Down     of the newest or drawn children those that are valid, in the graph's order
   ///   Through  of the same children in the same order whom they name, one for each child
-  ///   Labels   the newest outcomes, which show their value and 1
+  ///   Labels   the newest outcomes, which show their value and 1, or list their class and show 1
   /// Over a masked foreign key nothing is read, neither way.
   ///
   /// False when there are more nodes than options.nodes_max: it ends soon after, and `out` is none.

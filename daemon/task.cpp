@@ -12,13 +12,7 @@
 #include "proto/time.h"
 
 namespace accrete::daemon {
-namespace {
-
-/// Share by which the network may have lost more than the best of the others: then labels no longer
-/// speak for it.
-constexpr double kExcessMax = 0.02;
-
-}  // namespace
+namespace {}  // namespace
 
 /// Features and outputs of several entities at one instant.
 struct Task::Scored {
@@ -55,13 +49,9 @@ Task::Task(TaskPlan plan, std::size_t number, const TaskWorld& world, const Task
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
-/// The network, first behind the learners, has the prior that labels suggest, while its losses do
-/// not say otherwise: of the prior something returns with every tick, for ever.
+/// The network is first behind the learners.
 void Task::weigh_network() {
-  if (network_ == nullptr) return;
-  const double suggested = network_->signals().prior();
-  const double doubt = std::min(mixer_->excess(learners_->size()) / kExcessMax, 1.0);
-  mixer_->set_prior(learners_->size(), suggested + (models::NetworkPrior::low - suggested) * doubt);
+  if (network_ != nullptr) set_network_prior(network_->prior(), learners_->size(), *mixer_);
 }
 
 Status Task::row_folded(const FoldedRow& row, store::State&, const Emit&, FoldSink&) {

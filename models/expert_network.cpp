@@ -134,13 +134,14 @@ void ExpertNetwork<Real>::Parts::freeze_items() {
 }
 
 template <class Real>
-void ExpertNetwork<Real>::Parts::freeze_shared() {
-  const std::string newest = ".listener" + std::to_string(experts() - 1);
+void ExpertNetwork<Real>::Parts::freeze_shared(std::optional<std::size_t> listener) {
+  const std::string own = listener ? ".listener" + std::to_string(*listener) : "";
   visit([&](std::string_view name, Parameter<Real>& parameter) {
     const bool row = name.starts_with("rows.") && !name.ends_with(".items");
-    const bool listens = name.find(".topology.") != name.npos && !name.ends_with(newest);
+    const bool learns = listener && name.ends_with(own);
+    const bool listens = name.find(".topology.") != name.npos && !learns;
     if (row || listens || name.ends_with(".constant")) parameter.rate = 0;
-    if (name.ends_with(newest)) parameter.rate = 1;
+    if (learns) parameter.rate = 1;
   });
 }
 
@@ -215,7 +216,7 @@ std::vector<std::size_t> ExpertNetwork<Real>::grow(const GraphBatch& sample) {
   ++parts_->growths;
   if (parts_->options.freeze_shared) {
     parts_->freeze_items();
-    parts_->freeze_shared();
+    parts_->freeze_shared(experts() - 1);
   }
   return parents;
 }
@@ -266,7 +267,8 @@ double ExpertNetwork<Real>::accumulate(const GraphBatch& batch, std::span<const 
 
 template <class Real>
 void ExpertNetwork<Real>::accumulate_pseudo(std::span<const PseudoRows> gates,
-                                            const PseudoRows& head, double share) {
+                                            const PseudoRows& head,
+                                            std::span<const RowMatrix<float>> told, double share) {
   ACCRETE_CHECK(gates.size() == parts_->layers.size());
   const double weight = parts_->losses(share).block;
   for (std::size_t l = 0; l < gates.size() && weight > 0; ++l) {
@@ -282,9 +284,16 @@ void ExpertNetwork<Real>::accumulate_pseudo(std::span<const PseudoRows> gates,
   typename Parts::Pass pass;
   RowMatrix<Real> d_scores;
   RowMatrix<Real> d_hidden;
+  std::vector<RowMatrix<float>> as_wide(told.begin(), told.end());
+  for (std::size_t s = 0; s < as_wide.size(); ++s) {
+    const auto columns = static_cast<Eigen::Index>(parts_->head.told(s));
+    as_wide[s].conservativeResizeLike(RowMatrix<float>::Zero(told[s].rows(), columns));
+  }
   parts_->head.forward(head.rows.template cast<Real>(), pass.embedding, pass.scores, &pass.head);
+  parts_->head.add_told(as_wide, pass.scores);
   task_loss<Real>(parts_->kind, pass.scores, targets, &d_scores);
   d_scores *= static_cast<Real>(share);
+  parts_->head.backward_told(as_wide, d_scores);
   parts_->head.backward(pass.head, pass.embedding, d_scores, d_hidden);
 }
 

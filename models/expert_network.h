@@ -134,9 +134,12 @@ class ExpertNetwork {
                     std::vector<RoutingStats>* stats = nullptr);
   /// Adds the gradients of rows that stand for nodes of the past, times `share`: to each layer's
   /// gate those of its block loss on gates[layer] (blocks number experts), to the head those of
-  /// the task's loss on `head` (blocks are classes). Rows are as predict() tells `inputs`. Nothing
-  /// else learns from them. Checks: a PseudoRows a layer; a multiclass task, if `head` has rows.
-  void accumulate_pseudo(std::span<const PseudoRows> gates, const PseudoRows& head, double share);
+  /// the task's loss on `head` (blocks are classes) and what is `told` of its rows beside them, by
+  /// source (none: nothing; columns that it lacks: zeros). Rows are as predict() tells `inputs`.
+  /// Nothing else learns from them. Checks: a PseudoRows a layer; a multiclass task, if `head` has
+  /// rows.
+  void accumulate_pseudo(std::span<const PseudoRows> gates, const PseudoRows& head,
+                         std::span<const RowMatrix<float>> told, double share);
   /// One step of Adam with the gradients, which become zero; see adam.h for the bound on their
   /// length (1). `rate` is a factor on options.rate. Returns their length before the bound.
   double step(double rate = 1);

@@ -76,7 +76,7 @@ void ExpertNetwork<Real>::learn_only(std::size_t expert) {
                                                   : parts_->expert_at(place) == expert;
     parameter.rate = moves ? 1 : 0;
   });
-  if (parts_->options.freeze_shared) parts_->freeze_shared();
+  if (parts_->options.freeze_shared) parts_->freeze_shared(std::nullopt);
 }
 
 template <class Real>
@@ -85,7 +85,7 @@ void ExpertNetwork<Real>::learn_all() {
     const bool old = place != Parts::rest_place && parts_->expert_at(place) + 1 < experts();
     parameter.rate = old ? parts_->options.old_expert_rate : 1;
   });
-  if (parts_->options.freeze_shared && experts() > 1) parts_->freeze_shared();
+  if (parts_->options.freeze_shared && experts() > 1) parts_->freeze_shared(experts() - 1);
 }
 
 template <class Real>

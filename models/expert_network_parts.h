@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -47,8 +48,9 @@ struct ExpertNetwork<Real>::Parts {
     return routing;
   }
   Rng rng(std::size_t layer, std::uint64_t serial) const;
-  void freeze_items();   ///< those there are
-  void freeze_shared();  ///< rates of what NetworkOptions::freeze_shared says
+  void freeze_items();  ///< those there are
+  /// Rates of what NetworkOptions::freeze_shared says; that expert alone may learn whom it hears.
+  void freeze_shared(std::optional<std::size_t> listener);
 
   GateLosses losses(double share) const {
     return {options.losses.block * share, options.losses.graph_block * share};

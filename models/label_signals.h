@@ -59,6 +59,7 @@ struct NetworkPrior {
 class LabelSignals {
  public:
   static constexpr std::size_t paths_max = 256;
+  static constexpr std::size_t lags = 2;  ///< earlier labels of an entity that are compared
 
   explicit LabelSignals(TaskKind kind, const LabelSignalOptions& options = {});
 
@@ -131,7 +132,7 @@ class LabelSignals {
   LabelSignalOptions options_;
   std::vector<Path> paths_;
   std::uint64_t labels_ = 0;
-  std::array<Lag, 2> lags_;
+  std::array<Lag, lags> lags_;
 };
 
 }  // namespace accrete::models

@@ -32,8 +32,8 @@ struct ExpertNews {
   /// By layer the expert it began as a copy of; of a merge, or one rolled back, none.
   std::vector<std::uint32_t> parents;
 
-  // Of merges: the pair is expert `first` and the next (Freeze: it is `first`); the first block of
-  // the expert whose examples lost most, and their mean loss with two experts and with one.
+  // Of merges: the pair is expert `first` and the next (Freeze: it is `first`); the block whose
+  // examples lost most, and their mean loss with two experts and with one.
   std::uint32_t first = 0;
   std::uint32_t worst_block = 0;
   double loss_before = 0;

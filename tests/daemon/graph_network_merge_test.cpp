@@ -175,6 +175,30 @@ TEST(MergingExperts, EventsAreToldInStatusAndReport) {
   EXPECT_EQ(events.back()["expert"], kExpertsMax - 1);
 }
 
+/// Not of each expert: one that stands for many blocks may do well by most of them.
+TEST(MergingExperts, ExamplesOfEachBlockAreAsked) {
+  const Config config = shop_config();
+  FoldOptions options = many_blocks(kAnyRise);
+  options.blocks.by = models::BlockRule::Marker;
+  std::vector<Transaction> stream = shop(11, kOrders);
+  // Behind each block comes one that is too small for an expert.
+  for (std::size_t i = stream.size() / 12; i < stream.size(); i += stream.size() / 12) {
+    for (const std::size_t at : {i, i + stream.size() / 60})
+      encode_mark({MarkKind::Block, kTimeMin}, stream[at].records.emplace_back());
+  }
+  World world(config, options);
+  world.feed(stream);
+  const GraphNetwork& network = network_of(world, "active");
+  std::set<std::uint32_t> first_blocks{0};  // of all experts that ever were
+  std::size_t others = 0;
+  for (const ExpertEvent& event : network.events()) {
+    if (event.kind == ExpertEvent::Kind::Birth) first_blocks.insert(event.block);
+    if (event.is_merge() && !first_blocks.contains(event.worst_block)) ++others;
+  }
+  EXPECT_GE(first_blocks.size(), kExpertsMax + 1);
+  EXPECT_GE(others, 1U) << "a block without an expert of its own lost most";
+}
+
 TEST(MergingExperts, SameBitsForAnyGroupingCommitsAndThreads) {
   if (kSanitized) GTEST_SKIP() << "takes minutes under a sanitizer; crashes are tried below";
   const Config config = shop_config();

@@ -93,7 +93,7 @@ TEST_F(LabelPairsTest, PairsThoseThatMeetAtARow) {
   ASSERT_EQ(pairs->paths(), 2u) << "a person's town, and the product of the newest order";
   const std::vector<std::uint32_t> people = {0, 1, 2, 3, 4, 5};
   models::LabelSignals signals(TaskKind::Multiclass);
-  pairs->add(people, std::vector<double>{1, 1, 2, 1, 3, 2}, day(3), signals);
+  pairs->add(people, std::vector<double>{1, 1, 2, 1, 3, 2}, day(3), day(3), signals);
   // Town 0 has persons 0, 1 and 3, who are alike, town 1 has 2 and 5, as well.
   EXPECT_EQ(signals.homophily(0).pairs, 3u);
   EXPECT_EQ(signals.homophily(0).edge, 1);
@@ -101,7 +101,7 @@ TEST_F(LabelPairsTest, PairsThoseThatMeetAtARow) {
   EXPECT_EQ(signals.homophily(1).pairs, 2u);
   EXPECT_LT(signals.homophily(1).edge, 1) << "one pair is not alike, whoever is next to whom";
   models::LabelSignals unlike(TaskKind::Multiclass);
-  pairs->add(people, std::vector<double>{1, 2, 3, 4, 5, 6}, day(3), unlike);
+  pairs->add(people, std::vector<double>{1, 2, 3, 4, 5, 6}, day(3), day(3), unlike);
   EXPECT_EQ(unlike.homophily(0).pairs, 3u);
   EXPECT_EQ(unlike.homophily(0).edge, 0);
 }
@@ -112,7 +112,7 @@ TEST_F(LabelPairsTest, WhoIsPairedDoesNotFollowTheOrderOfTheirComing) {
   constexpr int kTimes = 600;
   for (int i = 0; i < kTimes; ++i) {
     models::LabelSignals signals(TaskKind::Multiclass);
-    pairs->add(people, std::vector<double>{1, 2, 1}, day(10 + i), signals);
+    pairs->add(people, std::vector<double>{1, 2, 1}, day(10 + i), day(10 + i), signals);
     ASSERT_EQ(signals.homophily(0).pairs, 2u);
     if (signals.homophily(0).edge == 0) ++between;
   }
@@ -125,15 +125,20 @@ TEST_F(LabelPairsTest, FollowsTheNewestRowOfTheTimeAndOnlyKnownLabels) {
   const double none = std::numeric_limits<double>::quiet_NaN();
   models::LabelSignals signals(TaskKind::Binary);
   // On day 6 person 0's newest order is of product 1, as person 3's; 1 and 2 are left at product 2.
-  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(6), signals);
+  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(6), day(6), signals);
   EXPECT_EQ(signals.homophily(0).pairs, 1u) << "persons 0 and 3";
   EXPECT_EQ(signals.homophily(1).pairs, 1u) << "persons 0 and 3; nobody is with person 2";
   EXPECT_DOUBLE_EQ(signals.homophily(1).edge, 1.0);
   // The same again is the same pair.
-  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(6), signals);
+  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(6), day(6), signals);
   EXPECT_EQ(signals.homophily(1).pairs, 1u);
+  // A day later it is another, unless it is told under the same name.
+  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(7), day(6), signals);
+  EXPECT_EQ(signals.homophily(1).pairs, 1u);
+  pairs->add(people, std::vector<double>{1, none, 0, 1, 1, none}, day(7), day(7), signals);
+  EXPECT_EQ(signals.homophily(1).pairs, 2u);
   models::LabelSignals before(TaskKind::Binary);
-  pairs->add(people, std::vector<double>(6, 1.0), day(0.5), before);
+  pairs->add(people, std::vector<double>(6, 1.0), day(0.5), day(0.5), before);
   EXPECT_EQ(before.homophily(1).pairs, 0u) << "nobody had ordered anything";
 }
 
@@ -144,7 +149,7 @@ TEST_F(LabelPairsTest, BesideEachStandsSomebodyElseOfTheTime) {
   constexpr int kTimes = 600;
   for (int i = 0; i < kTimes; ++i) {
     models::LabelSignals signals(TaskKind::Binary);
-    pairs->add(people, std::vector<double>{1, 1, 0, 1, 1, 0}, day(10 + i), signals);
+    pairs->add(people, std::vector<double>{1, 1, 0, 1, 1, 0}, day(10 + i), day(10 + i), signals);
     ASSERT_EQ(signals.homophily(0).pairs, 3u);
     ASSERT_EQ(signals.homophily(0).edge, 1);
     chance += signals.homophily(0).chance / kTimes;
@@ -154,7 +159,7 @@ TEST_F(LabelPairsTest, BesideEachStandsSomebodyElseOfTheTime) {
   // Of two alone there is nobody else: one label in two is a one.
   const double none = std::numeric_limits<double>::quiet_NaN();
   models::LabelSignals alone(TaskKind::Binary);
-  pairs->add(people, std::vector<double>{1, 0, none, none, 1, none}, day(3), alone);
+  pairs->add(people, std::vector<double>{1, 0, none, none, 1, none}, day(3), day(3), alone);
   EXPECT_EQ(alone.homophily(0).pairs, 1u);
   EXPECT_DOUBLE_EQ(alone.homophily(0).chance, 0.5);
 }

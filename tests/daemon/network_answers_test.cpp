@@ -132,5 +132,79 @@ TEST(NetworkAnswers, LabelsThatAgreeWithTheirNeighboursRaiseItsPrior) {
   EXPECT_EQ(prior({.says = 0}), models::NetworkPrior::low);
 }
 
+constexpr const char* kTurnsTask = R"(
+[[table]]
+name = "people"
+key = "id"
+[[table]]
+name = "visits"
+key = "id"
+time = "at"
+foreign_keys = { person = "people" }
+columns = { what = "category" }
+[[task]]
+name = "first"
+predict = "PREDICT FIRST(visits.what, 0, 1, DAYS) FOR EACH people.id EVERY 1 DAY"
+)";
+
+/// A person's first visit of a day is one of three in turn; six others that follow, of any kind,
+/// stand between it and who reads the newest rows.
+std::vector<Transaction> turns(std::int64_t people, int days) {
+  const Layout persons{"people", {"id"}};
+  const Layout visits{"visits", {"id", "person", "what", "at"}};
+  Rng rng(8, 0, Purpose::Test);
+  std::vector<Transaction> stream(1);
+  stream[0].records = {layout_record(persons), layout_record(visits)};
+  for (std::int64_t p = 0; p < people; ++p)
+    stream[0].records.push_back(change_record(persons, Op::Insert, {Value::of_integer(p)}));
+  std::int64_t id = 0;
+  for (int d = 0; d < days; ++d) {
+    Transaction& today = stream.emplace_back();
+    for (int i = 0; i < 7; ++i) {
+      for (std::int64_t p = 0; p < people; ++p) {
+        const std::uint64_t kind = i == 0 ? static_cast<std::uint64_t>(p + d) % 3 : rng.below(3);
+        const TimeUs at = day(d + 0.5 + 0.05 * i);  // midnight is at .48
+        today.records.push_back(change_record(
+            visits, Op::Insert,
+            {Value::of_integer(id++), Value::of_integer(p),
+             Value::of_text(std::string(1, static_cast<char>('a' + kind))), Value::of_time(at)},
+            at));
+      }
+    }
+  }
+  for (std::size_t i = 0; i < stream.size(); ++i)
+    stream[i].position = i + 1;
+  return stream;
+}
+
+/// Outcomes that are classes are rows around an entity, too, each class a thing of its own.
+TEST(NetworkAnswers, WhatItCameToSaysWhichClassIsNext) {
+  auto parsed = parse_config(kTurnsTask, "turns.toml");
+  ASSERT_TRUE(parsed) << parsed.error().detail;
+  const Config config = std::move(parsed).value();
+  FoldOptions options = network_options();
+  options.network.passes = 8;
+  options.network.fan_out = {4};
+  options.blocks.every_rows = 100'000;
+  World world(config, options);
+  world.feed(turns(60, 60));
+  const AnyTask& task = *world.fold().find_task("first");
+  std::map<std::string, double> right;
+  const auto names = task.candidate_names();
+  for (std::size_t c = 0; c < names.size(); ++c) {
+    for (const auto& [name, value] : task.metrics()[c].sliding())
+      if (name == "accuracy") right[names[c]] = value;
+  }
+  EXPECT_GT(right.at("network"), 0.6) << "from the beginning on; a third by chance";
+  EXPECT_LT(right.at("last-label"), 0.1) << "it is never the same again";
+  GraphNetwork& network = *world.fold().find_task("first")->network();
+  const auto evidence = network.evidence(0, world.fold().now());
+  ASSERT_TRUE(evidence);
+  std::size_t outcomes = 0;
+  for (const NetworkEvidence::Read& read : evidence->read)
+    if (!read.table) outcomes += read.rows;
+  EXPECT_EQ(outcomes, 16U) << "the newest";
+}
+
 }  // namespace
 }  // namespace accrete::daemon

@@ -31,14 +31,18 @@ void add(std::uint32_t block, std::uint32_t classes, NetworkMixtures& mixtures) 
   Rng rng(1, block, Purpose::Test);
   const std::vector<models::RowMatrix<float>> gates = {rows_around(block, 60, rng),
                                                        rows_around(block + 1, 50, rng)};
-  models::RowMatrix<float> head(static_cast<Eigen::Index>(20 * classes), kWidth);
-  std::vector<std::uint32_t> labels;
+  HeadRows head;
+  head.vectors.resize(static_cast<Eigen::Index>(20 * classes), kWidth);
+  // What is told beside them: of every class its own number, in more columns of later blocks.
+  head.told = {models::RowMatrix<float>(20 * classes, 1 + block % 2)};
   for (std::uint32_t c = 0; c < classes; ++c) {
     const std::uint32_t label = block * classes + c;
-    head.middleRows(static_cast<Eigen::Index>(20 * c), 20) = rows_around(label, 20, rng);
-    labels.insert(labels.end(), 20, label);
+    const auto first = static_cast<Eigen::Index>(20 * c);
+    head.vectors.middleRows(first, 20) = rows_around(label, 20, rng);
+    head.told[0].middleRows(first, 20).setConstant(static_cast<float>(label) + 1);
+    head.classes.insert(head.classes.end(), 20, label);
   }
-  mixtures.add(block, gates, head, labels);
+  mixtures.add(block, gates, head);
 }
 
 TEST(NetworkMixtures, DrawEachBlockAndClassAlikeFromWhereItsRowsWere) {
@@ -62,9 +66,22 @@ TEST(NetworkMixtures, DrawEachBlockAndClassAlikeFromWhereItsRowsWere) {
       EXPECT_EQ(most, place);
     }
   }
-  ASSERT_EQ(drawn.head.blocks.size(), 60U);
+  ASSERT_EQ(drawn.head.classes.size(), 60U);
   for (const std::uint32_t label : {0U, 1U, 4U, 5U, 6U, 7U})
-    EXPECT_EQ(std::ranges::count(drawn.head.blocks, label), 10) << label;
+    EXPECT_EQ(std::ranges::count(drawn.head.classes, label), 10) << label;
+  ASSERT_EQ(drawn.head.vectors.rows(), 60);
+  ASSERT_EQ(drawn.head.told.size(), 1U);
+  ASSERT_EQ(drawn.head.told[0].cols(), 2);
+  for (Eigen::Index i = 0; i < 60; ++i) {
+    const std::uint32_t label = drawn.head.classes[static_cast<std::size_t>(i)];
+    Eigen::Index most = 0;
+    drawn.head.vectors.row(i).maxCoeff(&most);
+    EXPECT_EQ(most, label % kWidth);
+    const float told = static_cast<float>(label) + 1;
+    EXPECT_NEAR(drawn.head.told[0](i, 0), told, 0.3F * told);
+    EXPECT_NEAR(drawn.head.told[0](i, 1), label < 6 ? 0 : told, 0.3F * told)
+        << "blocks 0 and 2 did not have the column";
+  }
 }
 
 TEST(NetworkMixtures, OldestGoAboveTheBound) {
@@ -75,9 +92,9 @@ TEST(NetworkMixtures, OldestGoAboveTheBound) {
   EXPECT_EQ(mixtures.blocks(), NetworkMixtures::kBlocksMax);
   const NetworkMixtures::Drawn drawn = mixtures.draw(1, Rng(5, 1, Purpose::Test));
   EXPECT_EQ(*std::ranges::min_element(drawn.gates[0].blocks), 3U);
-  ASSERT_EQ(drawn.head.blocks.size(), NetworkMixtures::kClassesMax);
-  EXPECT_EQ(drawn.head.blocks.back(), 5 * (kBlocks + 3) - 1);
-  EXPECT_EQ(drawn.head.blocks.front(), 5 * (kBlocks + 3) - NetworkMixtures::kClassesMax);
+  ASSERT_EQ(drawn.head.classes.size(), NetworkMixtures::kClassesMax);
+  EXPECT_EQ(drawn.head.classes.back(), 5 * (kBlocks + 3) - 1);
+  EXPECT_EQ(drawn.head.classes.front(), 5 * (kBlocks + 3) - NetworkMixtures::kClassesMax);
 }
 
 TEST(NetworkMixtures, SameDrawsAfterARestartAndNothingOfDamage) {
@@ -98,7 +115,8 @@ TEST(NetworkMixtures, SameDrawsAfterARestartAndNothingOfDamage) {
   const auto numbers = [](const NetworkMixtures& of) {
     const NetworkMixtures::Drawn drawn = of.draw(30, Rng(5, 1, Purpose::Test));
     std::vector<float> all;
-    for (const auto* rows : {&drawn.gates[0].rows, &drawn.gates[1].rows, &drawn.head.rows})
+    for (const auto* rows :
+         {&drawn.gates[0].rows, &drawn.gates[1].rows, &drawn.head.vectors, &drawn.head.told[0]})
       all.insert(all.end(), rows->data(), rows->data() + rows->size());
     return all;
   };

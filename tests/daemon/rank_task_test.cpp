@@ -322,7 +322,7 @@ TEST(RankTask, TheNetworkLearnsWhatRowsSayOfTheItems) {
 }
 
 /// They are learnt like classes, but a list has no end of them.
-TEST(RankTask, ItemsEndNoBlockAndHaveNeitherRidgeNorPairsOfLabels) {
+TEST(RankTask, ItemsEndNoBlockAndHaveNoRidge) {
   std::string text = kHabits;
   text.replace(text.find("EVERY 2 DAYS"), 12, "WHERE COUNT(orders.*, -3, 0, DAYS) > 0 EVERY 1 DAY");
   const Config config = config_of(text + kNetwork);
@@ -341,7 +341,14 @@ TEST(RankTask, ItemsEndNoBlockAndHaveNeitherRidgeNorPairsOfLabels) {
   const auto names = task.candidate_names();
   EXPECT_EQ(std::ranges::count(names, GraphNetwork::kName), 1);
   EXPECT_EQ(std::ranges::count(names, NetworkRidge::kName), 0);
-  EXPECT_FALSE(network_json(task).contains("labels"));
+  // One item of each list is compared with those of others and with the one before it.
+  const models::LabelSignals& signals = task.network()->signals();
+  EXPECT_EQ(signals.labels(), task.labels());
+  ASSERT_EQ(signals.paths(), 1u) << "the newest product";
+  EXPECT_GT(signals.homophily(0).pairs, 256u);
+  EXPECT_GT(signals.homophily(0).adjusted, .1) << "who bought the same has the same taste";
+  EXPECT_GT(signals.autocorrelation(1), .1);
+  EXPECT_EQ(network_json(task)["labels"]["known"], signals.labels());
 }
 
 TEST(RankTask, QuestionsAndRequestsAreAnsweredAndLeaveNoTrace) {

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "daemon/network_report.h"
 #include "daemon/row_task.h"
 #include "models/threads.h"
 #include "tests/daemon/people.h"
@@ -283,6 +284,30 @@ TEST(RowNetwork, EachKeyOfItsOwnChangesWhatItSays) {
   }
 }
 
+/// Whom one meets says what one is: from labels of rows to what the network weighs before any loss.
+TEST(RowNetwork, LabelsThatAgreeWithTheirNeighboursRaiseItsPrior) {
+  if (kSanitized) GTEST_SKIP() << "it takes thousands of rows";
+  Config config = people_config();
+  config.tasks.resize(1);  // the field
+  FoldOptions options = network_options();
+  options.network.passes = 1;
+  options.network.fan_out = {1};
+  options.blocks.every_rows = 100'000;
+  World world(config, options);
+  world.feed(people(4, 4, 1000, false).transactions);
+  const GraphNetwork& network = network_of(world, "field");
+  const models::LabelSignals& signals = network.signals();
+  EXPECT_GT(signals.labels(), 2800U);
+  ASSERT_EQ(signals.paths(), 3U) << "the team, the last guest, the last host";
+  EXPECT_LT(signals.homophily(0).adjusted, 4 * signals.homophily(0).error);
+  for (const std::size_t path : {1UL, 2UL}) {
+    EXPECT_GT(signals.homophily(path).pairs, 256U);
+    EXPECT_GT(signals.homophily(path).adjusted, 0.5);
+  }
+  EXPECT_GT(network.prior(), models::NetworkPrior::low + 0.02);
+  EXPECT_EQ(signals.autocorrelation(1), 0) << "a row has one outcome";
+}
+
 /// Blocks of two classes; no row of a block is kept once the next has an expert.
 FoldOptions without_old_rows(NetworkConfig::Replay replay) {
   FoldOptions options = network_options();
@@ -344,6 +369,28 @@ TEST(RowNetwork, NoOldRowIsLearntFromWhereMixturesStandForThem) {
     world.feed(late_values(stream, 304));
     EXPECT_EQ(network.steps(), steps);
   }
+}
+
+/// Not for an expert: a block that has none of its own has a mixture, unless it is tiny.
+TEST(RowNetwork, AMixtureStandsForEachBlock) {
+  FoldOptions options = without_old_rows(NetworkConfig::Replay::Mixtures);
+  options.network.passes = 1;
+  options.network.fan_out = {2};
+  options.blocks.by = models::BlockRule::Marker;
+  options.blocks.every_rows = 10;
+  People stream = people(4, 2, 1000, false);
+  // Of 8 people a transaction, of whom 6 say their field. Blocks of 60, 8, 60, 3, 8, 60 and more.
+  for (const std::size_t at : {60U, 68U, 128U, 131U, 139U, 199U})
+    encode_mark({MarkKind::Block, kTimeMin}, stream.transactions[at].records.emplace_back());
+  World world(people_config(), options);
+  world.feed(stream.transactions);
+  const GraphNetwork& network = network_of(world, "field");
+  std::vector<std::uint32_t> born;
+  for (const ExpertEvent& event : network.events())
+    if (event.kind == ExpertEvent::Kind::Birth) born.push_back(event.block);
+  EXPECT_EQ(born, (std::vector<std::uint32_t>{2, 5, 6}));
+  EXPECT_EQ(network.mixtures(), 5U) << "of 0, 1, 2, of 3 and 4 together, of 5";
+  EXPECT_EQ(network_json(*world.fold().find_task("field"))["mixtures"], 5);
 }
 
 TEST(RowNetwork, CrashesChangeNothingWhereMixturesStandForRows) {

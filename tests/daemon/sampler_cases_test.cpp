@@ -79,6 +79,48 @@ TEST(SubgraphSampler, ASeedThatIsNoRowShowsNothingButReadsItsChildren) {
   EXPECT_TRUE(shop.batch.features[shop.batch.table[0]].isZero());
 }
 
+/// Outcomes by hand, the newest first.
+class SomeLabels final : public LabelRows {
+ public:
+  void newest(std::uint32_t, TimeUs at, std::size_t k, std::vector<LabelRow>& out) override {
+    for (const LabelRow& label : {LabelRow{0, day(3), 2}, LabelRow{0, day(2), 5},
+                                  LabelRow{0, day(1), 2}, LabelRow{0, day(0), 0}}) {
+      if (label.known <= at && out.size() < k) out.push_back(label);
+    }
+  }
+};
+
+TEST(SubgraphSampler, OutcomesThatAreClassesAreItems) {
+  Shop shop("customers");
+  SomeLabels labels;
+  const Seed seed{shop.row(0), day(3.5)};
+  SampleOptions options;
+  options.fan_out = {10};
+  options.labels = &labels;
+  options.labels_max = 3;
+  options.label_classes = true;
+  ASSERT_TRUE(shop.sampler.sample({&seed, 1}, options, shop.batch));
+  const std::uint16_t table = shop.sampler.plan().labels();
+  const models::SparseRows& items = shop.batch.items[table];
+  ASSERT_EQ(items.rows(), 2U) << "of three outcomes two show the same";
+  std::vector<std::uint32_t> classes;
+  std::vector<std::int64_t> ages;
+  for (std::size_t v = 0; v < shop.batch.nodes(); ++v) {
+    if (shop.batch.table[v] != table) continue;
+    const auto listed = items.row(shop.batch.row[v]);
+    ASSERT_EQ(listed.size(), 1U);
+    EXPECT_EQ(listed[0].value, 1);
+    classes.push_back(listed[0].column);
+    ages.push_back(shop.batch.age_us[v]);
+    EXPECT_EQ(shop.batch.features[table](static_cast<Eigen::Index>(shop.batch.row[v]), 1), 1);
+  }
+  EXPECT_EQ(classes, (std::vector<std::uint32_t>{2, 5, 2}));
+  EXPECT_EQ(ages, (std::vector<std::int64_t>{kDayUs / 2, 3 * kDayUs / 2, 5 * kDayUs / 2}));
+  options.label_classes = false;
+  ASSERT_TRUE(shop.sampler.sample({&seed, 1}, options, shop.batch));
+  EXPECT_EQ(shop.batch.items[table].rows(), 0U) << "numbers are none";
+}
+
 TEST(SubgraphSampler, SeedsThatRepeatAreNodesOfTheirOwn) {
   Shop shop("customers");
   const Seed seeds[] = {{shop.row(0), day(4)}, {shop.row(0), day(4)}, {shop.row(0), day(1)}};

@@ -458,5 +458,41 @@ TEST(Distillation, BringsBackWhatTheTwoSaidAndMovesNoOtherExpert) {
   }
 }
 
+TEST(Distillation, OfWhatAllShareMovesGatesAndHeadAloneWhereTheRestIsFrozen) {
+  const Case given;
+  for (const ExpertKind kind : kKinds) {
+    NetworkOptions options = given.options(kind);
+    options.freeze_shared = true;
+    ExpertNetwork<double> pupil = given.network<double>(options, 4);
+    RowMatrix<double> wanted;
+    pupil.predict(given.batch, wanted);
+    pupil.merge(1, pupil.use(given.batch));
+    pupil.learn_only(1);
+    const Values<double> before = values_of(pupil);
+    for (int step = 0; step < 5; ++step) {
+      pupil.accumulate_towards(given.merged(1), wanted);
+      pupil.step();
+    }
+    std::size_t moved = 0;
+    for (const auto& [name, value] : values_of(pupil)) {
+      if (value == before.at(name)) continue;
+      ++moved;
+      EXPECT_TRUE(name.find(".expert1.") != name.npos || name.find(".gate.") != name.npos ||
+                  name.starts_with("head."))
+          << name;
+    }
+    EXPECT_GT(moved, 6u);
+    // The newest listens again, and nobody else.
+    pupil.learn_all();
+    std::size_t listeners = 0;
+    pupil.visit([&](std::string_view name, Parameter<double>& parameter) {
+      if (name.find(".topology.") == name.npos) return;
+      ++listeners;
+      EXPECT_EQ(parameter.rate, name.ends_with(".listener2") ? 1 : 0) << name;
+    });
+    EXPECT_GT(listeners, 3u);
+  }
+}
+
 }  // namespace
 }  // namespace accrete::models

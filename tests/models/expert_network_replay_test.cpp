@@ -128,7 +128,7 @@ TEST(PseudoRows, TeachTheGatesAndTheHeadAlone) {
   const std::vector<PseudoRows> gates = {rows_of(12, 3), rows_of(9, 3)};
   const PseudoRows head = rows_of(10, 3);
   auto before = values_of(network);
-  network.accumulate_pseudo(gates, head, 0.5);
+  network.accumulate_pseudo(gates, head, {}, 0.5);
   network.step();
   std::size_t moved = 0;
   for (const auto& [name, value] : values_of(network)) {
@@ -137,6 +137,70 @@ TEST(PseudoRows, TeachTheGatesAndTheHeadAlone) {
     EXPECT_TRUE(name.find(".gate.block") != std::string::npos || name.starts_with("head")) << name;
   }
   EXPECT_GT(moved, 6u);
+}
+
+/// Beside them stands what the head is told of rows; of columns that came later, nothing.
+TEST(PseudoRows, OfTheHeadSayWhatItIsToldToo) {
+  const Case given;
+  NetworkOptions options = network_options(given.world, 8);
+  options.shape.told = {2, 3};
+  ExpertNetwork<double> network(TaskKind::Multiclass, options);
+  network.grow_classes(3);
+  shake(network, 5);
+  Rng rng(6, 0, Purpose::Test);
+  const auto numbers = [&](Eigen::Index columns) {
+    RowMatrix<float> rows(10, columns);
+    for (Eigen::Index i = 0; i < rows.size(); ++i)
+      rows.data()[i] = static_cast<float>(2 * rng.uniform() - 1);
+    return rows;
+  };
+  PseudoRows head{numbers(8), {}};
+  for (std::uint32_t i = 0; i < 10; ++i)
+    head.blocks.push_back(i % 3);
+  const std::vector<RowMatrix<float>> told = {numbers(2), numbers(1)};  // of three columns one
+  const std::vector<PseudoRows> gates(2);
+  constexpr double kShare = 0.5;
+  network.accumulate_pseudo(gates, head, told, kShare);
+  // The loss by itself, from the head's parameters.
+  std::map<std::string, RowMatrix<double>> values;
+  std::map<std::string, RowMatrix<double>> gradients;
+  network.visit([&](std::string_view name, Parameter<double>& parameter) {
+    if (!name.starts_with("head.")) return;
+    values[std::string(name)] = parameter.value;
+    gradients[std::string(name)] = parameter.grad();
+  });
+  const auto loss = [&] {
+    NetworkHead<double> same(TaskKind::Multiclass, 8, options.shape.told);
+    same.grow(3);
+    same.visit([&](std::string_view name, Parameter<double>& parameter) {
+      parameter.value = values.at(std::string(name));
+    });
+    RowMatrix<double> embedding;
+    RowMatrix<double> scores;
+    same.forward(head.rows.cast<double>(), embedding, scores, nullptr);
+    RowMatrix<float> wide = RowMatrix<float>::Zero(10, 3);
+    wide.leftCols(1) = told[1];
+    same.add_told(std::vector<RowMatrix<float>>{told[0], wide}, scores);
+    std::vector<Target> targets;
+    for (const std::uint32_t label : head.blocks)
+      targets.push_back({static_cast<double>(label), 1, 0});
+    return kShare * task_loss<double>(TaskKind::Multiclass, scores, targets, nullptr);
+  };
+  std::size_t tried = 0;
+  for (auto& [name, value] : values) {
+    for (Eigen::Index i = 0; i < value.size(); ++i, ++tried) {
+      constexpr double kStep = 1e-5;
+      const double kept = std::exchange(value.data()[i], value.data()[i] + kStep);
+      const double above = loss();
+      value.data()[i] = kept - kStep;
+      const double below = loss();
+      value.data()[i] = kept;
+      EXPECT_NEAR(gradients.at(name).data()[i], (above - below) / (2 * kStep), 1e-6) << name;
+    }
+  }
+  EXPECT_EQ(tried, 8U + 8 + 24 + 3 + 6 + 9);
+  EXPECT_GT(gradients.at("head.told0").norm(), 0.01);
+  EXPECT_EQ(gradients.at("head.told1").bottomRows(2).norm(), 0);
 }
 
 TEST(PseudoRows, OfAGateHaveTheGradientOfTheirLoss) {

@@ -1,0 +1,65 @@
+// Joining blocks that are too small or too many to be asked one by one.
+#include "daemon/block_runs.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "proto/result.h"
+
+namespace accrete::daemon {
+namespace {
+
+// Of one block, that are drawn together.
+constexpr std::size_t kPiece = 16;
+
+void join(BlockRun& run, BlockRun&& next) {
+  run.blocks.insert(run.blocks.end(), next.blocks.begin(), next.blocks.end());
+  run.examples += next.examples;
+}
+
+}  // namespace
+
+std::vector<BlockRun> block_runs(const NetworkMemory& memory,
+                                 const std::function<std::uint32_t(std::uint32_t)>& expert_of,
+                                 const BlockRunOptions& options) {
+  ACCRETE_CHECK(options.runs_max > 0);
+  std::size_t filled = 0;
+  for (std::uint32_t block = 0; block < memory.blocks(); ++block)
+    filled += memory.size(block) > 0 ? 1U : 0U;
+  const std::size_t blocks_min = (filled + options.runs_max - 1) / options.runs_max;
+  const auto is_whole = [&](const BlockRun& run) {
+    return run.blocks.size() >= blocks_min && run.examples >= options.examples_min;
+  };
+  std::vector<BlockRun> runs;
+  for (std::uint32_t block = 0; block < memory.blocks(); ++block) {
+    if (memory.size(block) == 0) continue;
+    BlockRun next{expert_of(block), {block}, memory.size(block)};
+    if (!runs.empty() && runs.back().expert == next.expert && !is_whole(runs.back())) {
+      join(runs.back(), std::move(next));
+    } else {
+      runs.push_back(std::move(next));
+    }
+  }
+  // What an expert has left over at its end is too little alone.
+  std::vector<BlockRun> out;
+  for (BlockRun& run : runs) {
+    const bool joins = !out.empty() && out.back().expert == run.expert && !is_whole(run);
+    if (joins) {
+      join(out.back(), std::move(run));
+    } else {
+      out.push_back(std::move(run));
+    }
+  }
+  return out;
+}
+
+void draw_of_blocks(const NetworkMemory& memory, const std::vector<std::uint32_t>& blocks,
+                    std::size_t count, Rng& rng, std::vector<NetworkExample>& out) {
+  if (blocks.empty()) return;
+  for (std::size_t at = 0; at < count; at += kPiece) {
+    const std::uint32_t block = blocks[at * blocks.size() / count];
+    memory.draw_from(block, std::min(kPiece, count - at), rng, out);
+  }
+}
+
+}  // namespace accrete::daemon
