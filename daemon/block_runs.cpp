@@ -9,8 +9,7 @@
 namespace accrete::daemon {
 namespace {
 
-// Of one block, that are drawn together.
-constexpr std::size_t kPiece = 16;
+constexpr std::size_t kPiece = 16;  // of one block, that are drawn together, at most
 
 void join(BlockRun& run, BlockRun&& next) {
   run.blocks.insert(run.blocks.end(), next.blocks.begin(), next.blocks.end());
@@ -55,10 +54,13 @@ std::vector<BlockRun> block_runs(const NetworkMemory& memory,
 
 void draw_of_blocks(const NetworkMemory& memory, const std::vector<std::uint32_t>& blocks,
                     std::size_t count, Rng& rng, std::vector<NetworkExample>& out) {
-  if (blocks.empty()) return;
-  for (std::size_t at = 0; at < count; at += kPiece) {
-    const std::uint32_t block = blocks[at * blocks.size() / count];
-    memory.draw_from(block, std::min(kPiece, count - at), rng, out);
+  if (blocks.empty() || count == 0) return;
+  const std::size_t piece = std::clamp<std::size_t>(count / blocks.size(), 1, kPiece);
+  const std::size_t pieces = (count + piece - 1) / piece;
+  const std::size_t first = rng.below(blocks.size());
+  for (std::size_t i = 0; i < pieces; ++i) {
+    const std::uint32_t block = blocks[(first + i * blocks.size() / pieces) % blocks.size()];
+    memory.draw_from(block, std::min(piece, count - i * piece), rng, out);
   }
 }
 

@@ -26,6 +26,11 @@ bool shows_outcomes(const TaskPlan& plan) {
   return plan.kind != TaskKind::Ranking && !plan.column;
 }
 
+/// Numbers of classes say nothing as numbers.
+bool tells_means(const TaskPlan& plan) {
+  return shows_outcomes(plan) && plan.kind != TaskKind::Multiclass;
+}
+
 models::ExpertKind expert_kind(NetworkConfig::Experts experts) {
   return experts == NetworkConfig::Experts::Attention ? models::ExpertKind::Attention
                                                       : models::ExpertKind::Sage;
@@ -53,6 +58,7 @@ NetworkMemoryOptions memory_options(const NetworkConfig& config, const TaskPlan&
   options.told_over = config.replay != NetworkConfig::Replay::Rows;
   options.classes = plan.kind == TaskKind::Multiclass;
   if (!shows_outcomes(plan)) options.labels_max = models::LabelSignals::lags;
+  options.means = tells_means(plan);
   options.seed = seed;
   return options;
 }
@@ -79,8 +85,7 @@ GraphNetwork::GraphNetwork(const TaskPlan& plan, const TaskWorld& world, std::ui
       memory_(memory_options(world_.config(), plan, seed_)),
       plan_(plan_network(*world.schema, plan.entity, world_.config().fan_out.size())),
       sampler_(*world.schema, plan_, *world.graph, world_.rows()),
-      // Numbers of classes say nothing as numbers.
-      summary_(plan_, shows_outcomes(plan) && kind_ != TaskKind::Multiclass),
+      summary_(plan_, tells_means(plan)),
       pairs_(*world.schema, plan_, *world.graph, world_.rows()),
       signals_(kind_, {kSignalPairs}),
       propagation_(propagation),
@@ -202,7 +207,7 @@ bool GraphNetwork::sample(Examples examples, std::size_t nodes_max, std::int64_t
       plan_, seeds_, lag_us, memory_, [&](double label) { return in_units(label); }, batch_);
   for (std::size_t i = 0; i < examples.size(); ++i)
     batch_.block[i] = examples[i].block;
-  blocks_ = batch_.block;
+  data_blocks_ = batch_.block;
   for (std::uint32_t& block : batch_.block)
     block = expert_of(block);
   return true;
@@ -456,8 +461,9 @@ Status GraphNetwork::tell(
 
 std::size_t GraphNetwork::memory_bytes() const {
   return memory_.memory_bytes() + sampler_.memory_bytes() + batch_.room() +
-         metrics_.memory_bytes() + models::room_bytes(inputs_) + signals_.memory_bytes() +
-         mixtures_.memory_bytes() + (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
+         data_blocks_.capacity() * sizeof(data_blocks_[0]) + metrics_.memory_bytes() +
+         models::room_bytes(inputs_) + signals_.memory_bytes() + mixtures_.memory_bytes() +
+         (ridge_ == nullptr ? 0 : ridge_->memory_bytes()) +
          (network_ == nullptr ? 0 : network_->memory_bytes() + network_->room()) +
          (averaged_ == nullptr ? 0 : averaged_->memory_bytes());
 }

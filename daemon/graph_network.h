@@ -147,6 +147,8 @@ class GraphNetwork final : private LabelRows {
              std::span<const double> starts = {});
   /// These labels of a tick became known at `known`: they are rows around the entity from then on.
   void know(std::span<const std::uint32_t> rows, std::span<const double> labels, TimeUs known);
+  /// Of lists: those of an instant that taught since the last call are compared.
+  void compare_lists();
   /// Take the steps that are owed. Cost: a forward and a backward pass of `batch` seeds each.
   void train(TimeUs now);
 
@@ -325,10 +327,13 @@ class GraphNetwork final : private LabelRows {
   bool ridge_dirty_ = false;
 
   models::GraphBatch batch_;
-  std::vector<std::uint32_t> blocks_;  // of its nodes, which number blocks by their experts
+  std::vector<std::uint32_t> data_blocks_;        // of its nodes; batch_.block numbers experts
   std::vector<models::RowMatrix<float>> inputs_;  // of the layers, for their room
   std::vector<NetworkExample> drawn_;
   std::vector<KnownLabel> outcomes_;
+  std::vector<std::uint32_t> list_rows_;  // lists that wait to be compared: an item of each
+  std::vector<double> list_items_;
+  TimeUs lists_at_;
   std::vector<Seed> seeds_;
   std::vector<models::Target> targets_;
 };

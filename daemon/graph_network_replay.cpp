@@ -1,6 +1,5 @@
 // Old blocks without their rows: mixtures in their stead, and rows drawn from these.
 #include <algorithm>
-#include <limits>
 #include <utility>
 #include <vector>
 
@@ -37,8 +36,7 @@ struct Gathered {
 
 /// Of each of an expert's blocks, as the network stands.
 void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
-  constexpr std::size_t kAll = std::numeric_limits<std::size_t>::max();
-  for (const BlockRun& run : runs_of_blocks({kMixtureExamplesMin, kAll})) {
+  for (const BlockRun& run : runs_of_blocks({kMixtureExamplesMin, NetworkMixtures::kBlocksMax})) {
     if (run.expert == expert) fit_mixture(run, now);
   }
 }
@@ -48,7 +46,8 @@ void GraphNetwork::fit_mixtures(std::uint32_t expert, TimeUs now) {
 void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
   Rng rng(seed_ ^ 7 ^ std::uint64_t{run.blocks.front()} << 32, steps_, Purpose::Training);
   std::vector<NetworkExample> examples;
-  draw_of_blocks(memory_, run.blocks, kMixtureExamples, rng, examples);
+  // Those that are drawn come back: of few, more would be the same again.
+  draw_of_blocks(memory_, run.blocks, std::min(kMixtureExamples, 2 * run.examples), rng, examples);
   for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2)
     examples[i].at = now;
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
@@ -63,7 +62,7 @@ void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
     answering().predict(batch_, scores, nullptr, nullptr, 0, &inputs);
     for (std::size_t l = 0; l < gates.size(); ++l) {
       for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
-        if (run.spans(blocks_[v])) gates[l].add(inputs[l], v);
+        if (run.spans(data_blocks_[v])) gates[l].add(inputs[l], v);
       }
     }
     if (kind_ != TaskKind::Multiclass || world_.config().keeps_rows()) return;  // heads read rows
@@ -101,11 +100,11 @@ bool GraphNetwork::is_left(std::uint32_t block) const {
          experts() > 1;
 }
 
-/// Of the losses of a step where no old row is kept: a half at least, since what comes is to be
-/// learnt in few steps, as of kept examples the newest block gives up to a half.
+/// Of the losses of a step where no old row is kept: what comes is to be learnt in few steps, so it
+/// has as much as the newest of kept blocks has at most.
 double GraphNetwork::real_share() const {
-  if (mixtures_.blocks() == 0 || world_.config().keeps_rows()) return 1;
-  return std::max(0.5, 1 / (1 + static_cast<double>(mixtures_.blocks())));
+  constexpr double kOfWhatComes = 0.5;
+  return mixtures_.blocks() == 0 || world_.config().keeps_rows() ? 1 : kOfWhatComes;
 }
 
 void GraphNetwork::add_pseudo_rows() {
@@ -122,14 +121,14 @@ void GraphNetwork::add_pseudo_rows() {
                               drawn.head.told, real ? 1 : 1 - real_share());
 }
 
-/// Of the nodes of batch_ that are of older blocks, some by each layer, of all alike: whether the
+/// Of the nodes of batch_ whose block has a mixture, some by each layer, of all alike: whether the
 /// likeliest mixture is their block's by what the layer's gate reads. One mixture is no choice.
 void GraphNetwork::count_by_mixtures(std::span<const models::RowMatrix<float>> inputs) {
-  const auto newest = static_cast<std::uint32_t>(first_blocks_.size()) - 1;
+  const std::uint32_t open = first_blocks_.back();  // the newest expert's, of which rows are kept
   for (std::size_t l = 0; l < mixtures_.layers(); ++l) {
     std::vector<std::size_t> old;
     for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
-      if (batch_.block[v] < newest) old.push_back(v);
+      if (data_blocks_[v] < open && mixtures_.standing_for(data_blocks_[v])) old.push_back(v);
     }
     const std::size_t count = std::min(old.size(), kMixtureAsked);
     if (count == 0) continue;
@@ -141,7 +140,7 @@ void GraphNetwork::count_by_mixtures(std::span<const models::RowMatrix<float>> i
     const std::vector<std::uint32_t> likeliest = mixtures_.likeliest(l, rows);
     std::uint64_t own = 0;
     for (std::size_t i = 0; i < count; ++i)
-      if (expert_of(likeliest[i]) == batch_.block[old[i]]) ++own;
+      if (likeliest[i] == mixtures_.standing_for(data_blocks_[old[i]])) ++own;
     metrics_.add_by_mixtures(l, count, own);
   }
 }

@@ -25,19 +25,26 @@ void GraphNetwork::compare_labels(std::span<const std::uint32_t> rows,
     pairs_.add(rows, labels, at, at, signals_);
     return;
   }
-  std::vector<std::uint32_t> entities;
-  std::vector<double> items;
+  if (!list_rows_.empty() && lists_at_ != at) compare_lists();
+  lists_at_ = at;
   for (std::size_t begin = 0; begin < rows.size();) {
     std::size_t end = begin + 1;
     while (end < rows.size() && rows[end] == rows[begin])
       ++end;
     Rng rng(seed_ ^ rows[begin], static_cast<std::uint64_t>(at.value), Purpose::Measure);
-    entities.push_back(rows[begin]);
-    items.push_back(labels[begin + rng.below(end - begin)]);
+    list_rows_.push_back(rows[begin]);
+    list_items_.push_back(labels[begin + rng.below(end - begin)]);
     begin = end;
   }
-  pairs_.add(entities, items, at, at, signals_);
-  compare_with_earlier(entities, items, at);
+}
+
+void GraphNetwork::compare_lists() {
+  if (list_rows_.empty()) return;
+  pairs_.add(list_rows_, list_items_, lists_at_, lists_at_, signals_);
+  compare_with_earlier(list_rows_, list_items_, lists_at_);
+  list_rows_.clear();
+  list_items_.clear();
+  dirty_ = true;
 }
 
 /// Of rows that a step shows as they are now, each pair once and for all: a row has one outcome.

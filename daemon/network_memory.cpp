@@ -152,6 +152,7 @@ void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   }
   own.push_back({label, known});
   touched_.insert(row / kPageRows);
+  if (!options_.means) return;
   if (instants_.empty() || instants_.back().known_us < known.value) {
     Instant next{known.value, 0, 0};
     if (!instants_.empty()) {

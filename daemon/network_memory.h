@@ -42,6 +42,7 @@ struct NetworkMemoryOptions {
   bool told_over = false;
   bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
   std::size_t labels_max = 64;  ///< of one entity; > 1
+  bool means = true;            ///< whether typical() is asked
   std::uint64_t seed = 1;
 };
 
@@ -94,7 +95,8 @@ class NetworkMemory {
   void newest(std::uint32_t row, TimeUs at, std::size_t k, std::vector<KnownLabel>& out) const;
 
   /// Mean of all labels that were known at `at`, where each instant at which some became known
-  /// counts .7 of what the next one does, label by label. Nothing: none was, or they are forgotten.
+  /// counts .7 of what the next one does, label by label. Nothing: none was, or they are forgotten,
+  /// or options.means is not set.
   /// Cost: logarithmic in kInstantsMax.
   std::optional<double> typical(TimeUs at) const;
 

@@ -62,7 +62,9 @@ void NetworkMemory::stage_block(std::uint32_t block, std::size_t from, const std
 
 void NetworkMemory::stage(const std::string& prefix, store::State& state) {
   if (dirty_) {
-    pages_.resize(std::max(pages_.size(), blocks_.size()));
+    // A block that changed may be gone again.
+    if (!changed_.empty())
+      pages_.resize(std::max(pages_.size(), changed_.rbegin()->first + std::size_t{1}));
     for (const auto& [block, from] : changed_)
       stage_block(block, from, prefix, state);
     changed_.clear();

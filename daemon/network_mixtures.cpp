@@ -2,6 +2,7 @@
 #include "daemon/network_mixtures.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <utility>
 
@@ -14,10 +15,12 @@ namespace {
 using store::Section;
 
 constexpr std::uint64_t kHeadSeed = 0x4845'4144;
+constexpr std::size_t kAllColumns = std::numeric_limits<std::size_t>::max();
 
-models::MixtureOptions mixture_options() {
+/// `axes`: columns of vectors, which vary together.
+models::MixtureOptions mixture_options(std::size_t axes) {
   models::MixtureOptions options;
-  options.principal_axes = true;
+  options.axes = axes;
   return options;
 }
 
@@ -30,7 +33,7 @@ std::size_t each_of(std::size_t count, std::size_t mixtures) {
 NetworkMixtures::NetworkMixtures(std::size_t layers, std::uint64_t seed) : seed_(seed) {
   ACCRETE_CHECK(layers > 0);
   for (std::size_t l = 0; l < layers; ++l)
-    gates_.emplace_back(mixture_options(), seed + l);
+    gates_.emplace_back(mixture_options(kAllColumns), seed + l);
 }
 
 void NetworkMixtures::add(std::uint32_t block, std::span<const models::RowMatrix<float>> gates,
@@ -71,7 +74,7 @@ void NetworkMixtures::add_class(std::uint32_t label, const HeadRows& head,
     }
     first += part->cols();
   }
-  own.mixture = models::GaussianMixture::fit(joined, mixture_options(),
+  own.mixture = models::GaussianMixture::fit(joined, mixture_options(own.columns.front()),
                                              Rng(seed_ ^ kHeadSeed, next_++, Purpose::Training));
   head_.push_back(std::move(own));
   if (head_.size() > kClassesMax) head_.erase(head_.begin());
@@ -111,6 +114,13 @@ void NetworkMixtures::draw_head(std::size_t count, Rng& rng, HeadRows& out) cons
     }
     out.classes.insert(out.classes.end(), count, own.label);
   }
+}
+
+std::optional<std::uint32_t> NetworkMixtures::standing_for(std::uint32_t block) const {
+  const std::vector<std::uint32_t> first = gates_.front().blocks();
+  const auto after = std::ranges::upper_bound(first, block);
+  if (after == first.begin()) return std::nullopt;
+  return *std::prev(after);
 }
 
 std::vector<std::uint32_t> NetworkMixtures::likeliest(std::size_t layer,

@@ -4,7 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,7 +37,8 @@ class NetworkMixtures {
 
   /// What the gates read of a block (a matrix a layer, each with rows), and the head (maybe no
   /// rows). Checks: vectors are equally wide and sources as many, now and later; blocks come in
-  /// their order. Cost: EM for each mixture (models/gaussian_mixture.h).
+  /// their order. Cost: EM for each mixture (models/gaussian_mixture.h); at the next stage() all
+  /// mixtures are written.
   void add(std::uint32_t block, std::span<const models::RowMatrix<float>> gates,
            const HeadRows& head);
 
@@ -52,8 +53,11 @@ class NetworkMixtures {
   /// at least one. Checks: a block is known.
   Drawn draw(std::size_t count, Rng rng) const;
 
+  /// The block under which the mixture is known that stands for this one, as for those before the
+  /// next that is known; none for blocks whose mixtures are gone.
+  std::optional<std::uint32_t> standing_for(std::uint32_t block) const;
   /// The block whose mixture makes a row of what a layer's gate reads the most likely.
-  /// Checks: a block is known. Cost: 3 N B K d.
+  /// Checks: a block is known. Cost: N B (3 K d + d²).
   std::vector<std::uint32_t> likeliest(std::size_t layer,
                                        const models::RowMatrix<float>& rows) const;
 

@@ -12,7 +12,7 @@ namespace accrete::daemon {
 namespace {
 
 // λ of the vectors' columns: of a number times the columns, as in the other ridges; of classes a
-// share of their mean diagonal. Chosen on validation (bench/RESULTS.md).
+// share of their mean diagonal. Chosen on validation (bench/RESULTS-NETWORK.md).
 constexpr double kNumberLambda = 100;
 constexpr double kClassLambda = 0.05;
 

@@ -432,6 +432,7 @@ void RankTask::learn(const PendingBatch& batch, std::span<const Outcome> outcome
 /// All of an instant is graded and learnt.
 void RankTask::settle(TimeUs known) {
   choice_.settle();
+  if (network_ != nullptr) network_->compare_lists();
   weigh_network();
   mixer_->settle();
   drift_.settle(known, labels_);

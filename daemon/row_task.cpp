@@ -65,14 +65,12 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
 }
 
-/// By what was said of a row as it arrived. Of classes the network says nothing before its first
-/// step, which is no doubt about it.
-void RowTask::settle_mixer(const WaitingPrediction& first) {
+/// Of classes the network says nothing before its first step, which is no doubt about it.
+void RowTask::settle_mixer() {
   weigh_network();
   mixer_->settle();
-  if (!network_ || plan_.kind != TaskKind::Multiclass) return;
-  const auto said = std::span(first.outputs).subspan(network_at_ * first.classes, first.classes);
-  if (std::ranges::all_of(said, [](double share) { return share == 0; })) mixer_->restart_excess();
+  if (network_ && plan_.kind == TaskKind::Multiclass && network_->steps() == 0)
+    mixer_->restart_excess();
 }
 
 bool RowTask::valid(std::uint32_t row, TimeUs at) const {
@@ -281,7 +279,7 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
   learners_dirty_ = true;
   if (request_weights_ && request_weights_->holds_out(row)) {
     request_weights_->add(row, label.value);
-    settle_mixer(waiting.predictions.front());
+    settle_mixer();
     return;
   }
   if (propagation_) propagation_->learn(row, label.value);
@@ -295,7 +293,7 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
   const double weight = 1;
   learners_->learn({&everything, 1}, {&label.value, 1}, {&weight, 1});
   own_learners_->learn({&alone, 1}, {&label.value, 1}, {&weight, 1});
-  settle_mixer(waiting.predictions.front());
+  settle_mixer();
   history_.learn(plan_.kind, label.value);
   features_.learn(label.value, cells);
 }

@@ -131,7 +131,7 @@ class RowTask final : public AnyTask {
   void fit_on_heads(std::span<const double> labels, std::span<Around> around);
   void weigh_requests(TimeUs at);
   void weigh_network();
-  void settle_mixer(const WaitingPrediction& first);
+  void settle_mixer();
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
   using AnswerCall = std::function<Status(std::uint32_t row, const Scored& scored)>;
   Status answer(std::span<const std::uint32_t> rows, TimeUs at, Trigger trigger, const Emit& emit,

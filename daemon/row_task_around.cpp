@@ -26,11 +26,14 @@ void add_answers(const GraphNetwork& from, std::span<models::Output> answers,
 
 }  // namespace
 
-/// Of a row of the table that teaches and is there; NaN: it has none.
+/// What a row of the population says of itself now, unless it is held out; NaN: nothing.
 double RowTask::known_label(std::uint32_t row, TimeUs at) const {
   constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
   if (request_weights_ && request_weights_->holds_out(row)) return kNone;
-  const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
+  const NodeId node{plan_.entity, row};
+  if (plan_.where && (!valid(row, at) || !world_.windows->belongs(*plan_.where, node, at)))
+    return kNone;
+  const RowContent* content = world_.rows->row(node, at);
   if (content == nullptr) return kNone;
   const Value& value = content->at(*plan_.column);
   if (value.is_null() || value.kind == ValueKind::Unchanged) return kNone;

@@ -12,8 +12,6 @@
 #include "proto/time.h"
 
 namespace accrete::daemon {
-namespace {}  // namespace
-
 /// Features and outputs of several entities at one instant.
 struct Task::Scored {
   std::vector<std::uint32_t> rows;

@@ -9,6 +9,7 @@
 
 #include <Eigen/Eigenvalues>
 
+#include "models/matrix_bytes.h"
 #include "models/matrix_product.h"
 #include "models/state_bytes.h"
 
@@ -110,12 +111,21 @@ std::size_t number_bytes(const RowMatrix<float>& matrix) {
   return sizeof(float) * static_cast<std::size_t>(matrix.size());
 }
 
-/// Eigenvectors of the rows' covariance, in columns.
-RowMatrix<float> principal_axes(const RowMatrix<float>& rows) {
-  const Eigen::MatrixXd all = rows.cast<double>();
+/// Eigenvectors, in columns, of the covariance of the rows' first columns.
+RowMatrix<float> principal_axes(const RowMatrix<float>& rows, std::size_t columns) {
+  pin_block_sizes();
+  const Eigen::MatrixXd all = rows.leftCols(at(columns)).cast<double>();
   const Eigen::MatrixXd gaps = all.rowwise() - all.colwise().mean();
   const Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd> solver(gaps.transpose() * gaps);
   return solver.eigenvectors().cast<float>();
+}
+
+/// The block of the highest density of a row, the first of equals; `densities`: (B, N).
+std::size_t highest(const RowMatrix<double>& densities, Index row) {
+  Index best = 0;
+  for (Index b = 1; b < densities.rows(); ++b)
+    if (densities(b, row) > densities(best, row)) best = b;
+  return static_cast<std::size_t>(best);
 }
 
 /// log sum exp; `parts` are left as they are.
@@ -134,7 +144,8 @@ GaussianMixture GaussianMixture::fit(const RowMatrix<float>& told, const Mixture
   ACCRETE_CHECK(told.rows() > 0 && told.cols() > 0 && told.allFinite());
   ACCRETE_CHECK(options.components > 0 && options.variance_floor > 0);
   GaussianMixture mixture;
-  if (options.principal_axes) mixture.axes_ = principal_axes(told);
+  const std::size_t axes = std::min(options.axes, static_cast<std::size_t>(told.cols()));
+  if (axes > 0) mixture.axes_ = principal_axes(told, axes);
   const RowMatrix<float> rows = mixture.along_axes(told);
   const auto n = static_cast<std::size_t>(rows.rows());
   const Spread spread = spread_of(rows, options.variance_floor);
@@ -168,9 +179,11 @@ GaussianMixture GaussianMixture::fit(const RowMatrix<float>& told, const Mixture
 }
 
 RowMatrix<float> GaussianMixture::along_axes(const RowMatrix<float>& rows) const {
-  if (axes_.size() == 0) return rows;
-  RowMatrix<float> out;
-  multiply(rows, axes_, out);
+  RowMatrix<float> out = rows;
+  if (axes_.size() == 0) return out;
+  RowMatrix<float> along;
+  multiply<float>(rows.leftCols(axes_.rows()), axes_, along);
+  out.leftCols(axes_.rows()) = along;
   return out;
 }
 
@@ -194,9 +207,19 @@ double GaussianMixture::density_parts(const RowMatrix<float>& rows, std::size_t 
 double GaussianMixture::log_density(const RowMatrix<float>& rows, std::size_t row) const {
   ACCRETE_CHECK(static_cast<std::size_t>(rows.cols()) == width());
   ACCRETE_CHECK(row < static_cast<std::size_t>(rows.rows()));
+  double density = 0;
+  log_densities(rows.row(at(row)), {&density, 1});
+  return density;
+}
+
+void GaussianMixture::log_densities(const RowMatrix<float>& rows, std::span<double> out) const {
+  ACCRETE_CHECK(static_cast<std::size_t>(rows.cols()) == width());
+  ACCRETE_CHECK(static_cast<std::size_t>(rows.rows()) == out.size());
   std::vector<double> parts(components());
-  if (axes_.size() == 0) return density_parts(rows, row, parts);
-  return density_parts(along_axes(rows.row(at(row))), 0, parts);
+  const RowMatrix<float> turned = axes_.size() > 0 ? along_axes(rows) : RowMatrix<float>();
+  const RowMatrix<float>& along = axes_.size() > 0 ? turned : rows;
+  for (std::size_t i = 0; i < out.size(); ++i)
+    out[i] = density_parts(along, i, parts);
 }
 
 /// Shares (N, K) of the components in each row; returns the mean log density.
@@ -265,9 +288,10 @@ RowMatrix<float> GaussianMixture::sample(std::size_t n, Rng& rng) const {
     }
   }
   if (axes_.size() == 0) return rows;
-  RowMatrix<float> out;
-  multiply_transposed(rows, axes_, out);
-  return out;
+  RowMatrix<float> across;
+  multiply_transposed<float>(rows.leftCols(axes_.rows()), axes_, across);
+  rows.leftCols(axes_.rows()) = across;
+  return rows;
 }
 
 std::size_t GaussianMixture::memory_bytes() const {
@@ -278,7 +302,7 @@ void GaussianMixture::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(kMixtureVersion);
   writer.u64(width());
-  writer.u8(axes_.size() > 0 ? 1 : 0);
+  writer.u32(static_cast<std::uint32_t>(axes_.rows()));
   writer.raw(axes_.data(), number_bytes(axes_));
   writer.doubles(weights_);
   for (const RowMatrix<double>* matrix : {&means_, &variances_})
@@ -291,11 +315,10 @@ Status GaussianMixture::load(std::string_view bytes) {
   reader.require(reader.u8() == kMixtureVersion);
   const std::uint64_t width = reader.u64();
   GaussianMixture loaded;
-  const std::uint8_t has_axes = reader.u8();
-  reader.require(has_axes <= 1 && width <= reader.left());
-  reader.require(has_axes == 0 || width * width <= reader.left() / sizeof(float));
-  if (!reader.failed() && has_axes == 1) {
-    loaded.axes_.resize(at(width), at(width));
+  const std::uint64_t axes = reader.u32();
+  reader.require(axes <= width && axes * axes <= reader.left() / sizeof(float));
+  if (!reader.failed()) {
+    loaded.axes_.resize(at(axes), at(axes));
     reader.raw(loaded.axes_.data(), number_bytes(loaded.axes_));
     reader.require(loaded.axes_.allFinite());
   }
@@ -364,29 +387,29 @@ const GaussianMixture& BlockMixtures::mixture(std::uint32_t block) const {
 
 std::vector<std::uint32_t> BlockMixtures::likeliest(const RowMatrix<float>& rows) const {
   ACCRETE_CHECK(!entries_.empty());
+  const RowMatrix<double> densities = this->densities(rows);
   std::vector<std::uint32_t> out;
   out.reserve(static_cast<std::size_t>(rows.rows()));
-  for (std::size_t i = 0; i < static_cast<std::size_t>(rows.rows()); ++i) {
-    const Entry* best = &entries_.front();
-    double highest = best->mixture.log_density(rows, i);
-    for (std::size_t b = 1; b < entries_.size(); ++b) {
-      const double density = entries_[b].mixture.log_density(rows, i);
-      if (density <= highest) continue;
-      best = &entries_[b];
-      highest = density;
-    }
-    out.push_back(best->block);
+  for (Index i = 0; i < rows.rows(); ++i) {
+    out.push_back(entries_[highest(densities, i)].block);
   }
+  return out;
+}
+
+/// (B, N)
+RowMatrix<double> BlockMixtures::densities(const RowMatrix<float>& rows) const {
+  RowMatrix<double> out(at(entries_.size()), rows.rows());
+  const auto each = static_cast<std::size_t>(rows.rows());
+  for (std::size_t b = 0; b < entries_.size(); ++b)
+    entries_[b].mixture.log_densities(rows, {out.data() + b * each, each});
   return out;
 }
 
 RowMatrix<double> BlockMixtures::posterior(const RowMatrix<float>& rows) const {
   ACCRETE_CHECK(!entries_.empty());
-  RowMatrix<double> out(rows.rows(), at(entries_.size()));
+  RowMatrix<double> out = densities(rows).transpose();
   for (std::size_t i = 0; i < static_cast<std::size_t>(rows.rows()); ++i) {
     const std::span<double> row(out.data() + i * entries_.size(), entries_.size());
-    for (std::size_t b = 0; b < entries_.size(); ++b)
-      row[b] = entries_[b].mixture.log_density(rows, i);
     const double total = log_sum(row);
     for (double& density : row)
       density = std::exp(density - total);
@@ -397,13 +420,13 @@ RowMatrix<double> BlockMixtures::posterior(const RowMatrix<float>& rows) const {
 double BlockMixtures::novel_share(const RowMatrix<float>& rows) const {
   if (rows.rows() == 0) return 0;
   if (entries_.empty()) return 1;
-  const std::vector<std::uint32_t> nearest = likeliest(rows);
+  const RowMatrix<double> densities = this->densities(rows);
   std::size_t novel = 0;
-  for (std::size_t i = 0; i < nearest.size(); ++i) {
-    const GaussianMixture& own = mixture(nearest[i]);
-    if (own.log_density(rows, i) < own.novelty_threshold()) ++novel;
+  for (Index i = 0; i < rows.rows(); ++i) {
+    const std::size_t best = highest(densities, i);
+    if (densities(at(best), i) < entries_[best].mixture.novelty_threshold()) ++novel;
   }
-  return static_cast<double>(novel) / static_cast<double>(nearest.size());
+  return static_cast<double>(novel) / static_cast<double>(rows.rows());
 }
 
 PseudoRows BlockMixtures::pseudo_rows(std::size_t per_block, Rng& rng) const {

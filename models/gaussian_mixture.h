@@ -7,9 +7,9 @@
 //
 //   p(x) = sum_k w_k prod_c N((x Q)_c; m_kc, v_kc)
 //
-// diagonal covariance along the columns of Q (d, d): those of the rows (Q = 1), or the principal
-// axes of the block's rows. Hidden vectors vary together, and where blocks lie close to each other
-// a cloud that varies along each column by itself covers its neighbours.
+// diagonal covariance along the columns of Q (d, d): Q = 1, or of the first a columns the principal
+// axes of the block's rows, the others as they are. Hidden vectors vary together, and where blocks
+// lie close to each other a cloud that varies along each column by itself covers its neighbours.
 //
 // The vectors must lie in one fixed space: mixtures of hidden vectors go stale when what computes
 // the vectors is trained further.
@@ -38,7 +38,7 @@ struct MixtureOptions {
   /// Least variance of a column, as a share of the mean variance of the columns (of the mean square
   /// of the values, squared, where nothing varies): a constant column must not decide alone.
   double variance_floor = 1e-3;
-  bool principal_axes = false;
+  std::size_t axes = 0;  ///< a: first columns whose principal axes are found, at most
 };
 
 class GaussianMixture {
@@ -57,17 +57,19 @@ class GaussianMixture {
   const RowMatrix<double>& means() const { return means_; }          ///< (K, d), along Q
   const RowMatrix<double>& variances() const { return variances_; }  ///< (K, d), along Q
 
-  /// log p of a row of `rows`. Checks: rows are d wide. Cost: 3 K d, along axes d² more. Threads:
+  /// log p of a row of `rows`. Checks: rows are d wide. Cost: 3 K d, and a² along axes. Threads:
   /// pure.
   double log_density(const RowMatrix<float>& rows, std::size_t row) const;
+  /// The same of all rows, for each of which there is a place.
+  void log_densities(const RowMatrix<float>& rows, std::span<double> out) const;
   /// The density below which one in a hundred of the mixture's own rows lay.
   double novelty_threshold() const { return novelty_threshold_; }
   /// (n, d) rows drawn from the mixture. Cost: n d logarithms and cosines.
   RowMatrix<float> sample(std::size_t n, Rng& rng) const;
 
-  /// 8 (K (1 + 2 d) + 1): 2,072 bytes for two components of 64 columns; 4 d² more along axes.
+  /// 8 (K (1 + 2 d) + 1): 2,072 bytes for two components of 64 columns; 4 a² more along axes.
   std::size_t memory_bytes() const;
-  /// memory_bytes() and 34 bytes of sizes. Errors of load: Corruption; the mixture is unchanged.
+  /// memory_bytes() and 37 bytes of sizes. Errors of load: Corruption; the mixture is unchanged.
   void save(std::string& out) const;
   Status load(std::string_view bytes);
 
@@ -79,7 +81,7 @@ class GaussianMixture {
   void maximise(const RowMatrix<float>& rows, const RowMatrix<double>& shares, double floor);
   void derive();
 
-  RowMatrix<float> axes_;  // Q; none: 1
+  RowMatrix<float> axes_;  // of Q what is not 1 (a, a)
   std::vector<double> weights_;
   RowMatrix<double> means_;
   RowMatrix<double> variances_;
@@ -116,7 +118,7 @@ class BlockMixtures {
   const GaussianMixture& mixture(std::uint32_t block) const;
 
   /// The block whose mixture gives a row the highest density; the lower number among equals.
-  /// Checks: there is a block. Cost: 3 N B K d. Threads: pure, as all below.
+  /// Checks: there is a block. Cost: N B (3 K d + a²). Threads: pure, as all below.
   std::vector<std::uint32_t> likeliest(const RowMatrix<float>& rows) const;
   /// (N, B) probabilities of the blocks. Checks and cost: the same.
   RowMatrix<double> posterior(const RowMatrix<float>& rows) const;
@@ -135,6 +137,7 @@ class BlockMixtures {
     std::uint32_t block = 0;
     GaussianMixture mixture;
   };
+  RowMatrix<double> densities(const RowMatrix<float>& rows) const;
 
   MixtureOptions options_;
   std::uint64_t seed_ = 1;

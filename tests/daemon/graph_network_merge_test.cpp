@@ -182,7 +182,7 @@ TEST(MergingExperts, ExamplesOfEachBlockAreAsked) {
   options.blocks.by = models::BlockRule::Marker;
   std::vector<Transaction> stream = shop(11, kOrders);
   // Behind each block comes one that is too small for an expert.
-  for (std::size_t i = stream.size() / 12; i < stream.size(); i += stream.size() / 12) {
+  for (std::size_t i = stream.size() / 12; i < stream.size() * 11 / 12; i += stream.size() / 12) {
     for (const std::size_t at : {i, i + stream.size() / 60})
       encode_mark({MarkKind::Block, kTimeMin}, stream[at].records.emplace_back());
   }

@@ -133,6 +133,10 @@ TEST(NetworkMemory, ACommitWritesWhatChanged) {
   EXPECT_EQ(memory.size(), 0U);
   EXPECT_EQ(memory.blocks(), 0U);
   EXPECT_EQ(kept.values(Section::Blobs).size(), 1U);
+  memory.add({1, 1, TimeUs{1}, 500});  // and is gone before anybody kept it
+  memory.forget_before(501);
+  staged();
+  EXPECT_EQ(memory.size(), 0U);
 }
 
 TEST(NetworkMemory, DamagedBytesAreRefused) {

@@ -22,7 +22,7 @@ constexpr Index kWidth = 5;
 MixtureOptions along_axes(std::size_t components) {
   MixtureOptions options;
   options.components = components;
-  options.principal_axes = true;
+  options.axes = kWidth;
   return options;
 }
 
@@ -89,7 +89,7 @@ TEST(GaussianAxes, TellBlocksApartThatLieSideBySide) {
   Rng rng(303, 0, Purpose::Test);
   const auto right = [&](bool axes) {
     MixtureOptions options;
-    options.principal_axes = axes;
+    options.axes = axes ? kWidth : 0;
     BlockMixtures mixtures(options, 7);
     for (std::uint32_t block = 0; block < 2; ++block)
       mixtures.add(block, together(500, block == 0 ? 0.2F : -0.2F, rng));
@@ -126,7 +126,7 @@ TEST(GaussianAxes, AreTheSameBitsFromTheirState) {
       GaussianMixture::fit(together(80, 0.3F, rng), along_axes(2), Rng(1, 0, Purpose::Training));
   const std::string bytes = saved(mixture);
   EXPECT_EQ(mixture.memory_bytes(), 8U * (2 * (1 + 2 * kWidth) + 1) + 4U * kWidth * kWidth);
-  EXPECT_EQ(bytes.size(), mixture.memory_bytes() + 34);
+  EXPECT_EQ(bytes.size(), mixture.memory_bytes() + 37);
   GaussianMixture copy;
   expect_exact_state(bytes, copy);
   Rng first(306, 0, Purpose::Test);

@@ -451,7 +451,7 @@ TEST(BlockMixtures, AreTheSameBitsInAnyOrderAndFromTheirState) {
   GaussianMixture single;
   expect_exact_state(saved(forward.mixture(1)), single);
   EXPECT_EQ(single.memory_bytes(), 8u * (2 * (1 + 2 * 8) + 1));
-  EXPECT_EQ(saved(single).size(), single.memory_bytes() + 34);
+  EXPECT_EQ(saved(single).size(), single.memory_bytes() + 37);
   EXPECT_EQ(forward.memory_bytes(), 3 * single.memory_bytes());
 }
 
