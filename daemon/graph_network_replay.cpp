@@ -124,11 +124,12 @@ void GraphNetwork::add_pseudo_rows() {
 /// Of the nodes of batch_ whose block has a mixture, some by each layer, of all alike: whether the
 /// likeliest mixture is their block's by what the layer's gate reads. One mixture is no choice.
 void GraphNetwork::count_by_mixtures(std::span<const models::RowMatrix<float>> inputs) {
+  const std::uint32_t oldest = mixtures_.oldest();
   const std::uint32_t open = first_blocks_.back();  // the newest expert's, of which rows are kept
   for (std::size_t l = 0; l < mixtures_.layers(); ++l) {
     std::vector<std::size_t> old;
     for (std::size_t v = 0; v < static_cast<std::size_t>(inputs[l].rows()); ++v) {
-      if (data_blocks_[v] < open && mixtures_.standing_for(data_blocks_[v])) old.push_back(v);
+      if (oldest <= data_blocks_[v] && data_blocks_[v] < open) old.push_back(v);
     }
     const std::size_t count = std::min(old.size(), kMixtureAsked);
     if (count == 0) continue;

@@ -116,10 +116,10 @@ void NetworkMixtures::draw_head(std::size_t count, Rng& rng, HeadRows& out) cons
   }
 }
 
-std::optional<std::uint32_t> NetworkMixtures::standing_for(std::uint32_t block) const {
-  const std::vector<std::uint32_t> first = gates_.front().blocks();
-  const auto after = std::ranges::upper_bound(first, block);
-  if (after == first.begin()) return std::nullopt;
+std::uint32_t NetworkMixtures::standing_for(std::uint32_t block) const {
+  const std::vector<std::uint32_t> known = gates_.front().blocks();
+  const auto after = std::ranges::upper_bound(known, block);
+  ACCRETE_CHECK(after != known.begin());
   return *std::prev(after);
 }
 

@@ -4,7 +4,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -53,9 +52,11 @@ class NetworkMixtures {
   /// at least one. Checks: a block is known.
   Drawn draw(std::size_t count, Rng rng) const;
 
+  /// The lowest block that is known. Checks: there is one.
+  std::uint32_t oldest() const { return gates_.front().blocks().front(); }
   /// The block under which the mixture is known that stands for this one, as for those before the
-  /// next that is known; none for blocks whose mixtures are gone.
-  std::optional<std::uint32_t> standing_for(std::uint32_t block) const;
+  /// next that is known. Checks: it is not below the oldest. Cost: linear in blocks.
+  std::uint32_t standing_for(std::uint32_t block) const;
   /// The block whose mixture makes a row of what a layer's gate reads the most likely.
   /// Checks: a block is known. Cost: N B (3 K d + d²).
   std::vector<std::uint32_t> likeliest(std::size_t layer,

@@ -66,6 +66,10 @@ TEST(NetworkMixtures, DrawEachBlockAndClassAlikeFromWhereItsRowsWere) {
       EXPECT_EQ(most, place);
     }
   }
+  EXPECT_EQ(mixtures.oldest(), 0U);
+  EXPECT_EQ(mixtures.standing_for(1), 0U) << "block 1 has none of its own";
+  EXPECT_EQ(mixtures.standing_for(2), 2U);
+  EXPECT_EQ(mixtures.standing_for(9), 3U);
   ASSERT_EQ(drawn.head.classes.size(), 60U);
   for (const std::uint32_t label : {0U, 1U, 4U, 5U, 6U, 7U})
     EXPECT_EQ(std::ranges::count(drawn.head.classes, label), 10) << label;
