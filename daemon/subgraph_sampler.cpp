@@ -193,11 +193,13 @@ void SubgraphSampler::renew_early() {
 /// show() of a version that is not that of the row's newest node, `other`.
 std::uint32_t SubgraphSampler::show_other(std::uint16_t table, const store::Version& version,
                                           const NetworkRows::View& view, std::uint32_t other) {
-  if (by_row_ && other == kNoNode) return show_new(table, view.features, view.items);
-  // Rows that show themselves twice are few: only they are looked up by what they show.
-  const Place& place = places_[other];
-  const std::uint64_t shown = shown_key(place.ordinal, place.from);
-  if (by_row_ && shown_.find(shown, table) == nullptr) shown_.add(shown, table, out_->row[other]);
+  if (by_row_) {
+    if (other == kNoNode) return show_new(table, view.features, view.items);
+    // Rows that show themselves twice are few: only they are looked up by what they show.
+    const Place& place = places_[other];
+    const std::uint64_t shown = shown_key(place.ordinal, place.from);
+    if (shown_.find(shown, table) == nullptr) shown_.add(shown, table, out_->row[other]);
+  }
   return show(table, shown_key(version.ordinal, version.from), view.features, view.items);
 }
 
