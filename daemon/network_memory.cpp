@@ -70,9 +70,14 @@ void NetworkMemory::forget_before(std::uint32_t block) {
     size_ -= blocks_[b].size();
     blocks_[b] = {};
   }
+  drop_empty_end();
+  dirty_ = true;
+}
+
+/// So that blocks() follows from what is stored.
+void NetworkMemory::drop_empty_end() {
   while (!blocks_.empty() && blocks_.back().empty())
     blocks_.pop_back();
-  dirty_ = true;
 }
 
 /// Leave at most examples_max, taken from the largest blocks: none has more than the quota, and
@@ -112,6 +117,7 @@ void NetworkMemory::shrink() {
     }
     size_ += block.size();
   }
+  drop_empty_end();  // links of one list have one hash, and go together
 }
 
 /// Examples of a block from this place on are others than those that are stored.

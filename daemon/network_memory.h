@@ -126,6 +126,7 @@ class NetworkMemory {
 
   std::uint64_t hash_of(const Stored& example) const;
   void shrink();
+  void drop_empty_end();
   void change(std::uint32_t block, std::size_t from);
   void close(std::uint32_t number);
   void draw_classes(std::uint32_t block, std::size_t count, Rng& rng,

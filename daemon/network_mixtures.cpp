@@ -167,7 +167,9 @@ Status NetworkMixtures::load_bytes(std::string_view bytes) {
     std::size_t width = 0;
     for (const std::uint32_t columns : own.columns)
       width += columns;
-    sound = width == own.mixture.width() && own.columns.size() == head_.front().columns.size();
+    const std::vector<std::uint32_t>& first = head_.front().columns;
+    sound = width == own.mixture.width() && own.columns.size() == first.size() &&
+            own.columns.front() == first.front();
   }
   next_ = reader.get<std::uint32_t>();
   const auto as_first = [&](const models::BlockMixtures& layer) {

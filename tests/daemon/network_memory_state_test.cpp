@@ -139,6 +139,24 @@ TEST(NetworkMemory, ACommitWritesWhatChanged) {
   EXPECT_EQ(memory.size(), 0U);
 }
 
+/// Many links of one list: all or none of them fit.
+TEST(NetworkMemory, ANewestBlockThatDoesNotFitIsNoBlockAfterARestartEither) {
+  Kept kept;
+  NetworkMemory memory(of_most(20));
+  for (std::uint32_t i = 0; i < 10; ++i)
+    memory.add({i, 1, TimeUs{i}, 0});
+  for (std::uint32_t i = 0; i < 13; ++i)
+    memory.add({7, static_cast<double>(i), TimeUs{100}, 1});
+  EXPECT_EQ(memory.size(1), 0U);
+  EXPECT_EQ(memory.blocks(), 1U);
+  memory.stage("t/", *kept.state);
+  kept.commit();
+  NetworkMemory loaded(of_most(20));
+  store::must(loaded.load("t/", *kept.state));
+  EXPECT_EQ(loaded.blocks(), memory.blocks());
+  EXPECT_EQ(drawn(loaded, 50, 1), drawn(memory, 50, 1));
+}
+
 TEST(NetworkMemory, DamagedBytesAreRefused) {
   Kept kept;
   {
