@@ -406,7 +406,7 @@ std::uint64_t fold_fingerprint(const Config& config) {
           std::to_string(learners_bytes(config.limits)) + "\n";
   text += network_fingerprint(config.network, config.blocks);
   // What is stored of features and learners; raise it when that changes.
-  text += "state 23\n";
+  text += "state 24\n";
   return hash64(text);
 }
 

@@ -16,7 +16,10 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kRowRidgeFeatures = 512;  // learnt at every row: 2D² each
+// Columns D of the recursive ridge: 2D² an example, D³ when its scale moves. 4,096, which a
+// category of 139 values fills, explain classes hardly better or worse, and what they cost stops
+// the stream.
+constexpr std::size_t kRidgeFeatures = 512;
 
 // Prior of the one-pass heads, per column. A stream teaches thousands of rows and its features are
 // redundant by design: under the prior that suits ticks (.5) their sums stay out of reach.
@@ -25,6 +28,13 @@ constexpr double kRowLambda = 0.05;
 // Share by which the network may have lost more than the best of the others: then labels no longer
 // speak for it.
 constexpr double kExcessMax = 0.02;
+
+/// Shares its work over classes, so it is there for any number of them.
+std::unique_ptr<models::Candidate> make_bounded_ridge(TaskKind kind) {
+  models::RidgeOptions ridge;
+  ridge.features_max = kRidgeFeatures;
+  return models::make_ridge(kind, ridge);
+}
 
 }  // namespace
 
@@ -36,7 +46,7 @@ std::unique_ptr<models::CandidateGroup> make_learners(TaskKind kind,
   plain.push_back(models::make_running_mean(kind));
   std::vector<std::unique_ptr<models::CandidateGroup>> groups;
   if (kind == TaskKind::Multiclass) {
-    plain.push_back(models::make_ridge(kind, models::RidgeOptions{}));
+    plain.push_back(make_bounded_ridge(kind));
     return models::make_group(std::move(plain));
   }
   groups.push_back(models::make_group(std::move(plain)));
@@ -69,10 +79,7 @@ std::unique_ptr<models::CandidateGroup> make_row_learners(TaskKind kind, RowView
       }
     }
   }
-  // The ridge shares its work over classes, so it is there for any number of them.
-  models::RidgeOptions ridge;
-  ridge.features_max = kRowRidgeFeatures;
-  if (!own) learners.push_back(models::make_ridge(kind, ridge));
+  if (!own) learners.push_back(make_bounded_ridge(kind));
   return models::make_group(std::move(learners));
 }
 

@@ -12,13 +12,14 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 1;
-constexpr std::size_t kShared = 2;  // scales before those of the experts: a and b
+constexpr std::uint8_t state_version = 2;
+constexpr Eigen::Index kShared = 2;  // scales before those of the experts: a and b
 constexpr double kProbabilityMin = 1e-6;
 // Of a scale: 1 over the variance of its prior. An expert's own differs from what all share by
 // about a third, unless examples say otherwise: there are few of each block.
 constexpr double kSharedPrior = 1;
 constexpr double kExpertPrior = 10;
+constexpr double kClassPrior = 0.5;
 constexpr int kStepsMax = 20;
 constexpr int kHalvingsMax = 20;
 constexpr double kFallMin = 1e-9;  // of the objective, in nats: then it is the minimum
@@ -53,8 +54,10 @@ Eigen::VectorXd vector_of(const std::vector<double>& numbers) {
                                            static_cast<Eigen::Index>(numbers.size()));
 }
 
-double prior_of(Eigen::Index scale) {
-  return scale < static_cast<Eigen::Index>(kShared) ? kSharedPrior : kExpertPrior;
+/// `columns`: how many scales are not of classes.
+double prior_of(Eigen::Index scale, Eigen::Index columns) {
+  if (scale < kShared) return kSharedPrior;
+  return scale < columns ? kExpertPrior : kClassPrior;
 }
 
 }  // namespace
@@ -81,13 +84,13 @@ LogitResidual::Example LogitResidual::example_of(const Output& head, const Outpu
   example.start = logits_of(by_head, classes);
   const Eigen::VectorXd added = logits_of(by_network, classes);
   const Eigen::Index experts = shares_.cols() > 1 ? shares_.cols() : 0;
-  example.columns.resize(added.size(), static_cast<Eigen::Index>(kShared) + experts);
+  example.columns.resize(added.size(), kShared + experts);
   example.columns.col(0) = example.start;
   example.columns.col(1) = added;
   const auto known = std::min(shares_.rows(), static_cast<Eigen::Index>(by_head.size()));
   const Eigen::VectorXd block = shares_.topRows(known).transpose() * vector_of(by_head).head(known);
   for (Eigen::Index t = 0; t < experts; ++t)
-    example.columns.col(static_cast<Eigen::Index>(kShared) + t) = block(t) * added;
+    example.columns.col(kShared + t) = block(t) * added;
   example.label = 0;
   return example;
 }
@@ -99,41 +102,66 @@ void LogitResidual::say(const Output& head, const Output& network, double label)
   examples_.push_back(std::move(example));
 }
 
-/// Log loss of these examples, and of the scales by their prior.
-double LogitResidual::objective(const Scales& scales, const Members& members,
-                                Eigen::VectorXd* gradient, Eigen::MatrixXd* curvature) const {
+/// Not yet probabilities.
+Eigen::VectorXd LogitResidual::logits(const Example& example, const Scales& scales) {
+  const Eigen::Index columns = example.columns.cols();
+  const auto classes = static_cast<Eigen::Index>(scales.size()) - columns;
   const Eigen::VectorXd by = vector_of(scales);
+  Eigen::VectorXd said = example.start + example.columns * by.head(columns);
+  const Eigen::Index own = std::min(classes, said.size());
+  said.head(own) += by.segment(columns, own);
+  return said;
+}
+
+/// Log loss of these examples, and of the scales by their prior. Of a class's own number the column
+/// is one there and zero elsewhere, so it is not written out.
+double LogitResidual::objective(const Scales& scales, const Members& members, Slope* slope) const {
+  const Eigen::VectorXd by = vector_of(scales);
+  const Eigen::Index columns = examples_[members.front()].columns.cols();
   double loss = 0;
+  if (slope != nullptr) slope->curvature.setZero();
   for (Eigen::Index j = 0; j < by.size(); ++j) {
-    loss += 0.5 * prior_of(j) * by(j) * by(j);
-    if (gradient == nullptr) continue;
-    (*gradient)(j) = prior_of(j) * by(j);
-    curvature->row(j).setZero();
-    (*curvature)(j, j) = prior_of(j);
+    const double prior = prior_of(j, columns);
+    loss += 0.5 * prior * by(j) * by(j);
+    if (slope == nullptr) continue;
+    slope->gradient(j) = prior * by(j);
+    slope->curvature(j, j) = prior;
   }
   for (const std::size_t i : members) {
     const Example& example = examples_[i];
-    Eigen::VectorXd said = example.start + example.columns * by;
+    Eigen::VectorXd said = logits(example, scales);
     const double own = said(example.label);
     loss += softmax(said) - own;
-    if (gradient == nullptr) continue;
-    const Eigen::VectorXd mean = example.columns.transpose() * said;
-    *gradient += mean - example.columns.row(example.label).transpose();
-    *curvature += example.columns.transpose() * said.asDiagonal() * example.columns;
-    *curvature -= mean * mean.transpose();
+    if (slope == nullptr) continue;
+    const Eigen::MatrixXd weighed = said.asDiagonal() * example.columns;
+    const Eigen::VectorXd mean = weighed.colwise().sum().transpose();
+    slope->gradient.head(columns) += mean - example.columns.row(example.label).transpose();
+    slope->gradient.segment(columns, said.size()) += said;
+    slope->gradient(columns + example.label) -= 1;
+    auto shared = slope->curvature.topLeftCorner(columns, columns);
+    shared.noalias() += example.columns.transpose() * weighed;
+    shared.noalias() -= mean * mean.transpose();
+    auto across = slope->curvature.block(columns, 0, said.size(), columns);
+    across += weighed;
+    across.noalias() -= said * mean.transpose();
+    auto classes = slope->curvature.block(columns, columns, said.size(), said.size());
+    classes.diagonal() += said;
+    classes.noalias() -= said * said.transpose();
   }
   return loss;
 }
 
 LogitResidual::Scales LogitResidual::fit_to(const Members& members) const {
   if (members.empty()) return {};
-  const Eigen::Index size = examples_[members.front()].columns.cols();
+  Eigen::Index classes = 0;
+  for (const std::size_t i : members)
+    classes = std::max(classes, examples_[i].start.size());
+  const Eigen::Index size = examples_[members.front()].columns.cols() + classes;
   Scales scales(static_cast<std::size_t>(size), 0.0);
-  Eigen::VectorXd gradient(size);
-  Eigen::MatrixXd curvature(size, size);
+  Slope slope{Eigen::VectorXd(size), Eigen::MatrixXd(size, size)};
   for (int step = 0; step < kStepsMax; ++step) {
-    const double before = objective(scales, members, &gradient, &curvature);
-    const Eigen::VectorXd move = curvature.llt().solve(-gradient);
+    const double before = objective(scales, members, &slope);
+    const Eigen::VectorXd move = slope.curvature.llt().solve(-slope.gradient);
     double after = before;
     Scales tried;
     double share = 1;
@@ -141,7 +169,7 @@ LogitResidual::Scales LogitResidual::fit_to(const Members& members) const {
       tried = scales;
       for (std::size_t j = 0; j < tried.size(); ++j)
         tried[j] += share * move(static_cast<Eigen::Index>(j));
-      after = objective(tried, members, nullptr, nullptr);
+      after = objective(tried, members, nullptr);
       if (after < before) break;
     }
     if (!(after < before)) break;
@@ -163,13 +191,13 @@ void LogitResidual::fit() {
   scales_ = fit_to(all);
   double gain = 0;
   for (std::size_t half = 0; half < halves.size(); ++half) {
-    Scales by = without_.at(half);
+    const Scales& by = without_.at(half);
     if (by.empty()) continue;
     // The prior is no part of what is explained.
     for (const std::size_t i : halves.at(half)) {
       const Example& example = examples_[i];
       Eigen::VectorXd head = example.start;
-      Eigen::VectorXd both = example.start + example.columns * vector_of(by);
+      Eigen::VectorXd both = logits(example, by);
       gain += both(example.label) - head(example.label);
       gain += softmax(head) - softmax(both);
     }
@@ -188,8 +216,8 @@ void LogitResidual::combine_by(const Scales& scales, const Output& head, const O
   if (scales.empty()) return;
   const Example example = example_of(head, network, classes_max);
   if (example.label < 0) return;
-  ACCRETE_CHECK(example.columns.cols() == static_cast<Eigen::Index>(scales.size()));
-  Eigen::VectorXd said = example.start + example.columns * vector_of(scales);
+  ACCRETE_CHECK(example.columns.cols() < static_cast<Eigen::Index>(scales.size()));
+  Eigen::VectorXd said = logits(example, scales);
   softmax(said);
   if (kind_ == TaskKind::Binary) {
     out.value = said(1);
@@ -224,10 +252,11 @@ Status LogitResidual::load(std::string_view bytes) {
   const std::uint64_t experts = reader.u64();
   const std::vector<double> shares = reader.doubles();
   read.scales_ = reader.doubles();
-  const std::uint64_t expected = kShared + (experts > 1 ? experts : 0);
+  const std::uint64_t columns = kShared + (experts > 1 ? experts : 0);
   reader.require(experts == 0 || classes <= classes_max);
   reader.require(experts <= shares.size() && classes * experts == shares.size());
-  reader.require(read.scales_.empty() || read.scales_.size() == expected);
+  reader.require(read.scales_.empty() ||
+                 (read.scales_.size() > columns && read.scales_.size() <= columns + kClassesMax));
   ACCRETE_DO(reader.finish("logit residual"));
   read.shares_ = Eigen::Map<const Eigen::MatrixXd>(
       shares.data(), static_cast<Eigen::Index>(classes), static_cast<Eigen::Index>(experts));

@@ -280,11 +280,11 @@ TEST(NewestOnHeads, ForgetsWhatIsNotAmongTheNewest) {
   const Eigen::MatrixXd shares = Eigen::MatrixXd::Ones(2, 1);
   grade(NewestOnHeads::kExamplesMax, true, 1, heads);
   heads.settle(shares);
-  ASSERT_EQ(heads.scales().size(), 2U);
+  ASSERT_EQ(heads.scales().size(), 4U);
   EXPECT_GT(heads.scales()[1], 1);
   grade(NewestOnHeads::kExamplesMax, false, 2, heads);
   heads.settle(shares);
-  ASSERT_EQ(heads.scales().size(), 2U);
+  ASSERT_EQ(heads.scales().size(), 4U);
   EXPECT_LT(heads.scales()[1], -1);
   NewestOnHeads only;
   grade(NewestOnHeads::kExamplesMax, false, 2, only);

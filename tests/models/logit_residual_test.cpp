@@ -70,14 +70,15 @@ void teach(const std::vector<Row>& rows, LogitResidual& residual) {
 double naive_objective(const std::vector<Row>& rows, const std::vector<double>& scales) {
   double loss = 0;
   for (std::size_t j = 0; j < scales.size(); ++j)
-    loss += (j < 2 ? .5 : 5) * scales[j] * scales[j];
+    loss += (j < 2 ? .5 : j < 2 + kExperts ? 5 : .25) * scales[j] * scales[j];
   for (const Row& row : rows) {
     std::vector<double> scores;
     const std::vector<double>& head = row.head.classes;
     const double first = head[0] + head[1];
     for (std::size_t k = 0; k < kClasses; ++k) {
       const double by = scales[1] + first * scales[2] + (1 - first) * scales[3];
-      scores.push_back((1 + scales[0]) * std::log(head[k]) + by * std::log(row.network.classes[k]));
+      scores.push_back((1 + scales[0]) * std::log(head[k]) + by * std::log(row.network.classes[k]) +
+                       scales[2 + kExperts + k]);
     }
     loss -= std::log(softmax(scores)[row.label]);
   }
@@ -99,7 +100,7 @@ TEST(LogitResidual, ScalesAreTheBestOfTheNaiveLoss) {
   LogitResidual residual(TaskKind::Multiclass);
   teach(rows, residual);
   const std::vector<double> best = residual.scales();
-  ASSERT_EQ(best.size(), 2 + kExperts);
+  ASSERT_EQ(best.size(), 2 + kExperts + kClasses);
   const double least = naive_objective(rows, best);
   for (std::size_t j = 0; j < best.size(); ++j) {
     for (const double away : {-1e-3, 1e-3}) {
@@ -129,7 +130,7 @@ TEST(LogitResidual, BeginsAsTheHead) {
 TEST(LogitResidual, CountsMostForTheBlockThatTheNetworkKnows) {
   LogitResidual residual(TaskKind::Multiclass);
   teach(rows_of(500, {true, false}, 3), residual);
-  ASSERT_EQ(residual.scales().size(), 2 + kExperts);
+  ASSERT_EQ(residual.scales().size(), 2 + kExperts + kClasses);
   EXPECT_GT(residual.scales()[2], residual.scales()[3] + .3);
   const std::vector<Row> fresh = rows_of(2000, {true, false}, 4);
   EXPECT_LT(log_loss(fresh, &residual), .8 * log_loss(fresh, nullptr));
@@ -139,8 +140,55 @@ TEST(LogitResidual, CountsMostForTheBlockThatTheNetworkKnows) {
   for (const Row& row : rows_of(500, {true, false}, 3))
     plain.say(row.head, row.network, static_cast<double>(row.label));
   plain.fit();
-  ASSERT_EQ(plain.scales().size(), 2U);
+  ASSERT_EQ(plain.scales().size(), 2 + kClasses);
   EXPECT_LT(log_loss(fresh, &residual), log_loss(fresh, &plain) - .01);
+}
+
+TEST(LogitResidual, GivesBackWhatTheNetworkTakesFromAClass) {
+  // It tells classes apart, but has forgotten 0 and nearly never says so.
+  const auto forgetful = [](std::size_t count, std::uint64_t seed) {
+    std::vector<Row> rows = rows_of(count, {true, true}, seed);
+    for (Row& row : rows) {
+      std::vector<double> scores;
+      for (std::size_t k = 0; k < kClasses; ++k)
+        scores.push_back(std::log(row.network.classes[k]) - (k == 0 ? 4 : 0));
+      row.network.classes = softmax(scores);
+    }
+    return rows;
+  };
+  LogitResidual residual(TaskKind::Multiclass);
+  teach(forgetful(500, 13), residual);
+  const std::vector<double> scales = residual.scales();
+  ASSERT_EQ(scales.size(), 2 + kExperts + kClasses);
+  const double given = scales[2 + kExperts];
+  for (std::size_t k = 1; k < kClasses; ++k)
+    EXPECT_GT(given, scales[2 + kExperts + k] + 1) << k;
+  const std::vector<Row> fresh = forgetful(2000, 14);
+  std::size_t own = 0;
+  std::size_t found = 0;
+  for (const Row& row : fresh) {
+    if (row.label != 0) continue;
+    Output out;
+    residual.combine(row.head, row.network, out);
+    ++own;
+    if (std::ranges::max_element(out.classes) == out.classes.begin()) ++found;
+  }
+  EXPECT_GT(found, own / 2);
+}
+
+TEST(LogitResidual, ClassesThatCameAfterTheFitHaveNoNumberOfTheirOwn) {
+  LogitResidual residual(TaskKind::Multiclass);
+  teach(rows_of(300, {true, true}, 15), residual);
+  Row row = rows_of(1, {true, true}, 16).front();
+  Output before;
+  residual.combine(row.head, row.network, before);
+  row.head.classes.push_back(0);
+  row.network.classes.push_back(0);
+  Output after;
+  residual.combine(row.head, row.network, after);
+  ASSERT_EQ(after.classes.size(), kClasses + 1);
+  for (std::size_t k = 0; k < kClasses; ++k)
+    EXPECT_NEAR(after.classes[k], before.classes[k], 1e-4) << k;
 }
 
 TEST(LogitResidual, IsNotKeptWhereItDoesNotPay) {
@@ -238,7 +286,7 @@ TEST(LogitResidual, OfTwoClassesItAddsToTheLogit) {
   }
   residual.say({std::numeric_limits<double>::quiet_NaN(), 0, {}}, {.5, 0, {}}, 1);
   residual.fit();
-  ASSERT_EQ(residual.scales().size(), 2U);
+  ASSERT_EQ(residual.scales().size(), 4U);
   EXPECT_NEAR(residual.scales()[0], 0, .25);
   EXPECT_NEAR(residual.scales()[1], 1, .25);
   Output out;
@@ -246,7 +294,9 @@ TEST(LogitResidual, OfTwoClassesItAddsToTheLogit) {
   EXPECT_TRUE(out.classes.empty());
   const auto logit = [](double p) { return std::log(p / (1 - p)); };
   EXPECT_NEAR(logit(out.value),
-              (1 + residual.scales()[0]) * logit(.6) + residual.scales()[1] * logit(.8), 1e-9);
+              (1 + residual.scales()[0]) * logit(.6) + residual.scales()[1] * logit(.8) +
+                  residual.scales()[3] - residual.scales()[2],
+              1e-9);
 }
 
 TEST(LogitResidual, StateIsExact) {
