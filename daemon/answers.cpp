@@ -257,7 +257,7 @@ Result<std::string> Answers::status(const wire::StatusRequest& request) const {
   json["tasks"] = Json::array();
   for (const auto& task : world_.fold->tasks()) {
     Json told = task_json(*task, request, world_.told->series(task->plan().name));
-    told["notes"] = unseen_columns(task->plan(), fold.schema(), fold.layouts());
+    told["notes"] = notes_of(*task, fold);
     json["tasks"].push_back(std::move(told));
   }
   ACCRETE_TRY(const auto subscribers, world_.predictions->subscribers());

@@ -108,7 +108,7 @@ std::string report_json(Fold& fold, const BacktestSink& sink, const BacktestResu
     entry["name"] = task->plan().name;
     entry["kind"] = task_kind_name(task->plan().kind);
     entry["labels"] = task->labels();
-    entry["notes"] = unseen_columns(task->plan(), fold.schema(), fold.layouts());
+    entry["notes"] = notes_of(*task, fold);
     entry["regret"] = regret_json(*task);
     entry["drift"] = drift_json(task->drift());
     if (GraphNetwork* network = task->network()) {

@@ -9,7 +9,9 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kPiece = 16;  // of one block, that are drawn together, at most
+// Of a piece, that are rows of one instant: the last of them are cut short with the piece, and an
+// instant that is cut short each time would be drawn too seldom.
+constexpr std::size_t kRunsOfPiece = 4;
 
 void join(BlockRun& run, BlockRun&& next) {
   run.blocks.insert(run.blocks.end(), next.blocks.begin(), next.blocks.end());
@@ -55,12 +57,13 @@ std::vector<BlockRun> block_runs(const NetworkMemory& memory,
 void draw_of_blocks(const NetworkMemory& memory, const std::vector<std::uint32_t>& blocks,
                     std::size_t count, Rng& rng, std::vector<NetworkExample>& out) {
   if (blocks.empty() || count == 0) return;
-  const std::size_t piece = std::clamp<std::size_t>(count / blocks.size(), 1, kPiece);
+  const std::size_t piece = std::max<std::size_t>(count / blocks.size(), 1);
+  const std::size_t run = std::clamp<std::size_t>(piece / kRunsOfPiece, 1, NetworkMemory::kRunRows);
   const std::size_t pieces = (count + piece - 1) / piece;
   const std::size_t first = rng.below(blocks.size());
   for (std::size_t i = 0; i < pieces; ++i) {
     const std::uint32_t block = blocks[(first + i * blocks.size() / pieces) % blocks.size()];
-    memory.draw_from(block, std::min(piece, count - i * piece), rng, out);
+    memory.draw_from(block, std::min(piece, count - i * piece), rng, out, run);
   }
 }
 

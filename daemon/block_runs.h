@@ -36,7 +36,8 @@ std::vector<BlockRun> block_runs(const NetworkMemory& memory,
                                  const BlockRunOptions& options);
 
 /// Appends `count` examples of these blocks, as many of each; of more blocks than that one of
-/// blocks evenly apart, by the generator which. None of no blocks. Checks: each has an example.
+/// blocks evenly apart, by the generator which. Of a block each example is nearly as likely as any
+/// other. None of no blocks. Checks: each has an example.
 void draw_of_blocks(const NetworkMemory& memory, const std::vector<std::uint32_t>& blocks,
                     std::size_t count, Rng& rng, std::vector<NetworkExample>& out);
 

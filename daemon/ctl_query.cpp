@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -26,7 +27,8 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::uint64_t kNearlyFolded = 4096;  // records: no work to wait for from outside
+// Work of so much of --timeout, at the rate seen so far, is waited for by the daemon's own answer.
+constexpr double kAnswersShare = 0.25;
 constexpr int kDrainLookMs = 200;
 
 struct QueryFlags {
@@ -183,19 +185,28 @@ Exit run_explain(const QueryFlags& flags) {
 /// on, and --timeout after it last did.
 Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
   terminal::ProgressLine progress("drain");
+  const auto timeout = static_cast<double>(flags.timeout_s);
   std::uint64_t most = 0;
-  std::uint64_t least = 0;
-  double got_on = steady_seconds();
-  while (steady_seconds() - got_on < static_cast<double>(flags.timeout_s)) {
+  std::uint64_t least = std::numeric_limits<std::uint64_t>::max();
+  std::optional<std::uint64_t> folded_before;
+  std::uint64_t folded = 0;
+  const double begun = steady_seconds();
+  double got_on = begun;
+  while (steady_seconds() - got_on < timeout) {
     wire::ToControl question;
     question.mutable_status();
     ACCRETE_TRY(const wire::FromControl answer, ask(flags, config, std::move(question)));
     ACCRETE_TRY(const auto running, report::read_running(answer.json(), config.endpoints.control));
     const std::uint64_t left = running.lag_records + running.rows_being_folded;
-    if (left < kNearlyFolded) break;
-    if (most == 0 || left < least) got_on = steady_seconds();
-    least = left;
+    if (!folded_before) folded_before = running.rows_folded;
+    if (left < least || running.rows_folded > folded) got_on = steady_seconds();
+    least = std::min(least, left);
+    folded = running.rows_folded;
     most = std::max(most, left);
+    // Rows may come as fast as they are folded: then what is left does not fall.
+    const std::uint64_t done = std::max(most - left, folded - std::min(folded, *folded_before));
+    const double rate = static_cast<double>(done) / std::max(steady_seconds() - begun, 1e-3);
+    if (static_cast<double>(left) <= rate * timeout * kAnswersShare) break;
     progress.look({most - left, most - left, most});
     ::poll(nullptr, 0, kDrainLookMs);
   }

@@ -31,7 +31,7 @@ std::string blob_key(const std::string& task) {
 DriftWatch::DriftWatch() : adwin_(fresh_adwin()) {}
 
 void DriftWatch::grade(TaskKind kind, const models::Output& mixed, double label) {
-  if (kind == TaskKind::Multiclass && mixed.classes.empty()) return;
+  if (models::says_nothing(kind, mixed)) return;
   grade(models::loss_of(kind, mixed, label));
 }
 

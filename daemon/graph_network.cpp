@@ -57,6 +57,7 @@ NetworkMemoryOptions memory_options(const NetworkConfig& config, const TaskPlan&
   options.per_class = config.memory_per_class;
   options.told_over = config.replay != NetworkConfig::Replay::Rows;
   options.classes = plan.kind == TaskKind::Multiclass;
+  options.lists = plan.kind == TaskKind::Ranking;
   if (!shows_outcomes(plan)) options.labels_max = models::LabelSignals::lags;
   options.means = tells_means(plan);
   options.seed = seed;
@@ -263,6 +264,7 @@ void GraphNetwork::train(TimeUs now) {
   if (network_ == nullptr) begin();
   for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {
     give_birth_if_due(now);
+    if (memory_.size() == 0) break;  // all of it was of blocks that are over
     step(now);
     owed_ -= batch;
   }

@@ -68,12 +68,10 @@ Eigen::MatrixXd GraphNetwork::block_shares() const {
   const std::size_t experts = std::max<std::size_t>(first_blocks_.size(), 1);
   Eigen::MatrixXd shares =
       Eigen::MatrixXd::Zero(static_cast<Eigen::Index>(classes), static_cast<Eigen::Index>(experts));
-  std::vector<double> counts;
   for (std::uint32_t block = 0; block < memory_.blocks(); ++block) {
-    counts.assign(classes, 0.0);
-    memory_.count_labels(block, counts);
-    shares.col(static_cast<Eigen::Index>(expert_of(block))) +=
-        Eigen::Map<const Eigen::VectorXd>(counts.data(), shares.rows());
+    if (memory_.size(block) == 0) continue;
+    double* const counts = shares.col(static_cast<Eigen::Index>(expert_of(block))).data();
+    memory_.count_labels(block, std::span(counts, classes));
   }
   for (Eigen::Index k = 0; k < shares.rows(); ++k) {
     const double sum = shares.row(k).sum();

@@ -13,17 +13,28 @@ namespace {
 constexpr std::size_t kMixtureRows = 4096;
 constexpr std::size_t kMixtureAsked = 16;  // nodes of a batch, by layer, that mixtures are asked of
 
-/// Some rows of all that come, the first `most` of them.
+/// kMixtureRows of all rows that come, each as likely as any other; all of fewer, in their order.
+/// Source: Vitter 1985, "Random sampling with a reservoir", algorithm R.
 struct Gathered {
+  explicit Gathered(const Rng& draws) : rng(draws) {}
+
+  Rng rng;
   std::vector<float> numbers;
   std::size_t rows = 0;
+  std::size_t seen = 0;
 
   void add(const models::RowMatrix<float>& from, std::size_t row) {
-    if (rows == kMixtureRows) return;
     const auto width = static_cast<std::size_t>(from.cols());
     const float* const begin = from.data() + row * width;
-    numbers.insert(numbers.end(), begin, begin + width);
-    ++rows;
+    ++seen;
+    if (rows < kMixtureRows) {
+      numbers.insert(numbers.end(), begin, begin + width);
+      ++rows;
+      return;
+    }
+    const std::size_t place = rng.below(seen);
+    if (place >= kMixtureRows) return;
+    std::copy_n(begin, width, numbers.begin() + static_cast<std::ptrdiff_t>(place * width));
   }
   models::RowMatrix<float> matrix(std::size_t width) const {
     models::RowMatrix<float> out(static_cast<Eigen::Index>(rows), static_cast<Eigen::Index>(width));
@@ -48,12 +59,17 @@ void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
   std::vector<NetworkExample> examples;
   // Those that are drawn come back: of few, more would be the same again.
   draw_of_blocks(memory_, run.blocks, std::min(kMixtureExamples, 2 * run.examples), rng, examples);
-  for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2)
-    examples[i].at = now;
+  for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2) {
+    NetworkExample& example = examples[i];  // one that is gone is shown as it was
+    if (graph_.version(NodeId{entity_, example.row}, now)) example.at = now;
+  }
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
   grow_inputs();
-  std::vector<Gathered> gates(mixtures_.layers());
-  Gathered head;
+  std::vector<Gathered> gates;
+  for (std::size_t l = 0; l < mixtures_.layers(); ++l)
+    gates.emplace_back(Rng(rng.next(), l, Purpose::Training));
+  static_assert(kMixtureExamples <= kMixtureRows);  // so of these none is left out
+  Gathered head(rng);
   std::vector<Gathered> told;
   HeadRows read;
   in_pieces(examples, [&](Examples piece) {
@@ -66,7 +82,7 @@ void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
       }
     }
     if (kind_ != TaskKind::Multiclass || world_.config().keeps_rows()) return;  // heads read rows
-    told.resize(batch_.told.size());
+    told.resize(batch_.told.size(), Gathered(rng));
     for (std::size_t i = 0; i < piece.size(); ++i) {
       head.add(inputs.back(), i);
       for (std::size_t s = 0; s < told.size(); ++s)

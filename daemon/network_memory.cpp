@@ -2,6 +2,7 @@
 #include "daemon/network_memory.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <map>
 
@@ -10,7 +11,6 @@
 namespace accrete::daemon {
 namespace {
 
-constexpr std::size_t kRunRows = 64;  // of one instant, drawn together
 constexpr double kInstantDecay = 0.7;
 
 }  // namespace
@@ -20,9 +20,12 @@ NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options) : options_(opt
 }
 
 std::uint64_t NetworkMemory::hash_of(const Stored& example) const {
-  return Rng(options_.seed ^ example.row, static_cast<std::uint64_t>(example.at_us),
-             Purpose::Training)
-      .next();
+  Rng rng(options_.seed ^ example.row, static_cast<std::uint64_t>(example.at_us),
+          Purpose::Training);
+  const std::uint64_t hash = rng.next();
+  if (!options_.lists) return hash;
+  // Links of one list share row and instant: with one hash they would all stay or all go.
+  return Rng(hash, std::bit_cast<std::uint64_t>(example.label), Purpose::Training).next();
 }
 
 std::size_t NetworkMemory::size(std::uint32_t block) const {
@@ -117,7 +120,7 @@ void NetworkMemory::shrink() {
     }
     size_ += block.size();
   }
-  drop_empty_end();  // links of one list have one hash, and go together
+  drop_empty_end();
 }
 
 /// Examples of a block from this place on are others than those that are stored.
@@ -193,9 +196,9 @@ void NetworkMemory::newest(std::uint32_t row, TimeUs at, std::size_t k,
 }
 
 void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
-                              std::vector<NetworkExample>& out) const {
+                              std::vector<NetworkExample>& out, std::size_t run_max) const {
   const auto& examples = blocks_[block];
-  ACCRETE_CHECK(!examples.empty());
+  ACCRETE_CHECK(!examples.empty() && run_max > 0);
   if (options_.classes) {
     draw_classes(block, count, rng, out);
     return;
@@ -209,7 +212,7 @@ void NetworkMemory::draw_from(std::uint32_t block, std::size_t count, Rng& rng,
     const auto rows = static_cast<std::size_t>(end - begin);
     // A run shows as many examples as it has rows: to show each example as often as any other, a
     // long run is taken less often, and it goes around its instant.
-    const std::size_t run = std::min(rows, kRunRows);
+    const std::size_t run = std::min(rows, run_max);
     if (rng.below(run) != 0) continue;
     for (std::size_t i = 0; i < run && count > 0; ++i, --count) {
       const Stored& example = examples[first + (start - first + i) % rows];

@@ -41,6 +41,7 @@ struct NetworkMemoryOptions {
   std::size_t per_class = 0;
   bool told_over = false;
   bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
+  bool lists = false;    ///< a row has several examples of one instant, each of another label
   std::size_t labels_max = 64;  ///< of one entity; > 1
   bool means = true;            ///< whether typical() is asked
   std::uint64_t seed = 1;
@@ -52,6 +53,7 @@ struct NetworkMemoryOptions {
 class NetworkMemory {
  public:
   static constexpr std::size_t kInstantsMax = std::size_t{1} << 14;  ///< that typical() knows
+  static constexpr std::size_t kRunRows = 64;  ///< of one instant, drawn together
 
   explicit NetworkMemory(const NetworkMemoryOptions& options);
 
@@ -76,16 +78,16 @@ class NetworkMemory {
   /// there are no runs, and each class of the block is as likely as any other.
   /// Checks: there is an example.
   void draw(std::size_t count, Rng rng, std::vector<NetworkExample>& out) const;
-  /// The same from one block. Checks: it has an example.
-  void draw_from(std::uint32_t block, std::size_t count, Rng& rng,
-                 std::vector<NetworkExample>& out) const;
+  /// The same from one block, in runs of at most `run_max`. Checks: it has an example; run_max > 0.
+  void draw_from(std::uint32_t block, std::size_t count, Rng& rng, std::vector<NetworkExample>& out,
+                 std::size_t run_max = kRunRows) const;
 
   /// Examples in the order of blocks and instants, appended: all, or every n-th so that they are at
   /// most `most`.
   void sample_all(std::size_t most, std::vector<NetworkExample>& out) const;
 
   /// Of a block: how many examples have each label, added to `counts`. Checks: labels are whole
-  /// numbers, and `counts` has a place for each that there is.
+  /// numbers, and `counts` has a place for each that there is. Cost: linear in the examples.
   void count_labels(std::uint32_t block, std::span<double> counts) const;
 
   /// The newest block with examples and those before it.

@@ -17,7 +17,8 @@ namespace accrete::daemon {
 
 /// Examples are what both said of rows of ticks before their outcomes were known; the newest
 /// kExamplesMax are kept, as many of each tick as there are, up to kOfTick. Fitted anew when a
-/// tick's outcomes are complete (models/logit_residual.h says to what, and when it is kept).
+/// tick's outcomes are complete and an eighth of the examples is new (models/logit_residual.h says
+/// to what, and when it is kept).
 ///
 /// Threads: the fold's; combine() from several at once. Deterministic: same calls, same bits.
 class NewestOnHeads {
@@ -29,8 +30,10 @@ class NewestOnHeads {
 
   /// An outcome. Cost: a copy of both.
   void grade(const models::Output& head, const models::Output& network, double label);
+  /// Whether an eighth of the examples came since the last settle().
+  bool is_due() const { return fresh_ > 0 && fresh_ * 8 >= examples_.size(); }
   /// Fit to the newest outcomes; `shares` as LogitResidual::begin().
-  void settle(Eigen::MatrixXd shares);
+  void settle(const Eigen::MatrixXd& shares);
 
   void combine(const models::Output& head, const models::Output& network,
                models::Output& out) const {
@@ -53,6 +56,7 @@ class NewestOnHeads {
   models::LogitResidual residual_;
   std::vector<Example> examples_;  // a ring
   std::size_t oldest_ = 0;         // where the next goes, once it is full
+  std::size_t fresh_ = 0;          // that came since the last settle
 };
 
 }  // namespace accrete::daemon

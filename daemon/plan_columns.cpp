@@ -6,7 +6,9 @@
 #include <set>
 #include <utility>
 
+#include "daemon/any_task.h"
 #include "daemon/fold.h"
+#include "proto/time.h"
 
 namespace accrete::daemon {
 namespace {
@@ -89,6 +91,19 @@ std::vector<std::string> unseen_columns(const TaskPlan& plan, const Schema& sche
                   ", which no row has had" +
                   (nearest.empty() ? "" : "; did you mean \"" + nearest + "\"?"));
   }
+  return out;
+}
+
+std::vector<std::string> notes_of(const AnyTask& task, const Fold& fold) {
+  std::vector<std::string> out = unseen_columns(task.plan(), fold.schema(), fold.layouts());
+  // Whoever was predicted then would be waiting for the outcome.
+  const bool nobody =
+      task.last_tick() != kTimeMin && task.labels() == 0 && task.pending() == 0 && task.shed() == 0;
+  if (!nobody) return out;
+  out.push_back("task \"" + task.plan().name + "\" predicted nobody at its newest tick, " +
+                format_time(task.last_tick()) + ", and knows no outcome: no row of " +
+                fold.schema().table(task.plan().entity).name +
+                (task.plan().where ? " met its WHERE" : " was there"));
   return out;
 }
 

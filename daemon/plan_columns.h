@@ -14,6 +14,7 @@
 
 namespace accrete::daemon {
 
+class AnyTask;
 class Fold;
 
 struct TableColumn {
@@ -30,6 +31,10 @@ std::vector<TableColumn> columns_read(const TaskPlan& plan, const Schema& schema
 /// Cost: layouts × columns.
 std::vector<std::string> unseen_columns(const TaskPlan& plan, const Schema& schema,
                                         std::span<const Layout> layouts);
+
+/// What the user of a task should know: its unseen columns, and whether nobody met its WHERE at the
+/// newest tick while no outcome is known.
+std::vector<std::string> notes_of(const AnyTask& task, const Fold& fold);
 
 /// Tells the lines of all tasks of a fold whenever it has seen a new layout. One thread's.
 class ColumnWatch {

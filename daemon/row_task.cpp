@@ -254,13 +254,14 @@ void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, c
   }
   const std::span<const models::Output> candidates(outputs.data(), names_.size());
   const TimeUs at = told(prediction.at);
+  if (prediction.trigger == Trigger::Arrival)
+    sink.label({&plan_, at, entity_key(row.row, prediction.at), label.value, label.text});
+  if (models::says_nothing(plan_.kind, outputs.back())) return;
   if (prediction.trigger == Trigger::Arrival) {
     mixer_->grade(candidates, label.value);
     drift_.grade(plan_.kind, outputs.back(), label.value);
     for (std::size_t c = 0; c < outputs.size(); ++c)
       metrics_[c].add(outputs[c], label.value);
-    const std::string key = entity_key(row.row, prediction.at);
-    sink.label({&plan_, at, key, label.value, label.text});
   }
   sink.graded({&plan_,
                at,

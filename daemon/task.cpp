@@ -330,7 +330,7 @@ void Task::learn(const PendingBatch& batch, std::span<const double> labels) {
   labels_ += rows.size();
   features_->mature(rows, known, batch.due);
   if (network_ != nullptr) network_->know(rows, known, batch.due);
-  if (on_heads_ != nullptr) on_heads_->settle(network_->block_shares());
+  if (on_heads_ != nullptr && on_heads_->is_due()) on_heads_->settle(network_->block_shares());
   weigh_network();
   mixer_->settle();
   if (network_ != nullptr && is_before_network(batch)) mixer_->restart_excess();
@@ -359,6 +359,8 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
   }
   const double value = label_value(label);
   const std::string key = entity_key(batch.rows[i], batch.at);
+  if (batch.trigger == Trigger::Tick) sink.label({&plan_, batch.at, key, value, label.text});
+  if (models::says_nothing(plan_.kind, outputs.back())) return;
   if (batch.trigger == Trigger::Tick) {
     mixer_->grade({outputs.data(), names_.size()}, value);
     drift_.grade(plan_.kind, outputs.back(), value);
@@ -372,7 +374,6 @@ void Task::grade(const PendingBatch& batch, std::size_t i, const WindowValue& la
       const std::size_t network = learners_->size();
       on_heads_->grade(outputs[network - 1], outputs[network], value);
     }
-    sink.label({&plan_, batch.at, key, value, label.text});
   }
   sink.graded({&plan_,
                batch.at,

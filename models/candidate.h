@@ -56,6 +56,11 @@ struct Output {
   std::vector<double> classes;
 };
 
+/// Of classes: that none is known yet.
+inline bool says_nothing(TaskKind kind, const Output& output) {
+  return kind == TaskKind::Multiclass && output.classes.empty();
+}
+
 /// One learner of one task. Deterministic: same calls, same bits.
 class Candidate {
  public:

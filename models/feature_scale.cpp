@@ -11,6 +11,10 @@ namespace {
 // and one that only its last bits move would learn weights that mean nothing.
 constexpr double deviation_min = 1e-6;
 
+constexpr double rows_growth = 0.1;
+constexpr double width_growth = 0.125;
+constexpr double rows_of_column = 0.125;
+
 }  // namespace
 
 void FeatureScale::observe(std::span<const double> features) {
@@ -50,6 +54,16 @@ double FeatureScale::standardise(std::size_t j, double x, double clip) const {
   const Frozen& scale = frozen_[j];
   if (scale.deviation == 0) return 0;
   return std::clamp((x - scale.mean) / scale.deviation, -clip, clip);
+}
+
+bool is_freeze_due(const FeatureScale& scale, const FrozenFrom& last, std::size_t columns) {
+  const auto rows = static_cast<double>(scale.rows());
+  const auto rows_before = static_cast<double>(last.rows);
+  const auto width_before = static_cast<double>(last.width);
+  if (rows - rows_before < rows_of_column * static_cast<double>(columns)) return false;
+  return rows >= (1 + rows_growth) * rows_before ||
+         static_cast<double>(scale.width()) >=
+             width_before + std::max(1.0, width_growth * width_before);
 }
 
 void FeatureScale::save(StateWriter& writer) const {

@@ -59,4 +59,16 @@ class FeatureScale {
   std::vector<Frozen> frozen_;
 };
 
+/// What a scale was frozen from.
+struct FrozenFrom {
+  std::uint64_t rows = 0;
+  std::uint64_t width = 0;
+};
+
+/// Whether a head over so many columns should freeze its scale anew: the rows have grown by a tenth
+/// or the features by an eighth, and an eighth of a row a column has come, so that what solving
+/// costs, columns³, is a few times what learning those rows cost. Columns that come one by one, as
+/// words do, wait for each other.
+bool is_freeze_due(const FeatureScale& scale, const FrozenFrom& last, std::size_t columns);
+
 }  // namespace accrete::models

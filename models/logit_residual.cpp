@@ -7,6 +7,7 @@
 
 #include <Eigen/Cholesky>
 
+#include "models/matrix_bytes.h"
 #include "models/state_bytes.h"
 
 namespace accrete::models {
@@ -23,6 +24,10 @@ constexpr double kClassPrior = 0.5;
 constexpr int kStepsMax = 20;
 constexpr int kHalvingsMax = 20;
 constexpr double kFallMin = 1e-9;  // of the objective, in nats: then it is the minimum
+
+bool is_finite(double number) {
+  return std::isfinite(number);
+}
 
 /// Probabilities of classes; none: it says nothing.
 std::vector<double> classes_of(TaskKind kind, const Output& output) {
@@ -63,11 +68,16 @@ double prior_of(Eigen::Index scale, Eigen::Index columns) {
 }  // namespace
 
 LogitResidual::LogitResidual(TaskKind kind) : kind_(kind) {
+  pin_block_sizes();
   ACCRETE_CHECK(kind == TaskKind::Binary || kind == TaskKind::Multiclass);
 }
 
-void LogitResidual::begin(Eigen::MatrixXd shares) {
-  shares_ = std::move(shares);
+void LogitResidual::begin(const Eigen::MatrixXd& shares) {
+  constexpr auto groups = static_cast<Eigen::Index>(kExpertsMax);
+  const Eigen::Index experts = shares.cols();
+  shares_ = Eigen::MatrixXd::Zero(shares.rows(), std::min(experts, groups));
+  for (Eigen::Index t = 0; t < experts; ++t)
+    shares_.col(experts <= groups ? t : t * groups / experts) += shares.col(t);
   scales_.clear();  // those were of other experts
   without_ = {};
   examples_.clear();
@@ -97,8 +107,9 @@ LogitResidual::Example LogitResidual::example_of(const Output& head, const Outpu
 
 void LogitResidual::say(const Output& head, const Output& network, double label) {
   Example example = example_of(head, network, kClassesMax);
-  const auto own = static_cast<Eigen::Index>(label);
-  if (example.label == 0) example.label = own < example.start.size() ? own : -1;
+  const auto classes = static_cast<double>(example.start.size());
+  if (example.label == 0)
+    example.label = label >= 0 && label < classes ? static_cast<Eigen::Index>(label) : -1;
   examples_.push_back(std::move(example));
 }
 
@@ -235,6 +246,10 @@ void LogitResidual::combine_held_out(std::size_t example, const Output& head, co
   combine_by(without_.at(example % 2), head, network, out);
 }
 
+std::size_t LogitResidual::memory_bytes() const {
+  return (static_cast<std::size_t>(shares_.size()) + scales_.capacity()) * sizeof(double);
+}
+
 void LogitResidual::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
@@ -253,8 +268,10 @@ Status LogitResidual::load(std::string_view bytes) {
   const std::vector<double> shares = reader.doubles();
   read.scales_ = reader.doubles();
   const std::uint64_t columns = kShared + (experts > 1 ? experts : 0);
-  reader.require(experts == 0 || classes <= classes_max);
-  reader.require(experts <= shares.size() && classes * experts == shares.size());
+  reader.require(classes <= classes_max && experts <= kExpertsMax);
+  reader.require(!reader.failed() && classes * experts == shares.size());
+  reader.require(std::ranges::all_of(shares, is_finite) &&
+                 std::ranges::all_of(read.scales_, is_finite));
   reader.require(read.scales_.empty() ||
                  (read.scales_.size() > columns && read.scales_.size() <= columns + kClassesMax));
   ACCRETE_DO(reader.finish("logit residual"));

@@ -41,14 +41,17 @@ class LogitResidual {
  public:
   /// Of examples; later classes are not fitted to and have no c of their own.
   static constexpr std::size_t kClassesMax = 64;
+  /// With a scale of their own; of more, neighbours share one.
+  static constexpr std::size_t kExpertsMax = 32;
   static constexpr double kGainMin = 2;  ///< a likelihood ratio that chance gives once in twenty
 
   /// `kind`: binary or multiclass, the latter unless told. Checks: one of these.
   explicit LogitResidual(TaskKind kind);
 
-  /// Examples anew. `shares` (K, T): of each class, how its examples are shared by experts; rows
-  /// sum to 1, or to 0 for a class without any. Until fit() the head's word stands.
-  void begin(Eigen::MatrixXd shares);
+  /// Examples anew. `shares` (K, T): of each class, how its examples are shared by experts, in the
+  /// order of their blocks; rows sum to 1, or to 0 for a class without any. No class may be known.
+  /// Until fit() the head's word stands.
+  void begin(const Eigen::MatrixXd& shares);
   /// An example. One whose label is beyond kClassesMax, or of which one of the two says nothing, is
   /// of no use, but is counted.
   void say(const Output& head, const Output& network, double label);
@@ -65,6 +68,7 @@ class LogitResidual {
 
   /// a, b, d (none of one expert), c; empty: the head's word stands.
   const std::vector<double>& scales() const { return scales_; }
+  std::size_t memory_bytes() const;
 
   void save(std::string& out) const;
   /// Examples are not part of it. Errors: Corruption; then nothing has changed.

@@ -11,7 +11,7 @@
 namespace accrete::models {
 namespace {
 
-constexpr std::uint8_t state_version = 4;
+constexpr std::uint8_t state_version = 5;
 
 // One wild label must not silence a candidate for good: with eta 0.5 a loss of 8, alone in its
 // settle, costs a weight a factor of 55, which fixed share makes good within a few updates.
@@ -266,6 +266,7 @@ void Mixer::save(std::string& out) const {
   StateWriter writer(out);
   writer.u8(state_version);
   writer.u8(static_cast<std::uint8_t>(kind_));
+  writer.doubles(start_);
   writer.doubles(experts_);
   writer.doubles(losses_);
   writer.doubles(totals_);
@@ -283,11 +284,13 @@ Status Mixer::load(std::string_view bytes) {
   StateReader reader(bytes);
   reader.require(reader.u8() == state_version);
   reader.require(reader.u8() == static_cast<std::uint8_t>(kind_));
+  std::vector<double> start = reader.doubles();
   std::vector<double> experts = reader.doubles();
   std::vector<double> losses = reader.doubles();
   std::vector<double> totals = reader.doubles();
   std::vector<double> before = reader.doubles();
-  reader.require(experts.size() == experts_.size() && losses.size() == losses_.size());
+  reader.require(start.size() == start_.size() && experts.size() == experts_.size());
+  reader.require(losses.size() == losses_.size());
   reader.require(totals.size() == totals_.size() && before.size() == totals_.size());
   const double mixture = reader.f64();
   const double mixture_total = reader.f64();
@@ -297,6 +300,7 @@ Status Mixer::load(std::string_view bytes) {
   const double scale = reader.f64();
   const double scale_count = reader.f64();
   ACCRETE_DO(reader.finish("mixer"));
+  start_ = std::move(start);
   experts_ = std::move(experts);
   losses_ = std::move(losses);
   totals_ = std::move(totals);

@@ -21,7 +21,6 @@ using Eigen::VectorXd;
 constexpr std::uint8_t state_version = 1;
 constexpr std::uint64_t fade_rows = 100;
 constexpr std::uint64_t first_scale_rows = 8;
-constexpr double refresh_growth = 0.1;
 constexpr double probability_min = 0.001;
 constexpr double intercept_prior = 0.1;
 constexpr int line_steps_max = 30;  // two or three in practice; more for a row of great weight
@@ -113,12 +112,12 @@ void Kalman::predict(const Input& input, Output& output) const {
 void Kalman::learn(const Input& input, double label, double weight) {
   ACCRETE_CHECK(weight > 0 && (label == 0 || label == 1));
   const std::size_t width = std::min(input.features.size(), options_.features_max);
-  const bool wider = width > scale_.width();
-  if (wider) scale_.grow(width);
+  if (width > scale_.width()) scale_.grow(width);
   scale_.observe(input.features.first(width));
   ++rows_;
-  const double due = (1 + refresh_growth) * static_cast<double>(rows_at_refresh_);
-  if (wider || (rows_ >= first_scale_rows && static_cast<double>(rows_) >= due)) refresh();
+  const auto known = static_cast<std::uint64_t>(mean_.size() - 1);
+  const bool early = known > 0 && rows_ < first_scale_rows;
+  if (!early && is_freeze_due(scale_, {rows_at_refresh_, known}, known)) refresh();
 
   standardise(input.features, z_);
   image_.noalias() = covariance_ * z_;
@@ -205,7 +204,7 @@ Status Kalman::load(std::string_view bytes) {
   MatrixXd covariance = load_matrix(reader);
   const std::uint64_t rows = reader.u64();
   const std::uint64_t rows_at_refresh = reader.u64();
-  reader.require(mean.size() == static_cast<Index>(scale.width()) + 1);
+  reader.require(mean.size() >= 1 && mean.size() <= static_cast<Index>(scale.width()) + 1);
   reader.require(covariance.rows() == mean.size() && covariance.cols() == mean.size());
   ACCRETE_DO(reader.finish(name()));
   scale_ = std::move(scale);

@@ -19,10 +19,6 @@ constexpr std::uint8_t state_version = 1;
 // Rows learnt in one Woodbury block: large enough that P is read once for many rows.
 constexpr std::size_t block_rows = 64;
 
-// The scale is refreshed when the rows behind it grew by this share: a logarithmic number of
-// solves, each in the coordinates of nearly all data.
-constexpr double refresh_growth = 0.1;
-
 // A feature that is missing less often than this tells nothing by being missing.
 constexpr double missing_share_min = 0.02;
 
@@ -132,9 +128,7 @@ void Ridge::learn(const Input& input, double label, double weight) {
 }
 
 bool Ridge::refresh_due() const {
-  const double rows = static_cast<double>(scale_.rows());
-  return scale_.width() > width_at_refresh_ ||
-         rows >= (1 + refresh_growth) * static_cast<double>(rows_at_refresh_);
+  return is_freeze_due(scale_, {rows_at_refresh_, width_at_refresh_}, columns_.size());
 }
 
 /// Freeze the moments of now, give new features and newly missing ones their columns, re-express

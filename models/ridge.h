@@ -20,11 +20,12 @@ struct RidgeOptions {
 ///
 /// Columns: an intercept, the features standardised by frozen moments (missing or not finite -> 0),
 /// an indicator for each feature that more than 2 % of the rows miss. The moments are refreshed at
-/// a settle() when the rows grew by 10 % or the width grew: what was learnt is re-expressed by the
-/// affine map between the two scales, and solved again under the full prior. So the weights are
-/// always those of batch ridge over all examples so far, in the scale of now; two approximations:
-/// a row stays clipped as it was when learnt, and an indicator that appears later than its feature
-/// counts as 0 in the rows before.
+/// a settle() when the rows grew by 10 % or the width by an eighth, and an eighth of a row a column
+/// came (feature_scale.h; until then new features are unseen): what was learnt is re-expressed by
+/// the affine map between the two scales, and solved again under the full prior. So the weights are
+/// always those of batch ridge over all examples so far, in the scale of now; three approximations:
+/// a row stays clipped as it was when learnt, an indicator that appears later than its feature
+/// counts as 0 in the rows before, and so does a feature in rows before it is seen.
 ///
 /// Learnt rows take effect at settle(), or earlier every 64 rows.
 /// Cost, D columns: 2D² a learn, D a predict (D² in regression, for the variance), D³ a refresh;

@@ -89,9 +89,36 @@ TEST(BlockRuns, ExamplesAreDrawnOfEachBlock) {
   for (const NetworkExample& example : drawn)
     ++counts[example.block];
   EXPECT_EQ(counts[1] + counts[3], 70U);
-  EXPECT_NEAR(static_cast<double>(counts[1]), 35, 13.5) << "in pieces of 16";
+  EXPECT_EQ(counts[1], 35U);
   draw_of_blocks(memory, {}, 70, rng, drawn);
   EXPECT_EQ(drawn.size(), 70U);
+}
+
+TEST(BlockRuns, RowsOfALargeInstantAreDrawnAsOftenAsOthers) {
+  // Half of each block's rows are of one instant, the others alone in theirs.
+  constexpr std::uint32_t kHalf = 60;
+  NetworkMemory memory(of_most(100'000));
+  std::int64_t at = 0;
+  for (std::uint32_t block = 0; block < 4; ++block) {
+    ++at;
+    for (std::uint32_t row = 0; row < kHalf; ++row)
+      memory.add({row, 0, TimeUs{at}, block});
+    for (std::uint32_t row = kHalf; row < 2 * kHalf; ++row)
+      memory.add({row, 0, TimeUs{++at}, block});
+  }
+  for (const std::size_t count : {std::size_t{4}, std::size_t{64}, std::size_t{1024}}) {
+    std::size_t large = 0;
+    std::size_t all = 0;
+    for (std::uint64_t draw = 0; all < 40'000; ++draw) {
+      std::vector<NetworkExample> drawn;
+      Rng rng(6, draw, Purpose::Test);
+      draw_of_blocks(memory, {0, 1, 2, 3}, count, rng, drawn);
+      all += drawn.size();
+      large += static_cast<std::size_t>(std::ranges::count_if(
+          drawn, [](const NetworkExample& example) { return example.row < kHalf; }));
+    }
+    EXPECT_NEAR(static_cast<double>(large) / static_cast<double>(all), .5, .05) << count;
+  }
 }
 
 TEST(BlockRuns, NoBlockIsLeftOutWhileThereAreExamplesForAll) {

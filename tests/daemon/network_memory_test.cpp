@@ -298,6 +298,38 @@ TEST(NetworkMemory, OfABlockThatIsOverSoManyOfEachClassStay) {
   }
 }
 
+/// Lists of six links, two a block: all of a list are of one row and instant.
+void add_lists(std::uint32_t blocks, NetworkMemory& memory) {
+  for (std::uint32_t list = 0; list < 2 * blocks; ++list) {
+    for (int item = 0; item < 6; ++item)
+      memory.add({list % 7, static_cast<double>(item), TimeUs{list}, list / 2});
+  }
+}
+
+TEST(NetworkMemory, OfListsLinksStayOneByOne) {
+  constexpr std::size_t kMost = 120;
+  constexpr std::uint32_t kBlocks = 60;  // a block keeps two, less than a list
+  NetworkMemoryOptions options = of_most(kMost);
+  options.lists = true;
+  NetworkMemory memory(options);
+  add_lists(kBlocks, memory);
+  EXPECT_GE(memory.size(), kMost / 2);
+  for (std::uint32_t block = 0; block < kBlocks; ++block)
+    EXPECT_GE(memory.size(block), 1U) << block;
+  EXPECT_EQ(memory.blocks(), kBlocks);
+}
+
+TEST(NetworkMemory, OfListsOfABlockThatIsOverSoManyLinksStay) {
+  NetworkMemoryOptions options = of_most(10'000);
+  options.lists = true;
+  options.per_class = 4;
+  NetworkMemory memory(options);
+  add_lists(10, memory);
+  for (std::uint32_t block = 0; block + 1 < 10; ++block)
+    EXPECT_EQ(memory.size(block), 4U) << block;
+  EXPECT_EQ(memory.size(9), 12U);
+}
+
 TEST(NetworkMemory, TypicalIsAMeanOfWhatWasKnownLaterInstantsCountMore) {
   NetworkMemory memory(of_most(100));
   EXPECT_FALSE(memory.typical(TimeUs{1000}));

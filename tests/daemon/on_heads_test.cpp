@@ -213,6 +213,42 @@ TEST(OnHeads, OfWindowsTheNetworkIsAddedWhereNoSumOfColumnsTells) {
   EXPECT_LT(loss.at("network-on-heads"), 0.6 * loss.at("ridge"));
 }
 
+TEST(OnHeads, OutcomesBeforeTheNetworkKnowsAClassAreNoFault) {
+  // Most of a tick's rows are graded and not taught, so the first outcomes teach nothing.
+  const Config config = config_of(kWindowTask);
+  FoldOptions options = network_options();
+  options.taught_rows_max = 64;
+  Rng rng(8, 0, Purpose::Test);
+  std::vector<Transaction> stream = begun();
+  constexpr std::int64_t kNodes = 2000;
+  for (std::int64_t node = 0; node < kNodes; ++node) {
+    stream[0].records.push_back(
+        change_record(nodes_layout(), Op::Insert,
+                      {Value::of_integer(node), Value::of_text("a"), Value::of_text("a"),
+                       Value::null(), Value::null(), Value::of_time(day(0))}));
+  }
+  for (std::int64_t id = 0; id < 24; ++id) {
+    const auto node = static_cast<std::int64_t>(rng.below(kNodes));
+    const TimeUs at = day(.5 + .25 * static_cast<double>(id));
+    stream.emplace_back().records.push_back(
+        change_record(visits_layout(), Op::Insert,
+                      {Value::of_integer(id), Value::of_integer(node), Value::of_text("a"),
+                       Value::of_text(id % 2 == 0 ? "same" : "other"), Value::of_time(at)}));
+  }
+  number(stream);
+  World world(config, options);
+  std::size_t crashes = 0;
+  for (const Transaction& transaction : stream) {
+    world.feed({&transaction, 1});
+    if (world.fold().find_task("what")->labels() == 0) continue;
+    ASSERT_TRUE(world.fold().checkpoint());
+    world.crash();
+    if (HasFatalFailure()) return;
+    ++crashes;
+  }
+  EXPECT_GT(crashes, 10U);
+}
+
 TEST(OnHeads, IsNoCandidateWhereTheConfigurationSaysSo) {
   FoldOptions options = network_options();
   options.network.on_heads = false;
@@ -290,6 +326,24 @@ TEST(NewestOnHeads, ForgetsWhatIsNotAmongTheNewest) {
   grade(NewestOnHeads::kExamplesMax, false, 2, only);
   only.settle(shares);
   EXPECT_EQ(heads.scales(), only.scales());
+}
+
+TEST(NewestOnHeads, IsFittedWhenAnEighthIsNew) {
+  NewestOnHeads heads;
+  const Eigen::MatrixXd shares = Eigen::MatrixXd::Ones(2, 1);
+  EXPECT_FALSE(heads.is_due()) << "nothing was said";
+  grade(80, true, 4, heads);
+  EXPECT_TRUE(heads.is_due());
+  heads.settle(shares);
+  EXPECT_FALSE(heads.is_due());
+  grade(11, true, 5, heads);  // of 91
+  EXPECT_FALSE(heads.is_due());
+  NewestOnHeads fresh;
+  models::expect_exact_state(models::saved(heads), fresh);
+  for (NewestOnHeads* one : {&heads, &fresh}) {
+    grade(1, true, 6, *one);
+    EXPECT_TRUE(one->is_due());
+  }
 }
 
 TEST(NewestOnHeads, StateIsExactAndItGoesOnAsItWould) {

@@ -299,6 +299,49 @@ TEST(LogitResidual, OfTwoClassesItAddsToTheLogit) {
               1e-9);
 }
 
+TEST(LogitResidual, NoClassNeedBeKnown) {
+  const std::vector<Row> rows = rows_of(300, {true, true}, 17);
+  for (const Eigen::Index experts : {1, 2}) {
+    LogitResidual residual(TaskKind::Multiclass);
+    residual.begin(Eigen::MatrixXd::Zero(0, experts));
+    for (const Row& row : rows)
+      residual.say(row.head, row.network, static_cast<double>(row.label));
+    residual.fit();
+    ASSERT_FALSE(residual.scales().empty());
+    LogitResidual fresh(TaskKind::Multiclass);
+    expect_exact_state(saved(residual), fresh);
+    Output out;
+    Output again;
+    residual.combine(rows[0].head, rows[0].network, out);
+    fresh.combine(rows[0].head, rows[0].network, again);
+    EXPECT_EQ(out.classes, again.classes);
+    EXPECT_NE(out.classes, rows[0].head.classes);
+  }
+}
+
+TEST(LogitResidual, NeighboursAmongManyExpertsShareAScale) {
+  constexpr auto kMany = static_cast<Eigen::Index>(4 * LogitResidual::kExpertsMax);
+  const std::vector<Row> rows = rows_of(300, {true, false}, 18);
+  // Class 0's examples are of the first expert, those of the others of the last.
+  Eigen::MatrixXd many = Eigen::MatrixXd::Zero(kClasses, kMany);
+  Eigen::MatrixXd few = Eigen::MatrixXd::Zero(kClasses, LogitResidual::kExpertsMax);
+  for (Eigen::MatrixXd* shares : {&many, &few}) {
+    shares->col(0)(0) = 1;
+    shares->col(shares->cols() - 1).tail(3).setOnes();
+  }
+  LogitResidual of_many(TaskKind::Multiclass);
+  LogitResidual of_few(TaskKind::Multiclass);
+  of_many.begin(many);
+  of_few.begin(few);
+  for (LogitResidual* residual : {&of_many, &of_few}) {
+    for (const Row& row : rows)
+      residual->say(row.head, row.network, static_cast<double>(row.label));
+    residual->fit();
+  }
+  ASSERT_EQ(of_many.scales().size(), 2 + LogitResidual::kExpertsMax + kClasses);
+  EXPECT_EQ(of_many.scales(), of_few.scales());
+}
+
 TEST(LogitResidual, StateIsExact) {
   LogitResidual residual(TaskKind::Multiclass);
   LogitResidual fresh(TaskKind::Multiclass);

@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "models/convex_fit.h"
+#include "models/feature_scale.h"
 #include "proto/rng.h"
 #include "state_check.h"
 
@@ -171,6 +172,51 @@ TEST(OnlineLogistic, ContinuesBitForBitFromItsState) {
     }
     ASSERT_EQ(saved(*original), saved(*copy)) << i;
   }
+}
+
+TEST(FeatureScale, IsFrozenAnewWhenItsRowsPayForIt) {
+  FeatureScale scale;
+  const auto come = [&](std::size_t rows) {
+    for (std::size_t i = 0; i < rows; ++i)
+      scale.observe({});
+  };
+  scale.grow(1);
+  come(1);
+  EXPECT_TRUE(is_freeze_due(scale, {}, 0)) << "the first feature";
+  come(99);
+  const FrozenFrom last{100, 40};
+  scale.grow(40);
+  come(9);
+  EXPECT_FALSE(is_freeze_due(scale, last, 40)) << "rows have not grown by a tenth";
+  scale.grow(45);
+  EXPECT_TRUE(is_freeze_due(scale, last, 40)) << "columns have grown by an eighth";
+  EXPECT_FALSE(is_freeze_due(scale, last, 80)) << "too few rows for so many columns";
+  come(2);
+  EXPECT_TRUE(is_freeze_due(scale, {100, 45}, 80)) << "rows have grown by a tenth";
+}
+
+TEST(OnlineLogistic, ColumnsThatComeOneByOneAreLearntAllTheSame) {
+  // Row i has values in the first i / 2 columns, of which the last of 60 alone decides.
+  OnlineLogisticOptions options;
+  const auto online = make_online_logistic(options);
+  Rng rng(21, 0, Purpose::Test);
+  std::size_t right = 0;
+  std::size_t asked = 0;
+  for (std::size_t i = 0; i < 1200; ++i) {
+    std::vector<double> features(std::min<std::size_t>(i / 2, 60));
+    for (double& x : features)
+      x = rng.uniform() - .5;
+    const double label =
+        features.size() == 60 ? (features[59] > 0 ? 1 : 0) : static_cast<double>(rng.below(2));
+    Output output;
+    online->predict({features}, output);
+    if (i > 600) {
+      ++asked;
+      right += (output.value > .5) == (label > .5) ? 1 : 0;
+    }
+    online->learn({features}, label, 1);
+  }
+  EXPECT_GT(static_cast<double>(right), .85 * static_cast<double>(asked));
 }
 
 }  // namespace
