@@ -131,7 +131,8 @@ class Alarms(harness.Case):
         self.assertEqual(told, later, "none twice, none lost")
         self.assertEqual(len({(one["detector"], one["count"]) for one in told}), len(told))
         regret = daemon.status()["tasks"][0]["regret"]
-        self.assertEqual(regret["rounds"], ROWS)
+        # Before the first row no class is known, and no class is no answer to grade.
+        self.assertEqual(regret["rounds"], ROWS - 1)
         self.assertLessEqual(regret["regret"], regret["bound"])
         self.assertAlmostEqual(regret["regret"], regret["mixture"] - regret["best"])
         self.assertIn(regret["candidate"], daemon.tool("scores", "--candidates"))
