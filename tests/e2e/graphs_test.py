@@ -13,7 +13,7 @@ DATA = DATA / "graphs" / "cs"
 TOOL = pathlib.Path(os.environ["ACCRETE_BINARIES"]) / "accretectl"
 
 # Points; the third keeps the mixture within noise of its best candidate.
-REQUIRED = ["propagation.aa>=94.0", "propagation-ridge.aa>=93.0", "aa>=94.0", "af>=-2.5"]
+REQUIRED = ["propagation.aa>=94.0", "propagation-ridge.aa>=93.0", "aa>=94.0", "af>=-3.5"]
 NETWORK_REQUIRED = ["network.aa>=89.0", "aa>=94.0", "af>=-4.0"]
 NETWORK = """
 [network]
