@@ -99,7 +99,7 @@ std::string notes_of(const Json& status) {
     for (const Json& note : task["notes"])
       notes += note.get<std::string>() + "\n";
     if (task["labels"] != 0 || !task["next_label"].is_string()) continue;
-    if (task["pending"] == 0 && task["last_tick"].is_string()) continue;  // nobody is predicted
+    if (task["pending"] == 0 && task["last_tick"].is_string()) continue;  // its note says it
     notes += task["name"].get<std::string>() +
              ": no outcome is known yet, so all its predictions are alike; the first is known once "
              "the stream reaches " +

@@ -96,14 +96,15 @@ std::vector<std::string> unseen_columns(const TaskPlan& plan, const Schema& sche
 
 std::vector<std::string> notes_of(const AnyTask& task, const Fold& fold) {
   std::vector<std::string> out = unseen_columns(task.plan(), fold.schema(), fold.layouts());
-  // Whoever was predicted then would be waiting for the outcome.
+  // Whoever was predicted at that tick has waited for an outcome in vain, or nobody was.
   const bool nobody =
       task.last_tick() != kTimeMin && task.labels() == 0 && task.pending() == 0 && task.shed() == 0;
   if (!nobody) return out;
-  out.push_back("task \"" + task.plan().name + "\" predicted nobody at its newest tick, " +
-                format_time(task.last_tick()) + ", and knows no outcome: no row of " +
+  out.push_back("task \"" + task.plan().name + "\" knows no outcome and waits for none after its " +
+                "tick of " + format_time(task.last_tick()) + ": no row of " +
                 fold.schema().table(task.plan().entity).name +
-                (task.plan().where ? " met its WHERE" : " was there"));
+                (task.plan().where ? " met its WHERE" : " was there") +
+                ", or what is asked had no value");
   return out;
 }
 

@@ -32,8 +32,8 @@ std::vector<TableColumn> columns_read(const TaskPlan& plan, const Schema& schema
 std::vector<std::string> unseen_columns(const TaskPlan& plan, const Schema& schema,
                                         std::span<const Layout> layouts);
 
-/// What the user of a task should know: its unseen columns, and whether nobody met its WHERE at the
-/// newest tick while no outcome is known.
+/// What the user of a task should know: its unseen columns, and that ticks have come and no outcome
+/// is known or waited for.
 std::vector<std::string> notes_of(const AnyTask& task, const Fold& fold);
 
 /// Tells the lines of all tasks of a fold whenever it has seen a new layout. One thread's.

@@ -31,9 +31,9 @@ class OnlineLogistic : public Candidate {
 ///
 /// Features standardise by moments that are frozen whenever the rows grew by 10 % or the features
 /// by an eighth, and enough rows came to pay for it (feature_scale.h); until then new features are
-/// unseen. What was learnt follows into the new scale,
-/// under the prior of that scale (a missing value is 0 in both). Rows take effect at once. Cost, K
-/// columns: 2 K^2 a learn, K^2 a predict, K^3 every 100 rows. Checks: label in {0, 1}.
+/// unseen. What was learnt follows into the new scale, under the prior of that scale (a missing
+/// value is 0 in both). Rows take effect at once. Cost, K columns: 2 K^2 a learn, K^2 a predict,
+/// K^3 every 100 rows. Checks: label in {0, 1}.
 std::unique_ptr<OnlineLogistic> make_online_logistic(const OnlineLogisticOptions& options);
 
 }  // namespace accrete::models

@@ -72,7 +72,7 @@ predict = "PREDICT LAST(visits.what, 0, 1, DAYS) FOR EACH people.id EVERY 1 DAY"
   }
 }
 
-TEST(NothingSaid, ATaskThatPredictsNobodySaysSo) {
+TEST(NothingSaid, ATaskWithoutOutcomesSaysSo) {
   World world(config_of(R"(
 [[task]]
 name = "nobody"
@@ -88,7 +88,7 @@ predict = "PREDICT COUNT(visits.*, 0, 1, DAYS) FOR EACH people.id EVERY 1 DAY"
   world.feed(days(20, 4));
   const auto notes = notes_of(*world.fold().find_task("nobody"), world.fold());
   ASSERT_EQ(notes.size(), 1U);
-  EXPECT_NE(notes[0].find("\"nobody\" predicted nobody at its newest tick"), std::string::npos);
+  EXPECT_NE(notes[0].find("\"nobody\" knows no outcome and waits for none"), std::string::npos);
   EXPECT_NE(notes[0].find("no row of people met its WHERE"), std::string::npos);
   EXPECT_TRUE(notes_of(*world.fold().find_task("everybody"), world.fold()).empty());
 }

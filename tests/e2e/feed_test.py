@@ -23,6 +23,23 @@ name = "spend"
 predict = "PREDICT SUM(orders.amount, 0, 1, DAYS) FOR EACH customers.id EVERY 1 DAY"
 """
 
+# Names that come once make hundreds of columns, over which a dozen regressions learn: some hundred
+# rows a second.
+SLOW = """
+[[table]]
+name = "customers"
+key = "id"
+[[table]]
+name = "orders"
+key = "id"
+time = "at"
+foreign_keys = { customer = "customers" }
+columns = { kind = "flag", name = "category" }
+[[task]]
+name = "kind"
+predict = "PREDICT orders.kind FOR EACH orders.id"
+"""
+
 
 def order(n):
     return f"{n},{n % 4},2024-01-{1 + n // 24:02}T{n % 24:02}:00:00Z,{n % 7}.25\n"
@@ -64,6 +81,18 @@ class Feed(harness.Case):
 
     def stored(self, daemon):
         return daemon.drain()["rows"]
+
+    def test_a_drain_waits_while_the_fold_gets_on(self):
+        """However little is left, and however long it takes beside --timeout."""
+        daemon = self.daemon(SLOW, "slow").start()
+        rows = 900
+        self.write("slow/customers.csv", "id\n" + "".join(f"{n}\n" for n in range(4)))
+        orders = "".join(f"{n},{n % 4},2024-01-{1 + n // 60:02}T{n % 60 // 3:02}:{n % 3:02}:00Z,"
+                         f"{n * n % 7 % 2},u{n}\n" for n in range(rows))
+        self.write("slow/orders.csv", "id,customer,at,kind,name\n" + orders)
+        self.fed(daemon, "csv", os.path.join(self.folder, "slow"))
+        daemon.tool("drain", "--timeout", "1")
+        self.assertEqual(daemon.status()["rows"], rows + 4)
 
     def test_a_snapshot_that_grew_is_refused(self):
         for orders in (20, 700):  # one transaction and several

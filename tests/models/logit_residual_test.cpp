@@ -95,6 +95,12 @@ double log_loss(const std::vector<Row>& rows, const LogitResidual* residual) {
   return loss;
 }
 
+std::vector<double> said_of(const LogitResidual& residual, const Row& row) {
+  Output out;
+  residual.combine(row.head, row.network, out);
+  return out.classes;
+}
+
 TEST(LogitResidual, ScalesAreTheBestOfTheNaiveLoss) {
   const std::vector<Row> rows = rows_of(300, {true, false}, 1);
   LogitResidual residual(TaskKind::Multiclass);
@@ -310,12 +316,9 @@ TEST(LogitResidual, NoClassNeedBeKnown) {
     ASSERT_FALSE(residual.scales().empty());
     LogitResidual fresh(TaskKind::Multiclass);
     expect_exact_state(saved(residual), fresh);
-    Output out;
-    Output again;
-    residual.combine(rows[0].head, rows[0].network, out);
-    fresh.combine(rows[0].head, rows[0].network, again);
-    EXPECT_EQ(out.classes, again.classes);
-    EXPECT_NE(out.classes, rows[0].head.classes);
+    const std::vector<double> said = said_of(residual, rows[0]);
+    EXPECT_EQ(said, said_of(fresh, rows[0]));
+    EXPECT_NE(said, rows[0].head.classes);
   }
 }
 
@@ -350,11 +353,7 @@ TEST(LogitResidual, StateIsExact) {
   teach(rows, residual);
   ASSERT_FALSE(residual.scales().empty());
   expect_exact_state(saved(residual), fresh);
-  Output out;
-  Output again;
-  residual.combine(rows[0].head, rows[0].network, out);
-  fresh.combine(rows[0].head, rows[0].network, again);
-  EXPECT_EQ(out.classes, again.classes);
+  EXPECT_EQ(said_of(residual, rows[0]), said_of(fresh, rows[0]));
 }
 
 }  // namespace
