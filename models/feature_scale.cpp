@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "models/robust_moments.h"
+
 namespace accrete::models {
 namespace {
 
@@ -21,9 +23,9 @@ void FeatureScale::observe(std::span<const double> features) {
   ACCRETE_CHECK(features.size() <= live_.size());
   ++rows_;
   for (std::size_t j = 0; j < features.size(); ++j) {
-    const double x = features[j];
-    if (!std::isfinite(x)) continue;
+    if (!std::isfinite(features[j])) continue;
     Moments& m = live_[j];
+    const double x = within_reach(features[j], m.mean, m.squares, static_cast<double>(m.count));
     ++m.count;
     const double gap = x - m.mean;
     m.mean += gap / static_cast<double>(m.count);

@@ -11,7 +11,8 @@
 
 namespace accrete::models {
 
-/// Mean and variance of the present values of each feature (Welford), frozen by freeze().
+/// Mean and variance of the present values of each feature (Welford; of a wild one what is within
+/// reach, robust_moments.h), frozen by freeze().
 /// A feature that has not varied by then is asleep: it standardises to 0.
 class FeatureScale {
  public:

@@ -2,17 +2,10 @@
 #include "models/flatness.h"
 
 #include <cmath>
-#include <numbers>
 #include <vector>
 
 namespace accrete::models {
 namespace {
-
-/// Box and Muller 1958; 1 − u is never zero.
-double normal(Rng& rng) {
-  const double length = std::sqrt(-2 * std::log(1 - rng.uniform()));
-  return length * std::cos(2 * std::numbers::pi * rng.uniform());
-}
 
 template <class Real>
 void push(const RowMatrix<Real>& from, double radius, Rng& rng, RowMatrix<Real>& value) {
@@ -22,7 +15,7 @@ void push(const RowMatrix<Real>& from, double radius, Rng& rng, RowMatrix<Real>&
     double squares = 0;
     for (Eigen::Index c = 0; c < from.cols(); ++c) {
       double& along = direction[static_cast<std::size_t>(c)];
-      along = normal(rng);
+      along = rng.normal();
       squares += along * along;
       row_squares += static_cast<double>(from(r, c)) * static_cast<double>(from(r, c));
     }

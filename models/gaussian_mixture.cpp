@@ -30,12 +30,6 @@ Index at(std::size_t i) {
   return static_cast<Index>(i);
 }
 
-/// One standard normal number, by Box and Muller's transform.
-double normal(Rng& rng) {
-  const double radius = std::sqrt(-2 * std::log(1 - rng.uniform()));
-  return radius * std::cos(2 * std::numbers::pi * rng.uniform());
-}
-
 /// Variances of the columns and the floor under all variances.
 struct Spread {
   std::vector<double> variances;
@@ -284,7 +278,7 @@ RowMatrix<float> GaussianMixture::sample(std::size_t n, Rng& rng) const {
       left -= weights_[k++];
     for (Index c = 0; c < rows.cols(); ++c) {
       const double deviation = std::sqrt(variances_(at(k), c));
-      rows(i, c) = static_cast<float>(means_(at(k), c) + deviation * normal(rng));
+      rows(i, c) = static_cast<float>(means_(at(k), c) + deviation * rng.normal());
     }
   }
   if (axes_.size() == 0) return rows;

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "models/encoder.h"
+#include "models/robust_moments.h"
 #include "models/sparse_projection.h"
 #include "proto/hash.h"
 #include "proto/result.h"
@@ -233,10 +234,11 @@ void SparseEncoder::encode(std::uint32_t block, const Table& table, std::span<co
 void SparseEncoder::measure(const RawRow& row) {
   for (const RawRow::Number& number : row.numbers) {
     Moments& moments = moments_[number.column];
+    const double x = within_reach(number.value, moments.mean, moments.squares, moments.count);
     moments.count += 1;
-    const double step = number.value - moments.mean;
+    const double step = x - moments.mean;
     moments.mean += step / moments.count;
-    moments.squares += step * (number.value - moments.mean);
+    moments.squares += step * (x - moments.mean);
   }
 }
 

@@ -2,7 +2,9 @@
 // so that a draw depends on where in the stream it happens and on nothing else.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <numbers>
 
 namespace accrete {
 
@@ -32,6 +34,12 @@ class Rng {
 
   /// Uniform in [0, 1).
   double uniform() { return static_cast<double>(next() >> 11) * 0x1.0p-53; }
+
+  /// Standard normal. Source: Box and Muller 1958; 1 − u is never zero.
+  double normal() {
+    const double length = std::sqrt(-2 * std::log(1 - uniform()));
+    return length * std::cos(2 * std::numbers::pi * uniform());
+  }
 
  private:
   __extension__ using Wide = unsigned __int128;
