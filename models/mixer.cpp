@@ -167,6 +167,7 @@ void Mixer::combine(std::span<const Output> outputs, Output& mixed) const {
   if (kind_ == TaskKind::Multiclass) {
     for (std::size_t k = 0; k < outputs.size(); ++k) {
       const std::vector<double>& classes = outputs[k].classes;
+      if (!std::ranges::all_of(classes, [](double p) { return std::isfinite(p); })) continue;
       if (classes.size() > mixed.classes.size()) mixed.classes.resize(classes.size(), 0.0);
       for (std::size_t c = 0; c < classes.size(); ++c) {
         mixed.classes[c] += weights_[k] * classes[c];

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <gtest/gtest.h>
@@ -376,6 +377,19 @@ TEST(Mixer, ExtremesStayFinite) {
   perfect.grade(std::array<Output, 2>{point(5), point(5)}, 5);  // scale is zero
   perfect.settle();
   EXPECT_DOUBLE_EQ(perfect.weights()[0], 0.5);
+}
+
+TEST(Mixer, SharesThatAreNoNumbersAreNotHeard) {
+  const Mixer mixer(TaskKind::Multiclass, 2, {});
+  Output sound;
+  sound.classes = {0.25, 0.75};
+  for (const double wrong : {std::nan(""), std::numeric_limits<double>::infinity()}) {
+    Output broken;
+    broken.classes = {wrong, 0, 0};
+    Output mixed;
+    mixer.combine(std::array<Output, 2>{sound, broken}, mixed);
+    EXPECT_EQ(mixed.classes, sound.classes);
+  }
 }
 
 TEST(Mixer, StateIsExactInTheMiddleOfABatch) {
