@@ -88,9 +88,14 @@ void RowReader::inherit(NodeId node, const store::Version& version, Slot& slot) 
   slot.inherited.reserve(open.size());
   Slot older;
   auto previous = open.empty() ? std::nullopt : graph_.version_before(node, version);
-  while (!open.empty() && previous && !previous->deleted && load(*previous, older)) {
+  while (!open.empty() && previous && !previous->deleted) {
+    // A row that is kept has had all its cells from those before it.
+    const Slot& kept = slot_of(previous->ordinal);
+    const bool is_kept = kept.row.ordinal == previous->ordinal;
+    if (!is_kept && !load(*previous, older)) break;
+    const RowContent& from = is_kept ? kept.row : older.row;
     std::erase_if(open, [&](std::size_t i) {
-      Value value = older.row.at(ColumnId{static_cast<std::uint16_t>(i)});
+      Value value = from.at(ColumnId{static_cast<std::uint16_t>(i)});
       if (value.kind == ValueKind::Unchanged) return false;
       if (value.kind == ValueKind::Text) {
         slot.inherited.emplace_back(value.text);

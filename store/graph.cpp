@@ -283,14 +283,7 @@ std::optional<Version> Graph::newest_version(NodeId node) {
 std::optional<Version> Graph::version_before(NodeId node, const Version& after) {
   const NodePage* page = parts_->node_page(node);
   if (page == nullptr) return std::nullopt;
-  std::vector<Version> versions;
-  page->list(node.row % NodePage::kRows, versions);
-  std::optional<Version> before;
-  for (const Version& version : versions) {
-    const bool earlier = version.ordinal < after.ordinal && version.from <= after.from;
-    if (earlier && (!before || version.ordinal > before->ordinal)) before = version;
-  }
-  return before;
+  return page->before(node.row % NodePage::kRows, after.ordinal, after.from);
 }
 
 void Graph::link(RelationId relation, NodeId parent, NodeId child, TimeUs time) {

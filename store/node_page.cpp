@@ -116,6 +116,24 @@ std::optional<Version> NodePage::newest(std::uint32_t row) const {
   return to_version(newest_[row]);
 }
 
+std::optional<Version> NodePage::before(std::uint32_t row, Ordinal ordinal, TimeUs from) const {
+  const std::uint64_t end = ordinal.value << 1;
+  Stored best;
+  const auto look = [&](const Stored& stored) {
+    if (stored.ordinal_deleted < end && stored.from <= from.value &&
+        stored.ordinal_deleted > best.ordinal_deleted) {
+      best = stored;
+    }
+  };
+  look(newest_[row]);
+  if (const Older* older = find(row)) {
+    for (const Stored& stored : older->versions)
+      look(stored);
+  }
+  if (best.ordinal_deleted == 0) return std::nullopt;
+  return to_version(best);
+}
+
 void NodePage::list(std::uint32_t row, std::vector<Version>& out) const {
   if (newest_[row].ordinal_deleted == 0) return;
   if (const Older* older = find(row)) {

@@ -31,6 +31,9 @@ class NodePage final : public Page {
   std::optional<Version> newest(std::uint32_t row) const;
   /// A hint that a row's newest version will be asked for soon.
   void prefetch(std::uint32_t row) const { __builtin_prefetch(&newest_[row]); }
+  /// Of a row's versions that were logged before `ordinal` and are dated no later than `from`, the
+  /// one that was logged last; deleted ones included. Cost: linear in its versions.
+  std::optional<Version> before(std::uint32_t row, Ordinal ordinal, TimeUs from) const;
   /// All versions of a row, oldest first, appended to `out`.
   void list(std::uint32_t row, std::vector<Version>& out) const;
 
