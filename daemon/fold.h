@@ -129,6 +129,7 @@ class Fold {
   Status admit_record(Ordinal ordinal, std::string_view entry, bool replayed);
   Status admit_change(Ordinal ordinal, std::string_view entry);
   Status wait_again(Ordinal ordinal);
+  void admit_block_end(Ordinal ordinal);
   Result<const BoundLayout*> layout_of(Ordinal ordinal, const Change& change) const;
   void admit_request(Ordinal ordinal, bool replayed);
   std::optional<TimeUs> effective_time(const Change& change, const BoundLayout& layout) const;

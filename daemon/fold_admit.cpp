@@ -48,8 +48,14 @@ Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed
   if (record_.mark.kind == MarkKind::SnapshotBegin) timeline_.begin_snapshot();
   if (record_.mark.kind == MarkKind::SnapshotEnd) timeline_.end_snapshot();
   if (record_.mark.kind == MarkKind::Clock) timeline_.clock(record_.mark.time);
-  if (record_.mark.kind == MarkKind::Block && network_ != nullptr) network_->marked();
+  if (record_.mark.kind == MarkKind::Block && network_ != nullptr) admit_block_end(ordinal);
   return Ok{};
+}
+
+/// Behind all rows that were admitted before it, which may still wait; before any row there is
+/// nothing that could end.
+void Fold::admit_block_end(Ordinal ordinal) {
+  if (timeline_.high() != kTimeMin) timeline_.push({timeline_.high(), ordinal}, true);
 }
 
 /// When a change takes effect. A row's own event time, or when its source says it changed it; an

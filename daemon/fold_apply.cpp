@@ -12,6 +12,10 @@ Status Fold::apply(Ordinal ordinal, std::string_view entry, TimeUs time) {
   LogHeader header;
   ACCRETE_TRY(const auto bytes, decode_entry(entry, header));
   ACCRETE_DO(decode_record(bytes, applying_));
+  if (applying_.kind == RecordKind::Mark) {  // of a block's end: no other waits
+    network_->marked();
+    return Ok{};
+  }
   const Change& change = applying_.change;
   const BoundLayout* layout = layouts_.find(change.layout);
   ACCRETE_CHECK(layout != nullptr);  // admit_change() looked

@@ -173,6 +173,9 @@ TEST(RowNetwork, TimeAndMarkersEndBlocksToo) {
   Transaction& middle = stream.transactions[stream.transactions.size() / 2];
   encode_mark({MarkKind::Block, kTimeMin}, middle.records.emplace_back());
   EXPECT_EQ(births(), std::vector<std::uint32_t>{1});
+  options.lateness_us = 700 * kDayUs;  // until the last clock all rows wait
+  EXPECT_EQ(births(), std::vector<std::uint32_t>{1}) << "the mark waits behind those before it";
+  options.lateness_us = 10 * kDayUs;
   if (kSanitized) return;  // the rest takes a minute
   const std::string expected = digest_of(config, stream.transactions, options);
   EXPECT_EQ(digest_after_crashes(config, stream.transactions, options, 1, 40), expected);
