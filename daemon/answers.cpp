@@ -74,6 +74,20 @@ Result<std::uint32_t> entity_row(Fold& fold, const AnyTask& task, const std::str
   return node->row;
 }
 
+/// Why a task has no answer about a row that there was at some time.
+Error nothing_to_say(Fold& fold, const AnyTask& task, std::uint32_t row, TimeUs at) {
+  const TaskPlan& plan = task.plan();
+  if (!fold.graph().version(NodeId{plan.entity, row}, at))
+    return Error{Errc::NotFound, "the row does not exist as of " + format_time(at)};
+  if (!plan.column)
+    return Error{Errc::NotFound, "the row is none that the task predicts as of " + format_time(at)};
+  return Error{Errc::NotFound,
+               "the row does not wait for \"" +
+                   fold.schema().table(plan.entity).columns[plan.column->value].name +
+                   "\": its value is known, and it was predicted when it came (or WHERE leaves it "
+                   "out); ask about rows that wait"};
+}
+
 /// The time a question is about. What is known is known as of now: the features of an earlier time
 /// are gone, and rows that came since would be its future.
 template <class Query>
@@ -290,7 +304,7 @@ Status Answers::predict(const wire::PredictQuery& query, wire::Predictions& out)
     return Ok{};
   }));
   if (found.empty() && query.key_size() > 0) {
-    return Error{Errc::NotFound, "the row does not exist as of " + format_time(at)};
+    return nothing_to_say(fold, *task, rows.front(), at);
   }
   std::stable_sort(found.begin(), found.end(),
                    [](const auto& a, const auto& b) { return a.first > b.first; });
@@ -319,7 +333,7 @@ Result<std::string> Answers::explain(const wire::ExplainQuery& query) const {
     return Ok{};
   }));
   if (json.empty()) {
-    return Error{Errc::NotFound, "the row does not exist as of " + format_time(at)};
+    return nothing_to_say(fold, *task, rows.front(), at);
   }
   Json weights = Json::object();
   const auto names = task->candidate_names();

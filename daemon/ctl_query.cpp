@@ -30,6 +30,7 @@ namespace {
 // Work of so much of --timeout, at the rate seen so far, is waited for by the daemon's own answer.
 constexpr double kAnswersShare = 0.25;
 constexpr int kDrainLookMs = 200;
+constexpr int kBusyTimeouts = 6;  // that a fold which was heard may say nothing for
 
 struct QueryFlags {
   EndpointFlags endpoint;
@@ -88,7 +89,7 @@ Status print_predictions(const QueryFlags& flags, const wire::Predictions& predi
     }
     return Ok{};
   }
-  terminal::Table table({"entity", "as of", "prediction", "90 % interval", "labels learnt"});
+  terminal::Table table({"entity", "as of", "prediction", "90 % interval", "model"});
   for (const wire::Prediction& prediction : predictions.predictions()) {
     table.add({entity_text(prediction), format_time(TimeUs(prediction.as_of_us())),
                outcome_text(prediction), interval_text(prediction),
@@ -180,9 +181,9 @@ Exit run_explain(const QueryFlags& flags) {
   return run(flags, std::move(question));
 }
 
-/// A command without arguments of its own.
 /// Most of the work is waited for from here, so that it can be shown: for as long as the fold gets
-/// on, and --timeout after it last did.
+/// on, and --timeout after it last did. A fold that is busy with one instant answers nobody: once
+/// it was heard, that is waited for, too.
 Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
   terminal::ProgressLine progress("drain");
   const auto timeout = static_cast<double>(flags.timeout_s);
@@ -192,11 +193,20 @@ Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
   std::uint64_t folded = 0;
   const double begun = steady_seconds();
   double got_on = begun;
+  double heard = begun;
+  int unanswered = 0;
   while (steady_seconds() - got_on < timeout) {
     wire::ToControl question;
     question.mutable_status();
-    ACCRETE_TRY(const wire::FromControl answer, ask(flags, config, std::move(question)));
-    ACCRETE_TRY(const auto running, report::read_running(answer.json(), config.endpoints.control));
+    const Result<wire::FromControl> answer = ask(flags, config, std::move(question));
+    if (!answer && folded_before && steady_seconds() - heard < kBusyTimeouts * timeout) {
+      got_on = steady_seconds();
+      continue;
+    }
+    if (!answer) return answer.error();
+    heard = steady_seconds();
+    ACCRETE_TRY(const auto running,
+                report::read_running(answer.value().json(), config.endpoints.control));
     const std::uint64_t left = running.lag_records + running.rows_being_folded;
     if (!folded_before) folded_before = running.rows_folded;
     if (left < least || running.rows_folded > folded) got_on = steady_seconds();
@@ -206,7 +216,15 @@ Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
     // Rows may come as fast as they are folded: then what is left does not fall.
     const std::uint64_t done = std::max(most - left, folded - std::min(folded, *folded_before));
     const double rate = static_cast<double>(done) / std::max(steady_seconds() - begun, 1e-3);
-    if (static_cast<double>(left) <= rate * timeout * kAnswersShare) break;
+    if (static_cast<double>(left) <= rate * timeout * kAnswersShare) {
+      wire::ToControl last;
+      last.mutable_drain();
+      Result<wire::FromControl> drained = ask(flags, config, std::move(last));
+      if (drained || ++unanswered == kBusyTimeouts) {
+        progress.clear();
+        return drained;
+      }
+    }
     progress.look({most - left, most - left, most});
     ::poll(nullptr, 0, kDrainLookMs);
   }

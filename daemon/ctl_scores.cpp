@@ -1,7 +1,6 @@
 // accretectl scores: how good the predictions are, beside the baselines, one line a task.
 #include <algorithm>
 #include <chrono>
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <vector>
@@ -29,9 +28,7 @@ struct ScoreFlags {
 
 std::string number_text(const Json& value) {
   if (!value.is_number()) return "–";
-  char text[32];
-  static_cast<void>(std::snprintf(text, sizeof text, "%.3f", value.get<double>()));
-  return text;
+  return terminal::number(value.get<double>(), 3);
 }
 
 std::string figure(const Json& metrics, const std::string& candidate, const std::string& metric) {

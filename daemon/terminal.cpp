@@ -36,6 +36,12 @@ std::string fixed(double value, int digits) {
   return {text.data(), static_cast<std::size_t>(std::max(size, 0))};
 }
 
+std::string short_text(double value) {
+  std::array<char, 32> text{};
+  const int size = std::snprintf(text.data(), text.size(), "%.4g", value);
+  return {text.data(), static_cast<std::size_t>(std::max(size, 0))};
+}
+
 std::string two_digits(std::uint64_t number) {
   return (number < 10 ? "0" : "") + std::to_string(number);
 }
@@ -108,6 +114,11 @@ std::string Table::text(std::string_view indent) const {
     out += line + "\n";
   }
   return out;
+}
+
+std::string number(double value, int digits) {
+  constexpr double kLong = 1e15;
+  return std::abs(value) < kLong ? fixed(value, digits) : short_text(value);
 }
 
 std::string grouped(std::uint64_t number) {

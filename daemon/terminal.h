@@ -46,6 +46,8 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
+/// With so many digits behind the point; from 1e15 on four digits and an exponent.
+std::string number(double value, int digits);
 /// 1234567 as "1,234,567"; bytes as "1.2 MiB"; seconds as "1 h 05 min", "12.3 s".
 std::string grouped(std::uint64_t number);
 std::string bytes_text(std::uint64_t bytes);

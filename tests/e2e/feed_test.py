@@ -93,6 +93,11 @@ class Feed(harness.Case):
         self.fed(daemon, "csv", os.path.join(self.folder, "slow"))
         daemon.tool("drain", "--timeout", "1")
         self.assertEqual(daemon.status()["rows"], rows + 4)
+        for command in ("predict", "explain"):
+            code, _, errors = harness.run_tool(command, "kind", "5", "--config",
+                                               daemon.config_path)
+            self.assertEqual(code, 66, errors)
+            self.assertIn('the row does not wait for "kind": its value is known', errors)
 
     def test_a_snapshot_that_grew_is_refused(self):
         for orders in (20, 700):  # one transaction and several
