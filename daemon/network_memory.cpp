@@ -15,7 +15,8 @@ constexpr double kInstantDecay = 0.7;
 
 }  // namespace
 
-NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options) : options_(options) {
+NetworkMemory::NetworkMemory(const NetworkMemoryOptions& options)
+    : options_(options), labels_now_max_(options.labels_max) {
   ACCRETE_CHECK(options.labels_max > 1);
 }
 
@@ -155,12 +156,15 @@ void NetworkMemory::close(std::uint32_t number) {
 void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   if (row >= labels_.size()) labels_.resize(row + std::size_t{1});
   Labels& own = labels_[row];
-  if (own.size() >= options_.labels_max) {
-    const std::size_t go = std::max<std::size_t>(options_.labels_max / 4, 1);
+  if (own.size() >= labels_now_max_) {
+    const std::size_t go = std::max<std::size_t>(labels_now_max_ / 4, 1);
     own.erase(own.begin(), own.begin() + static_cast<std::ptrdiff_t>(go));
+    labels_kept_ -= go;
   }
   own.push_back({label, known});
+  ++labels_kept_;
   touched_.insert(row / kPageRows);
+  if (labels_kept_ > options_.all_labels_max) halve_labels();
   if (!options_.means) return;
   if (instants_.empty() || instants_.back().known_us < known.value) {
     Instant next{known.value, 0, 0};
@@ -175,6 +179,19 @@ void NetworkMemory::know(std::uint32_t row, double label, TimeUs known) {
   instants_.back().sum += label;
   instants_.back().count += 1;
   instants_dirty_ = true;
+}
+
+void NetworkMemory::halve_labels() {
+  if (labels_now_max_ <= 2) return;
+  labels_now_max_ = std::max<std::size_t>(labels_now_max_ / 2, 2);
+  dirty_ = true;
+  for (std::size_t row = 0; row < labels_.size(); ++row) {
+    Labels& own = labels_[row];
+    if (own.size() <= labels_now_max_) continue;
+    labels_kept_ -= own.size() - labels_now_max_;
+    own = Labels(own.end() - static_cast<std::ptrdiff_t>(labels_now_max_), own.end());
+    touched_.insert(static_cast<std::uint32_t>(row / kPageRows));
+  }
 }
 
 std::optional<double> NetworkMemory::typical(TimeUs at) const {

@@ -43,7 +43,9 @@ struct NetworkMemoryOptions {
   bool classes = false;  ///< labels are classes: each of a block's is drawn as often as any other
   bool lists = false;    ///< a row has several examples of one instant, each of another label
   std::size_t labels_max = 64;  ///< of one entity; > 1
-  bool means = true;            ///< whether typical() is asked
+  /// Of all together: of more, each keeps half as many, and so on down to two.
+  std::size_t all_labels_max = std::size_t{1} << 22;
+  bool means = true;  ///< whether typical() is asked
   std::uint64_t seed = 1;
 };
 
@@ -130,6 +132,7 @@ class NetworkMemory {
   void shrink();
   void drop_empty_end();
   void change(std::uint32_t block, std::size_t from);
+  void halve_labels();
   void close(std::uint32_t number);
   void draw_classes(std::uint32_t block, std::size_t count, Rng& rng,
                     std::vector<NetworkExample>& out) const;
@@ -149,6 +152,8 @@ class NetworkMemory {
   std::map<std::uint32_t, std::size_t> changed_;  // blocks: from which example on
   std::vector<std::uint32_t> pages_;              // of each block, that are stored
   std::vector<Labels> labels_;                    // by entity row
+  std::size_t labels_now_max_;                    // of one entity
+  std::size_t labels_kept_ = 0;                   // of all
   std::set<std::uint32_t> touched_;               // pages of labels_
   std::vector<Instant> instants_;                 // ascending
   bool instants_dirty_ = false;

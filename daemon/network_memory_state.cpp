@@ -72,6 +72,7 @@ void NetworkMemory::stage(const std::string& prefix, store::State& state) {
     ByteWriter writer(bytes);
     writer.put(over_);
     writer.put(static_cast<std::uint64_t>(size_));
+    writer.put(static_cast<std::uint64_t>(labels_now_max_));
     state.put(Section::Blobs, prefix + "examples", bytes);
     dirty_ = false;
   }
@@ -125,7 +126,9 @@ Status NetworkMemory::load_examples(std::string_view position, const std::string
   ByteReader reader(position);
   over_ = reader.get<std::uint32_t>();
   const auto size = reader.get<std::uint64_t>();
-  if (!reader.done()) return corrupt;
+  labels_now_max_ = reader.get<std::uint64_t>();
+  if (!reader.done() || labels_now_max_ < 2 || labels_now_max_ > options_.labels_max)
+    return corrupt;
   bool decoded = true;
   ACCRETE_DO(state.scan(Section::Blobs, prefix + kExamples,
                         [&](std::string_view key, std::string_view value) {
@@ -165,13 +168,14 @@ bool NetworkMemory::load_labels(std::size_t row, std::string_view bytes) {
   ByteReader reader(bytes);
   for (const std::size_t end = row + kPageRows; row < end && !reader.done(); ++row) {
     const auto count = reader.get<std::uint32_t>();
-    if (!reader.ok() || count > options_.labels_max) return false;
+    if (!reader.ok() || count > labels_now_max_) return false;
     if (row >= labels_.size()) labels_.resize(row + 1);
     Labels& own = labels_[row];
     for (std::uint32_t i = 0; i < count; ++i) {
       const TimeUs known{reader.get<std::int64_t>()};
       own.push_back({reader.get<double>(), known});
     }
+    labels_kept_ += count;
     if (!reader.ok() || !std::ranges::is_sorted(own, {}, &KnownLabel::known)) return false;
   }
   return reader.done();

@@ -402,5 +402,42 @@ TEST(NetworkMemory, NewestLabelsEqualANaiveSearch) {
   EXPECT_EQ(out.size(), 7U) << "what was there stays";
 }
 
+TEST(NetworkMemory, ManyEntitiesKeepFewerLabelsEach) {
+  NetworkMemoryOptions options = of_most(100);
+  options.all_labels_max = 100;
+  NetworkMemory memory(options);
+  std::int64_t at = 0;
+  const auto know = [&](std::uint32_t rows, int times) {
+    for (int i = 0; i < times; ++i, ++at) {
+      for (std::uint32_t row = 0; row < rows; ++row)
+        memory.know(row, static_cast<double>(at), TimeUs{at});
+    }
+  };
+  know(2, 40);
+  EXPECT_EQ(newest(memory, 0, at, 99).size(), 40U);
+  know(12, 1);
+  know(12, 20);
+  std::size_t all = 0;
+  for (std::uint32_t row = 0; row < 12; ++row) {
+    const Labels kept = newest(memory, row, at, 99);
+    all += kept.size();
+    ASSERT_GE(kept.size(), 2U);
+    EXPECT_EQ(kept.front().second, at - 1) << "the newest stay";
+  }
+  EXPECT_LE(all, 100U);
+  know(80, 3);
+  EXPECT_EQ(newest(memory, 79, at, 99).size(), 2U) << "two are what is left at last";
+
+  Kept kept;
+  memory.stage("m/", *kept.state);
+  kept.commit();
+  NetworkMemory loaded(options);
+  ASSERT_TRUE(loaded.load("m/", *kept.state));
+  for (NetworkMemory* one : {&memory, &loaded}) {
+    one->know(3, 7, TimeUs{at});
+    EXPECT_EQ(newest(*one, 3, at, 99), newest(memory, 3, at, 99));
+  }
+}
+
 }  // namespace
 }  // namespace accrete::daemon
