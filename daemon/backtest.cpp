@@ -209,6 +209,8 @@ FoldOptions fold_options(const Config& config) {
   options.network = config.network;
   options.network.activation_bytes_max = std::clamp<std::size_t>(
       options.learners_bytes_max / 8, 256u << 10, config.network.activation_bytes_max);
+  options.network.weights_bytes_max =
+      weights_bytes(config.limits) / std::max<std::size_t>(config.tasks.size(), 1);
   options.blocks = config.blocks;
   return options;
 }

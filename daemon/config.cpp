@@ -26,6 +26,7 @@ constexpr Range kPositive = {1, std::numeric_limits<std::int64_t>::max()};
 constexpr std::size_t kCreditBytesLeast = 256u << 10;
 /// Memtables, caches and one group of rows fit; less would only thrash.
 constexpr std::size_t kMemoryBytesLeast = 64u << 20;
+constexpr std::size_t kLearningBytesLeast = 1u << 20;
 
 void check_endpoint(TomlSection& section, std::string_view key, const std::string& address,
                     bool curve) {
@@ -107,6 +108,15 @@ std::string size_text(std::uint64_t bytes) {
   return std::to_string(bytes) + " bytes";
 }
 
+/// 0 is its default; with less than the least, nothing would be learnt, without a word.
+void read_learning(TomlSection& section, std::string_view key, std::size_t& out) {
+  section.read_size(key, out);
+  if (out == 0 || out >= kLearningBytesLeast) return;
+  std::string text(key);
+  text += " must be at least " + size_text(kLearningBytesLeast) + ", or left out";
+  section.complain(key, text);
+}
+
 /// Bounds that relate one limit to another.
 void check_limits(TomlSection& section, const LimitsConfig& limits) {
   if (limits.memory_bytes_max < kMemoryBytesLeast) {
@@ -145,8 +155,8 @@ void read_limits(TomlSection& root, LimitsConfig& out, Complaints& complaints) {
   if (table == nullptr) return;
   TomlSection section(*table, "[limits]", complaints);
   read_size(section, "memory_max", out.memory_bytes_max);
-  section.read_size("features_max", out.features_bytes_max);
-  section.read_size("learners_max", out.learners_bytes_max);
+  read_learning(section, "features_max", out.features_bytes_max);
+  read_learning(section, "learners_max", out.learners_bytes_max);
   read_size(section, "credit", out.credit_bytes);
   read_count(section, "group_rows_max", out.group_rows_max, {1, 1u << 20});
   read_size(section, "transaction_max", out.transaction_bytes_max);
@@ -404,9 +414,11 @@ std::uint64_t fold_fingerprint(const Config& config) {
   }
   text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +
           std::to_string(learners_bytes(config.limits)) + "\n";
-  text += network_fingerprint(config.network, config.blocks);
+  const std::string network = network_fingerprint(config.network, config.blocks);
+  if (!network.empty())
+    text += network + "weights " + std::to_string(weights_bytes(config.limits)) + "\n";
   // What is stored of features and learners; raise it when that changes.
-  text += "state 24\n";
+  text += "state 25\n";
   return hash64(text);
 }
 

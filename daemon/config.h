@@ -81,6 +81,11 @@ inline std::size_t learners_bytes(const LimitsConfig& limits) {
                                         : std::min(kLearningBytes, limits.memory_bytes_max / 16);
 }
 
+/// What the weights of all graph networks may take: more memory than 2 GiB does not change it.
+inline std::size_t weights_bytes(const LimitsConfig& limits) {
+  return std::min(4 * kLearningBytes, limits.memory_bytes_max / 4);
+}
+
 /// Who is republished when rows come, between two ticks.
 enum class OnChange : std::uint8_t {
   Nobody,

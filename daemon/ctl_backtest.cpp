@@ -1,5 +1,4 @@
 // accretectl backtest: the fold in process over files, graded.
-#include <cstdio>
 #include <memory>
 #include <string>
 #include <utility>
@@ -74,9 +73,7 @@ Result<BacktestOptions> options_of(const BacktestFlags& flags) {
 
 std::string figure(const Json& value) {
   if (!value.is_number()) return "–";
-  char text[32];
-  static_cast<void>(std::snprintf(text, sizeof text, "%.4f", value.get<double>()));
-  return text;
+  return terminal::number(value.get<double>(), 4);
 }
 
 /// Regret and alarms of a task, one line each.
@@ -103,7 +100,8 @@ void show_network(const Json& task) {
   const Json& matrix = experts["matrix"];
   terminal::print("  graph network: " + terminal::grouped(experts["count"].get<std::uint64_t>()) +
                   " experts a layer, " + terminal::grouped(experts["steps"].get<std::uint64_t>()) +
-                  " steps; forgotten of each block: " + figure(matrix["forgetting"]) + " " +
+                  " steps in " + figure(experts["training_cpu_seconds"]) +
+                  " CPU s; forgotten of each block: " + figure(matrix["forgetting"]) + " " +
                   matrix["measure"].get<std::string>() + "\n");
 }
 

@@ -8,6 +8,7 @@
 #include <limits>
 #include <utility>
 
+#include "daemon/clock.h"
 #include "daemon/lagged_view.h"
 #include "daemon/propagation.h"
 #include "daemon/seed_parts.h"
@@ -261,6 +262,7 @@ void GraphNetwork::train(TimeUs now) {
   }
   keep_unit();
   if (owed_ < batch || (network_ == nullptr && !ready())) return;
+  const double begun = cpu_seconds();
   if (network_ == nullptr) begin();
   for (std::size_t i = 0; i < kStepsMax && owed_ >= batch; ++i) {
     give_birth_if_due(now);
@@ -268,19 +270,28 @@ void GraphNetwork::train(TimeUs now) {
     step(now);
     owed_ -= batch;
   }
+  training_cpu_seconds_ += cpu_seconds() - begun;
 }
 
 std::size_t GraphNetwork::nodes_max() const {
   return world_.config().activation_bytes_max / (sizeof(float) * world_.config().width);
 }
 
+bool GraphNetwork::is_there(std::uint32_t row, TimeUs now) const {
+  return graph_.version(NodeId{entity_, row}, now).has_value();
+}
+
+/// As such rows are asked about while they wait; one that is gone is shown as it arrived.
+void GraphNetwork::show_waiting(NetworkExample& example, TimeUs now) const {
+  if (is_there(example.row, now)) example.at = shown_at_ ? shown_at_(example.row, now) : now;
+}
+
 void GraphNetwork::step(TimeUs now) {
   drawn_.clear();
   memory_.draw(world_.config().batch, Rng(seed_, steps_, Purpose::Training), drawn_);
   if (asks_rows_ && steps_ % 2 == 1) {
-    for (NetworkExample& example : drawn_) {  // one that is gone is shown as it was
-      if (graph_.version(NodeId{entity_, example.row}, now)) example.at = now;
-    }
+    for (NetworkExample& example : drawn_)
+      show_waiting(example, now);
     compare_drawn(now);
   }
   std::ranges::stable_sort(drawn_, {}, &NetworkExample::at);
@@ -338,13 +349,19 @@ void GraphNetwork::hide_rows(std::uint64_t part) {
   }
 }
 
+bool GraphNetwork::is_full() const {
+  const std::size_t experts = network_->experts();
+  const std::size_t each = network_->memory_bytes() / experts;
+  return experts >= world_.config().experts_max ||
+         (experts + 1) * each > world_.config().weights_bytes_max;
+}
+
 /// Blocks in their order; one that stays too small has none.
 void GraphNetwork::give_birth_if_due(TimeUs now) {
-  const bool full = network_->experts() >= world_.config().experts_max;
   std::uint32_t block = std::max(first_blocks_.back(), without_room_) + 1;
   for (; block < memory_.blocks(); ++block) {
     if (memory_.size(block) < kBirthExamples) continue;
-    if (!full || make_room(block, now)) give_birth(block, now);
+    if (!is_full() || make_room(block, now)) give_birth(block, now);
     return;
   }
 }

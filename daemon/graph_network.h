@@ -26,6 +26,7 @@
 #include "daemon/network_ridge.h"
 #include "daemon/network_world.h"
 #include "daemon/seed_summary.h"
+#include "daemon/shown_times.h"
 #include "daemon/subgraph_sampler.h"
 #include "models/candidate.h"
 #include "models/expert_network.h"
@@ -138,6 +139,9 @@ class GraphNetwork final : private LabelRows {
   /// that, a probability or a number a row.
   bool on_heads() const { return on_heads_; }
 
+  /// Of rows: as of when those with a label are shown, other than as they arrived; unless set, as
+  /// they are now.
+  void set_shown_at(ShownAt shown_at) { shown_at_ = std::move(shown_at); }
   /// Of rows: how to know the label of one that was not drawn. Called at steps.
   void set_label_of(LabelPairs::LabelOf label_of) { pairs_.set_label_of(std::move(label_of)); }
 
@@ -189,6 +193,8 @@ class GraphNetwork final : private LabelRows {
   std::size_t mixtures() const { return mixtures_.blocks(); }
 
   std::uint64_t steps() const { return steps_; }
+  /// What the process has used of CPU while it learnt here, since it began: not stored.
+  double training_cpu_seconds() const { return training_cpu_seconds_; }
   /// Of each layer; 0 before the first step.
   std::size_t experts() const { return network_ == nullptr ? 0 : network_->experts(); }
   /// The newest, at most kEventsKept once they were told.
@@ -213,6 +219,8 @@ class GraphNetwork final : private LabelRows {
   double in_units(double label) const;
   double score_of(double start) const;
   using Examples = std::span<const NetworkExample>;
+  bool is_there(std::uint32_t row, TimeUs now) const;
+  void show_waiting(NetworkExample& example, TimeUs now) const;
   bool sample(Examples seeds, std::size_t nodes_max, std::int64_t lag_us = 0);
   void grow_inputs(models::ExpertNetwork<float>& network) const;
   void grow_inputs();
@@ -252,6 +260,7 @@ class GraphNetwork final : private LabelRows {
   double real_share() const;
   void add_pseudo_rows();
   void count_by_mixtures(std::span<const models::RowMatrix<float>> inputs);
+  bool is_full() const;
   bool make_room(std::uint32_t block, TimeUs now);
   std::vector<BlockRun> runs_of_blocks(const BlockRunOptions& options) const;
   std::vector<std::uint32_t> blocks_of(std::uint32_t expert) const;
@@ -269,8 +278,8 @@ class GraphNetwork final : private LabelRows {
   models::Output unknown(double start) const;
   double ridge_start(double start) const;
   void keep_present(TimeUs now, std::vector<NetworkExample>& examples) const;
-  void learn_ridge(Examples examples, TimeUs now);
-  void add_to_ridge(Examples examples, TimeUs now);
+  void learn_ridge(Examples examples);
+  void add_to_ridge(Examples examples);
   models::RowMatrix<float> rest_vectors();
   void answer_ridge(Examples examples, std::size_t stride, std::span<models::Output> out);
   void stage_ridge(store::State& state);
@@ -296,6 +305,7 @@ class GraphNetwork final : private LabelRows {
   SubgraphSampler sampler_;
   SeedSummary summary_;
   LabelPairs pairs_;
+  ShownAt shown_at_;
   models::LabelSignals signals_;
   double prior_ = models::NetworkPrior::low;
   SampleOptions sampling_;
@@ -306,6 +316,7 @@ class GraphNetwork final : private LabelRows {
 
   std::uint64_t owed_ = 0;  // visits
   std::uint64_t steps_ = 0;
+  double training_cpu_seconds_ = 0;
   std::uint64_t classes_ = 0;
   std::uint64_t labels_ = 0;  // moments of the labels so far
   double mean_ = 0;
@@ -337,5 +348,10 @@ class GraphNetwork final : private LabelRows {
   std::vector<Seed> seeds_;
   std::vector<models::Target> targets_;
 };
+
+/// Of a network that may not be there.
+inline std::uint64_t steps_of(const GraphNetwork* network) {
+  return network == nullptr ? 0 : network->steps();
+}
 
 }  // namespace accrete::daemon

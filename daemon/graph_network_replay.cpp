@@ -59,10 +59,8 @@ void GraphNetwork::fit_mixture(const BlockRun& run, TimeUs now) {
   std::vector<NetworkExample> examples;
   // Those that are drawn come back: of few, more would be the same again.
   draw_of_blocks(memory_, run.blocks, std::min(kMixtureExamples, 2 * run.examples), rng, examples);
-  for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2) {
-    NetworkExample& example = examples[i];  // one that is gone is shown as it was
-    if (graph_.version(NodeId{entity_, example.row}, now)) example.at = now;
-  }
+  for (std::size_t i = 0; asks_rows_ && i < examples.size(); i += 2)
+    show_waiting(examples[i], now);
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
   grow_inputs();
   std::vector<Gathered> gates;

@@ -44,7 +44,7 @@ double GraphNetwork::ridge_start(double start) const {
 }
 
 /// Of rows of which a column is asked: each once, by what was last learnt of it, and none that is
-/// gone. They are read as they are now: most are asked about while they wait.
+/// gone. They are read as they look while they wait: most are asked about then.
 void GraphNetwork::keep_present(TimeUs now, std::vector<NetworkExample>& examples) const {
   std::ranges::stable_sort(examples, [](const NetworkExample& a, const NetworkExample& b) {
     return std::pair(a.row, a.at) < std::pair(b.row, b.at);
@@ -53,9 +53,9 @@ void GraphNetwork::keep_present(TimeUs now, std::vector<NetworkExample>& example
   for (std::size_t i = 0; i < examples.size(); ++i) {
     const std::uint32_t row = examples[i].row;
     const bool newest = i + 1 == examples.size() || examples[i + 1].row != row;
-    if (!newest || !graph_.version(NodeId{entity_, row}, now)) continue;
+    if (!newest || !is_there(row, now)) continue;
     examples[kept] = examples[i];
-    examples[kept++].at = now;
+    show_waiting(examples[kept++], now);
   }
   examples.resize(kept);
 }
@@ -78,15 +78,15 @@ void GraphNetwork::settle_ridge(TimeUs now) {
   if (examples.empty()) return;
   ridge_dirty_ = true;
   std::ranges::stable_sort(examples, {}, &NetworkExample::at);
-  learn_ridge(examples, now);
+  learn_ridge(examples);
 }
 
 /// Sums over these examples as the network at rest sees them, and the fit.
-void GraphNetwork::learn_ridge(Examples examples, TimeUs now) {
+void GraphNetwork::learn_ridge(Examples examples) {
   const std::size_t most =
       propagation_ == nullptr ? NetworkRidge::kRowsMax : propagation_->ridge_rows_max();
   for (std::size_t begin = 0; begin < examples.size(); begin += most)
-    add_to_ridge(examples.subspan(begin, std::min(most, examples.size() - begin)), now);
+    add_to_ridge(examples.subspan(begin, std::min(most, examples.size() - begin)));
   if (propagation_ == nullptr) {
     ridge_->fit(nullptr);
     return;
@@ -96,7 +96,7 @@ void GraphNetwork::learn_ridge(Examples examples, TimeUs now) {
   if (head.size() > 0) propagation_->join(head);
 }
 
-void GraphNetwork::add_to_ridge(Examples examples, TimeUs now) {
+void GraphNetwork::add_to_ridge(Examples examples) {
   models::RowMatrix<float> vectors(static_cast<Eigen::Index>(examples.size()),
                                    static_cast<Eigen::Index>(world_.config().width));
   Eigen::Index done = 0;
@@ -106,15 +106,15 @@ void GraphNetwork::add_to_ridge(Examples examples, TimeUs now) {
     vectors.middleRows(done, some.rows()) = some;
     done += some.rows();
   });
-  std::vector<std::uint32_t> rows;
+  std::vector<RowAt> rows;
   std::vector<double> targets;
   for (const NetworkExample& example : examples) {
-    rows.push_back(example.row);
+    rows.push_back({example.row, example.at});
     const double label = kind_ == TaskKind::Regression ? in_units(example.label) : example.label;
     targets.push_back(ridge_->classes() ? label : label - ridge_start(example.start));
   }
   Eigen::MatrixXf base;
-  if (propagation_ != nullptr) propagation_->project(rows, now, base);
+  if (propagation_ != nullptr) propagation_->project(rows, base);
   ridge_->learn(base, vectors, targets);
 }
 

@@ -47,11 +47,11 @@ void GraphNetwork::compare_lists() {
   dirty_ = true;
 }
 
-/// Of rows that a step shows as they are now, each pair once and for all: a row has one outcome.
+/// Of drawn rows that are still there, each pair once and for all: a row has one outcome.
 void GraphNetwork::compare_drawn(TimeUs now) {
   std::map<std::uint32_t, double> drawn;
   for (const NetworkExample& example : drawn_)
-    if (example.at == now) drawn.emplace(example.row, example.label);
+    if (is_there(example.row, now)) drawn.emplace(example.row, example.label);
   std::vector<std::uint32_t> rows;
   std::vector<double> labels;
   for (const auto& [row, label] : drawn) {

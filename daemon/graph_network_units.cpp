@@ -44,6 +44,7 @@ void GraphNetwork::keep_unit() {
   if (network_ == nullptr || kind_ != TaskKind::Regression || ridge_ != nullptr) return;
   if (labels_ < unit_due_) return;
   unit_due_ = 2 * std::bit_floor(labels_);
+  dirty_ = true;
   const double spread = std::sqrt(squares_ / static_cast<double>(labels_));
   if (!std::isfinite(spread) || (spread < kUnitOff * unit_ && unit_ < kUnitOff * spread)) return;
   const double old_unit = unit_;

@@ -87,7 +87,7 @@ void NeighbourhoodReader::encode(std::uint32_t block, NodeId node, models::RawRo
 
 std::uint32_t NeighbourhoodReader::local(std::uint32_t row) {
   const auto [place, fresh] =
-      local_of_row_.try_emplace(row, static_cast<std::uint32_t>(locals_.size()));
+      local_of_row_.try_emplace({row, at_}, static_cast<std::uint32_t>(locals_.size()));
   if (!fresh) return place->second;
   Local& made = locals_.emplace_back();
   made.row = row;
@@ -294,10 +294,8 @@ void NeighbourhoodReader::assemble(std::span<const std::uint32_t> centres,
   }
 }
 
-std::size_t NeighbourhoodReader::read(std::span<const std::uint32_t> centres, TimeUs at,
-                                      const ReadLimits& limits, bool grow,
-                                      models::Neighbourhood& out) {
-  at_ = at;
+std::size_t NeighbourhoodReader::read(std::span<const RowAt> centres, const ReadLimits& limits,
+                                      bool grow, models::Neighbourhood& out) {
   limits_ = limits;
   grow_ = grow;
   bytes_ = 0;
@@ -307,11 +305,12 @@ std::size_t NeighbourhoodReader::read(std::span<const std::uint32_t> centres, Ti
   extras_.clear();
   std::size_t taken = 0;
   std::vector<std::uint32_t> order;
-  for (const std::uint32_t centre : centres) {
-    const std::uint32_t index = local(centre);
+  for (const RowAt& centre : centres) {
+    at_ = centre.at;
+    const std::uint32_t index = local(centre.row);
     order.push_back(index);
     models::RawRow& extra = extras_.emplace_back();
-    if (locals_[index].valid && !plan_.paths.empty()) add_paths(centre, extra);
+    if (locals_[index].valid && !plan_.paths.empty()) add_paths(centre.row, extra);
     bytes_ += 2 * extra.bytes() + locals_[index].raw.bytes();
     if (plan_.graph()) {
       list(index);

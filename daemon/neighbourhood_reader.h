@@ -21,24 +21,32 @@ struct ReadLimits {
   std::size_t bytes_max = 64u << 20;
 };
 
+/// A row as it was at a time.
+struct RowAt {
+  std::uint32_t row = 0;
+  TimeUs at;
+
+  bool operator==(const RowAt&) const = default;
+};
+
 /// The graph between entities counts its edges: A_vu is how many rows join v and u, the degree of v
 /// how many edges v has as of the time. Where only the newest edges of a row are read, they stand
 /// for all: each counts degree / read.
 ///
-/// Every read is as of the time asked for. Contents are kept from one reading to the next by their
-/// version; what is kept decides nothing.
+/// Every row is read as of the time asked for. Rows of one time share what lies around them.
+/// Contents are kept from one reading to the next by their version; what is kept decides nothing.
 class NeighbourhoodReader {
  public:
   /// `world` and `encoder` must outlive the reader.
   NeighbourhoodReader(const PropagationPlan& plan, const TaskWorld& world,
                       models::SparseEncoder& encoder, std::size_t cache_bytes_max);
 
-  /// Rows `centres` (no repeats) as of `at`, as many as fit into the limits, at least one; those
-  /// that are no valid row at `at` are empty. Returns how many were taken.
+  /// `centres` (no repeats), as many as fit into the limits, at least one; those that are no valid
+  /// row at their time are empty. Returns how many were taken.
   /// `grow`: unknown items get columns, and numbers a scale from these rows.
   /// Cost: what lies within two steps; a lookup and about 60 ns an item for rows that are kept.
-  std::size_t read(std::span<const std::uint32_t> centres, TimeUs at, const ReadLimits& limits,
-                   bool grow, models::Neighbourhood& out);
+  std::size_t read(std::span<const RowAt> centres, const ReadLimits& limits, bool grow,
+                   models::Neighbourhood& out);
 
   /// A table whose rows are read.
   bool reads(TableId table) const;
@@ -49,7 +57,14 @@ class NeighbourhoodReader {
     std::uint32_t index = 0;  // in locals_
     float edges = 1;
   };
-  /// An entity met while reading.
+  struct RowAtHash {
+    std::size_t operator()(const RowAt& key) const {
+      return static_cast<std::size_t>(static_cast<std::uint64_t>(key.at.value) *
+                                      0x9E37'79B9'7F4A'7C15ull) ^
+             key.row;
+    }
+  };
+  /// An entity met while reading, as of at_.
   struct Local {
     std::uint32_t row = 0;
     std::uint32_t begin = 0;  // its neighbours in lists_
@@ -101,12 +116,12 @@ class NeighbourhoodReader {
   std::vector<std::vector<bool>> skip_;  // TableId -> columns that give nothing
 
   // Of the reading at hand.
-  TimeUs at_;
+  TimeUs at_;  // of the centre at hand
   ReadLimits limits_;
   bool grow_ = false;
   std::size_t bytes_ = 0;
   std::size_t inner_ = 0;  // members with a row of S
-  std::unordered_map<std::uint32_t, std::uint32_t> local_of_row_;
+  std::unordered_map<RowAt, std::uint32_t, RowAtHash> local_of_row_;
   std::vector<Local> locals_;
   std::vector<Neighbour> lists_;
   std::vector<models::RawRow> extras_;  // of the centres: what paths give

@@ -44,6 +44,9 @@ struct NetworkConfig {
   std::size_t experts_max = 16;  ///< of a layer; then two are merged, or the newest goes on
   std::size_t batch = 256;       ///< seeds of a training step
   std::size_t passes = 8;        ///< visits of an example, on average
+  /// Of a task's experts, with what learning keeps beside each weight; not in the file. Where one
+  /// more would take more, two are merged for it, as above experts_max.
+  std::size_t weights_bytes_max = 512u << 20;
   std::size_t activation_bytes_max = 16u << 20;  ///< of one array of a pass; not in the file
   std::size_t memory = 65'536;                   ///< examples kept, the same number of each block
   /// Answers are given with a mean of the weights, the more weighty the later, as after so many

@@ -170,6 +170,7 @@ Json network_json(const AnyTask& task) {
   Json json = experts_json(task);
   json["count"] = task.network()->experts();
   json["steps"] = task.network()->steps();
+  json["training_cpu_seconds"] = rounded(task.network()->training_cpu_seconds());
   if (task.network()->mixtures() > 0) json["mixtures"] = task.network()->mixtures();
   json["labels"] = signals_json(*task.network());
   json["layers"] = layers_json(metrics);

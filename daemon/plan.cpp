@@ -378,9 +378,20 @@ Result<TaskPlan> bind_task(const TaskConfig& config, Schema& schema) {
 
 Status check_tasks(const Config& config) {
   Schema schema = config.schema;
+  bool counts_classes = false;
   for (const TaskConfig& task : config.tasks) {
     const auto plan = bind_task(task, schema);
     if (!plan) return Error{Errc::Malformed, config.file + ": " + plan.error().detail};
+    counts_classes |= plan.value().column && plan.value().kind == TaskKind::Multiclass;
+  }
+  // Such a block would never end, and no expert would be born, without a word.
+  if (config.network.experts != NetworkConfig::Experts::Off &&
+      config.blocks.by == models::BlockRule::Classes && !counts_classes) {
+    return Error{Errc::Malformed,
+                 config.file +
+                     ": [blocks] by = \"classes\" counts the classes of a category in the asked "
+                     "row itself (PREDICT papers.field FOR EACH papers.id), and no task predicts "
+                     "one: add such a task, or give by = \"drift\", \"rows\" or \"time\""};
   }
   return Ok{};
 }

@@ -112,6 +112,15 @@ bool Propagation::fit_if_due(TimeUs at) {
   return true;
 }
 
+/// Rows with a label as learners are to see them.
+std::vector<RowAt> Propagation::shown(std::span<const std::uint32_t> rows, TimeUs at) const {
+  std::vector<RowAt> out;
+  out.reserve(rows.size());
+  for (const std::uint32_t row : rows)
+    out.push_back({row, shown_at_ ? shown_at_(row, at) : at});
+  return out;
+}
+
 void Propagation::fit_softmax(TimeUs at) {
   struct Draw {
     std::uint64_t order = 0;
@@ -137,7 +146,7 @@ void Propagation::fit_softmax(TimeUs at) {
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 2;
-  rows.resize(reader_.read(rows, at, limits, true, around));
+  rows.resize(reader_.read(shown(rows, at), limits, true, around));
   std::vector<std::uint32_t> labels;
   labels.reserve(rows.size());
   for (const std::uint32_t row : rows)
@@ -150,33 +159,34 @@ std::size_t Propagation::ridge_rows_max() const {
   return std::clamp<std::size_t>(options_.bytes_max / 4 / ridge_.row_bytes(), 64, kRidgeRows);
 }
 
-/// The rows labelled since the last fit, as they are now; they are not read again for this learner.
+/// The rows labelled since the last fit; they are not read again for this learner.
 void Propagation::add_to_ridge(TimeUs at) {
-  std::span<const std::uint32_t> rest = fresh_;
+  const std::vector<RowAt> fresh = shown(fresh_, at);
+  std::span<const RowAt> rest = fresh;
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 4;
   const std::size_t rows_max = ridge_rows_max();
   while (!rest.empty()) {
     // Where a softmax was fitted, what these rows show has its columns since then.
-    const std::size_t taken = reader_.read(rest.first(std::min(rest.size(), rows_max)), at, limits,
+    const std::size_t taken = reader_.read(rest.first(std::min(rest.size(), rows_max)), limits,
                                            !options_.from_rows, around);
     std::vector<std::uint32_t> labels;
-    for (const std::uint32_t row : rest.first(taken))
+    for (const auto& [row, shown_at] : rest.first(taken))
       labels.push_back(pages_[row / kPageRows].labels[row % kPageRows]);
     ridge_.learn(around, labels, encoder_.keys().size());
     rest = rest.subspan(taken);
   }
 }
 
-void Propagation::project(std::span<const std::uint32_t> rows, TimeUs at, Eigen::MatrixXf& out) {
+void Propagation::project(std::span<const RowAt> rows, Eigen::MatrixXf& out) {
   out.resize(static_cast<Eigen::Index>(rows.size()), static_cast<Eigen::Index>(ridge_.width()));
   models::Neighbourhood around;
   ReadLimits limits;
   limits.bytes_max = options_.bytes_max / 4;
   for (std::size_t done = 0; done < rows.size();) {
     const auto rest = rows.subspan(done, std::min(rows.size() - done, ridge_rows_max()));
-    const std::size_t taken = reader_.read(rest, at, limits, false, around);
+    const std::size_t taken = reader_.read(rest, limits, false, around);
     out.middleRows(static_cast<Eigen::Index>(done), static_cast<Eigen::Index>(taken)) =
         ridge_.project(around, encoder_.keys().size());
     done += taken;
@@ -231,8 +241,11 @@ void Propagation::predict(std::span<const std::uint32_t> rows, TimeUs at,
                           std::vector<Answers>& out) {
   out.assign(rows.size(), unknown());
   if (classes_at_fit_ == 0) return;
-  std::vector<std::uint32_t> distinct(rows.begin(), rows.end());
-  std::sort(distinct.begin(), distinct.end());
+  std::vector<RowAt> distinct;
+  distinct.reserve(rows.size());
+  for (const std::uint32_t row : rows)
+    distinct.push_back({row, at});
+  std::ranges::sort(distinct, {}, &RowAt::row);
   distinct.erase(std::unique(distinct.begin(), distinct.end()), distinct.end());
   std::vector<Answers> answers(distinct.size());
   ReadLimits limits;
@@ -240,12 +253,12 @@ void Propagation::predict(std::span<const std::uint32_t> rows, TimeUs at,
   models::Neighbourhood around;
   for (std::size_t done = 0; done < distinct.size();) {
     const std::size_t taken =
-        reader_.read(std::span(distinct).subspan(done), at, limits, false, around);
+        reader_.read(std::span(distinct).subspan(done), limits, false, around);
     answer(around, std::span(answers).subspan(done, taken));
     done += taken;
   }
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const auto place = std::lower_bound(distinct.begin(), distinct.end(), rows[i]);
+    const auto place = std::ranges::lower_bound(distinct, rows[i], {}, &RowAt::row);
     out[i] = answers[static_cast<std::size_t>(place - distinct.begin())];
   }
 }
@@ -265,7 +278,8 @@ void Propagation::predict_arrival(std::uint32_t row, TimeUs at, Answers& out) {
   ReadLimits limits;
   limits.newest_max = kArrivalNewest;
   limits.bytes_max = options_.bytes_max / 4;
-  reader_.read({&row, 1}, at, limits, false, around);
+  const RowAt arrival{row, at};
+  reader_.read({&arrival, 1}, limits, false, around);
   answer(around, {&out, 1});
 }
 

@@ -9,11 +9,13 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "daemon/any_task.h"
 #include "daemon/neighbourhood_reader.h"
 #include "daemon/propagation_plan.h"
+#include "daemon/shown_times.h"
 #include "models/candidate.h"
 #include "models/projected_ridge.h"
 #include "models/propagation.h"
@@ -38,9 +40,9 @@ struct PropagationOptions {
 ///
 /// When it learns: fit_if_due() at the end of an instant fits when rows with a label grew by a
 /// tenth and by 64 since the last fit, or a class is new. So the number of fits is logarithmic and
-/// the stream alone decides when they are. A fit reads all labelled rows with their surroundings as
-/// of that instant; where bytes_max does not hold them it reads a uniform subset, the rows of
-/// smallest hash under the seed, and the softmax learns from these alone.
+/// the stream alone decides when they are. A fit reads all labelled rows with their surroundings
+/// (as of when: ShownTimes); where bytes_max does not hold them it reads a uniform subset, the rows
+/// of smallest hash under the seed, and the softmax learns from these alone.
 ///
 /// Threads: one owner, the fold. Deterministic: same calls, same bits; memory of rows decides
 /// nothing.
@@ -64,6 +66,9 @@ class Propagation {
     return {"propagation", "propagation-ridge"};
   }
 
+  /// As of when rows with a label are read to be learnt from; unless set, as they are at the fit.
+  void set_shown_at(ShownAt shown_at) { shown_at_ = std::move(shown_at); }
+
   /// The label of a row (0/1 or a class index) became known.
   void learn(std::uint32_t row, double label);
   void forget(std::uint32_t row);
@@ -77,12 +82,12 @@ class Propagation {
   void predict_arrival(std::uint32_t row, TimeUs at, Answers& out);
 
   /// For a head over the ridge's columns and others (graph_network_ridge.cpp): B; what rows (no
-  /// repeats) show the ridge as of `at` (rows, B); the ridge's sums; and the head's part for these
-  /// columns, (B, classes), from which answers have their `base` from now on.
+  /// repeats) show the ridge (rows, B); the ridge's sums; and the head's part for these columns,
+  /// (B, classes), from which answers have their `base` from now on.
   std::size_t ridge_columns() const { return ridge_.width(); }
   /// Rows that project() and the sums read at once, so that they keep to their share of memory.
   std::size_t ridge_rows_max() const;
-  void project(std::span<const std::uint32_t> rows, TimeUs at, Eigen::MatrixXf& out);
+  void project(std::span<const RowAt> rows, Eigen::MatrixXf& out);
   models::BalancedClasses<float> ridge_sums() const { return ridge_.balanced(); }
   void join(const Eigen::MatrixXf& head);
 
@@ -106,6 +111,7 @@ class Propagation {
   std::uint8_t* slot(std::uint32_t row);
   Answers unknown() const;
   std::size_t classes() const;
+  std::vector<RowAt> shown(std::span<const std::uint32_t> rows, TimeUs at) const;
   void fit_softmax(TimeUs at);
   void add_to_ridge(TimeUs at);
   void answer(const models::Neighbourhood& rows, std::span<Answers> out) const;
@@ -126,6 +132,7 @@ class Propagation {
   PropagationOptions options_;
   models::SparseEncoder encoder_;
   NeighbourhoodReader reader_;
+  ShownAt shown_at_;
 
   std::vector<Page> pages_;                // labels by row
   std::vector<std::uint32_t> fresh_;       // rows labelled since the last fit

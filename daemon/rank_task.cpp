@@ -214,7 +214,7 @@ Status RankTask::publish(const Scored& scored, TimeUs at, Trigger trigger, const
     prediction.trigger = trigger;
     prediction.entity_key = key;
     prediction.as_of = at;
-    prediction.model = labels_;
+    prediction.model = labels_ + steps_of(network_.get());
     std::vector<std::string> listed;
     listed.reserve(order.size());
     for (const std::uint32_t p : order)

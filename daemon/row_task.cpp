@@ -59,7 +59,13 @@ RowTask::RowTask(TaskPlan plan, const TaskWorld& world, const TaskLimits& limits
   }
   mixer_ = std::make_unique<models::Mixer>(plan_.kind, names_.size(), row_mixer_options());
   weigh_network();
+  if (looks_around()) {
+    shown_ = std::make_unique<ShownTimes>(plan_.name + "/shown/", limits.seed);
+  }
+  const auto shown_at = [this](std::uint32_t row, TimeUs now) { return shown_->of(row, now); };
+  if (propagation_) propagation_->set_shown_at(shown_at);
   if (network_) {
+    network_->set_shown_at(shown_at);
     network_->set_label_of([this](std::uint32_t row, TimeUs at) { return known_label(row, at); });
   }
   metrics_.assign(names_.size() + 1, models::Prequential(plan_.kind, kMetricsWindow));
@@ -156,7 +162,7 @@ Status RowTask::publish(std::uint32_t row, const Scored& scored, TimeUs at, Trig
   tell(plan_, trigger, scored.outputs, names_, class_names_, prediction);
   prediction.entity_key = key;
   prediction.as_of = told(at);
-  prediction.model = labels_;
+  prediction.model = labels_ + settled_ + steps_of(network_.get());
   return emit(prediction);
 }
 
@@ -237,7 +243,7 @@ void RowTask::settle(const FoldedRow& row, const WaitingRow& waiting, const Labe
                      std::span<const Value> cells, FoldSink& sink) {
   for (const WaitingPrediction& prediction : waiting.predictions)
     grade(row, prediction, label, sink);
-  learn(row.row, waiting, label, cells);
+  learn(row, waiting, label, cells);
 }
 
 void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
@@ -274,18 +280,21 @@ void RowTask::grade(const FoldedRow& row, const WaitingPrediction& prediction, c
                mixer_->weights()});
 }
 
-void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+void RowTask::learn(const FoldedRow& row, const WaitingRow& waiting, const Label& label,
                     std::span<const Value> cells) {
+  // The first prediction is that of the arrival.
+  const TimeUs arrived = waiting.predictions.front().at;
+  if (shown_) shown_->settled(row.row, arrived, row.at);
   ++labels_;
+  unsettled_ = true;
   learners_dirty_ = true;
-  if (request_weights_ && request_weights_->holds_out(row)) {
-    request_weights_->add(row, label.value);
+  if (request_weights_ && request_weights_->holds_out(row.row)) {
+    request_weights_->add(row.row, label.value);
     settle_mixer();
     return;
   }
-  if (propagation_) propagation_->learn(row, label.value);
-  // The first prediction is that of the arrival.
-  if (network_) network_->learn({&row, 1}, {&label.value, 1}, waiting.predictions.front().at);
+  if (propagation_) propagation_->learn(row.row, label.value);
+  if (network_) network_->learn({&row.row, 1}, {&label.value, 1}, arrived);
   const std::vector<double> all(waiting.features.begin(), waiting.features.end());
   std::vector<double> own;
   features_.own_part(all, own);
@@ -302,6 +311,7 @@ void RowTask::learn(std::uint32_t row, const WaitingRow& waiting, const Label& l
 /// What the instant taught, together; then what the candidates are worth for rows that wait.
 void RowTask::end_instant(TimeUs at) {
   if (at > frozen_after_) return;
+  if (std::exchange(unsettled_, false)) ++settled_;
   const bool fitted = propagation_ && propagation_->fit_if_due(at);
   if (network_) {
     network_->train(at);
@@ -313,9 +323,11 @@ void RowTask::end_instant(TimeUs at) {
 void RowTask::row_removed(std::uint32_t row) {
   waiting_.drop(row);
   republished_.erase(row);
+  if (shown_) shown_->forget(row);
   if (!propagation_) return;
   propagation_->forget(row);
   request_weights_->forget(row);
+  learners_dirty_ = true;  // they are stored together
 }
 
 void RowTask::touch(std::uint32_t row) {
@@ -418,7 +430,8 @@ std::vector<double> RowTask::feature_values(std::uint32_t row, TimeUs at) {
 
 std::size_t RowTask::memory_bytes() const {
   return waiting_.memory_bytes() + features_.memory_bytes() + held_back_.size() * 64 +
-         republished_.size() * 64 + (propagation_ ? propagation_->memory_bytes() : 0) +
+         republished_.size() * 64 + (shown_ ? shown_->memory_bytes() : 0) +
+         (propagation_ ? propagation_->memory_bytes() : 0) +
          (network_ ? network_->memory_bytes() : 0);
 }
 

@@ -18,6 +18,7 @@
 #include "daemon/propagation.h"
 #include "daemon/request_weights.h"
 #include "daemon/row_features.h"
+#include "daemon/shown_times.h"
 #include "daemon/waiting_rows.h"
 #include "models/candidate.h"
 #include "models/logit_residual.h"
@@ -39,7 +40,8 @@ struct TaskLimits;
 /// Where rows have others around them (propagation_plan.h), two more candidates learn from stored
 /// rows at the end of an instant, and so does the graph network where there is one; answers about
 /// rows that wait have weights of their own: the mixer's are earned by predicting the next row,
-/// which says little about rows of long ago.
+/// which says little about rows of long ago. All of these see a row that is learnt from as of a
+/// time at which nobody would have known its value (ShownTimes).
 ///
 /// Where there are both, candidate "network-on-heads" is the convex head of the two (the softmax,
 /// or where no row is read again the ridge) with as much of the network added to its logits as
@@ -125,11 +127,12 @@ class RowTask final : public AnyTask {
               std::span<const Value> cells, FoldSink& sink);
   void grade(const FoldedRow& row, const WaitingPrediction& prediction, const Label& label,
              FoldSink& sink);
-  void learn(std::uint32_t row, const WaitingRow& waiting, const Label& label,
+  void learn(const FoldedRow& row, const WaitingRow& waiting, const Label& label,
              std::span<const Value> cells);
   void add_on_heads(const Propagation::Answers& near, Around& out) const;
   void fit_on_heads(std::span<const double> labels, std::span<Around> around);
-  void weigh_requests(TimeUs at);
+  void weigh_requests(TimeUs now);
+  void look_around_waiting(std::span<const RowAt> rows, std::vector<Around>& out);
   void weigh_network();
   void settle_mixer();
   WaitingPrediction kept(const Scored& scored, TimeUs at, Trigger trigger) const;
@@ -161,6 +164,7 @@ class RowTask final : public AnyTask {
   std::unique_ptr<models::LogitResidual> on_heads_;  // null: not both of the two
   std::unique_ptr<RequestWeights> request_weights_;  // null: nothing lies around the rows
 
+  std::unique_ptr<ShownTimes> shown_;  // null: nobody looks around
   WaitingRows waiting_;
   std::set<std::uint32_t> touched_;
   std::map<std::uint32_t, TimeUs> republished_;  // rows that wait, only with a debounce
@@ -168,6 +172,8 @@ class RowTask final : public AnyTask {
 
   TimeUs frozen_after_ = kTimeMax;
   std::uint64_t labels_ = 0;
+  std::uint64_t settled_ = 0;  // instants that taught, whose learners of stored rows have seen it
+  bool unsettled_ = false;     // labels came since
   std::uint64_t shed_ = 0;
   std::uint64_t unusable_ = 0;
   bool learners_dirty_ = true;

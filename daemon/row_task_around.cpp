@@ -2,6 +2,7 @@
 // their answers.
 #include <iterator>
 #include <limits>
+#include <map>
 #include <utility>
 
 #include "daemon/learners.h"
@@ -106,26 +107,46 @@ void RowTask::fit_on_heads(std::span<const double> labels, std::span<Around> aro
   }
 }
 
-void RowTask::weigh_requests(TimeUs at) {
-  std::vector<std::uint32_t> rows;
+/// Each held-out row as it looked while it waited.
+void RowTask::weigh_requests(TimeUs now) {
+  std::vector<RowAt> rows;
   std::vector<double> labels;
   for (const RequestWeights::Example& example : request_weights_->examples()) {
-    if (!valid(example.row, at)) continue;
-    rows.push_back(example.row);
+    if (!valid(example.row, now)) continue;
+    rows.push_back({example.row, shown_->of(example.row, now)});
     labels.push_back(example.label);
   }
   std::vector<Around> around;
-  look_around(rows, at, Trigger::Query, around);
+  look_around_waiting(rows, around);
   fit_on_heads(labels, around);
   Scored scored;
   for (std::size_t i = 0; i < rows.size(); ++i) {
-    const RowContent* content = world_.rows->row(NodeId{plan_.entity, rows[i]}, at);
+    const auto& [row, at] = rows[i];
+    const RowContent* content = world_.rows->row(NodeId{plan_.entity, row}, at);
     if (content == nullptr) continue;
     score(content->cells, at, around[i], scored);
     request_weights_->say(std::span(scored.outputs).first(names_.size()), labels[i]);
   }
   request_weights_->weigh();
   learners_dirty_ = true;
+}
+
+/// Rows of one time are asked about together.
+void RowTask::look_around_waiting(std::span<const RowAt> rows, std::vector<Around>& out) {
+  out.assign(rows.size(), {});
+  std::map<TimeUs, std::vector<std::size_t>> places;
+  for (std::size_t i = 0; i < rows.size(); ++i)
+    places[rows[i].at].push_back(i);
+  std::vector<std::uint32_t> some;
+  std::vector<Around> around;
+  for (const auto& [at, of_time] : places) {
+    some.clear();
+    for (const std::size_t place : of_time)
+      some.push_back(rows[place].row);
+    look_around(some, at, Trigger::Query, around);
+    for (std::size_t i = 0; i < of_time.size(); ++i)
+      out[of_time[i]] = std::move(around[i]);
+  }
 }
 
 }  // namespace accrete::daemon

@@ -34,9 +34,12 @@ void RowTask::stage(store::State& state) {
   drift_.stage(plan_.name, state);
   if (propagation_) propagation_->stage(state);
   if (network_) network_->stage(state);
+  if (shown_) shown_->stage(state);
   features_.stage(state);
   std::string position;
   ByteWriter writer(position);
+  writer.put(settled_);
+  writer.put(static_cast<std::uint8_t>(unsettled_));
   writer.put(shed_);
   writer.put(unusable_);
   writer.put(static_cast<std::uint64_t>(republished_.size()));
@@ -80,6 +83,8 @@ Status RowTask::load_learners(std::string_view bytes) {
 
 Status RowTask::load_position(std::string_view bytes) {
   ByteReader reader(bytes);
+  settled_ = reader.get<std::uint64_t>();
+  unsettled_ = reader.get<std::uint8_t>() != 0;
   shed_ = reader.get<std::uint64_t>();
   unusable_ = reader.get<std::uint64_t>();
   for (auto n = reader.get<std::uint64_t>(); n > 0 && reader.ok(); --n) {
@@ -107,6 +112,7 @@ Status RowTask::load(store::State& state) {
   ACCRETE_DO(drift_.load(plan_.name, state));
   if (propagation_) ACCRETE_DO(propagation_->load(state));
   if (network_) ACCRETE_DO(network_->load(state));
+  if (shown_) ACCRETE_DO(shown_->load(state));
   ACCRETE_DO(features_.load(state));
   ACCRETE_TRY(const bool position, state.get(Section::Blobs, plan_.name + "/position", bytes));
   if (position) ACCRETE_DO(load_position(bytes));

@@ -161,7 +161,7 @@ Status Task::publish(const Scored& scored, TimeUs at, Trigger trigger, const Emi
          class_names_, prediction);
     prediction.entity_key = key;
     prediction.as_of = at;
-    prediction.model = labels_ + taught_between_;
+    prediction.model = labels_ + taught_between_ + steps_of(network_.get());
     if (plan_.kind == TaskKind::Regression) {
       const models::Interval interval = conformal_.interval(scored.mixture(i));
       const bool known = std::isfinite(interval.low) && std::isfinite(interval.high);

@@ -299,8 +299,7 @@ void ExpertNetwork<Real>::accumulate_pseudo(std::span<const PseudoRows> gates,
 
 template <class Real>
 double ExpertNetwork<Real>::step(double rate) {
-  const AdamOptions options{parts_->options.rate * rate, parts_->options.decay};
-  return adam_step<Real>(parts_->parameters(), options);
+  return adam_step<Real>(parts_->parameters(), {parts_->options.rate * rate});
 }
 
 template <class Real>

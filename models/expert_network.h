@@ -39,7 +39,6 @@ struct NetworkOptions {
   Routing routing;
   GateLosses losses{0.1, 0.1};
   double rate = 5e-3;          ///< of Adam
-  double decay = 0;            ///< decoupled weight decay
   double old_expert_rate = 0;  ///< of experts that are not the newest: 0 freeze, .1 slow, 1 all
   /// Once there is a second expert, what all experts share before the gates is at rest too: rows'
   /// projection but for items that came since the last growth, W_P, the old experts' p, the

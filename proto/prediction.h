@@ -42,7 +42,7 @@ struct Prediction {
   std::vector<ClassScore> classes;  ///< Ranking: the items, best first
   std::optional<double> low;
   std::optional<double> high;
-  std::uint64_t model = 0;
+  std::uint64_t model = 0;  ///< version: rises with labels, and with steps and fits between them
   std::vector<CandidateScore> candidates;
   Ordinal ordinal;
 };

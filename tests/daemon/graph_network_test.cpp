@@ -153,6 +153,12 @@ TEST(GraphNetwork, AnExpertIsBornForEachBlockThatHasEnoughExamples) {
   World bounded(config, options);
   bounded.feed(stream);
   EXPECT_EQ(network_of(bounded, "active").experts(), 2u);
+  options.network.experts_max = 16;
+  options.network.weights_bytes_max = 1;
+  World poor(config, options);
+  poor.feed(stream);
+  EXPECT_EQ(network_of(poor, "active").experts(), 1u);
+  options.network.weights_bytes_max = 512u << 20;
   // One block, one expert.
   options.blocks.every_rows = 1'000'000;
   World single(config, options);
@@ -272,11 +278,13 @@ TEST(GraphNetwork, TellsEveryBirthBehindThePredictionsBeforeIt) {
   EXPECT_EQ(heard, whole.sink->news);
 }
 
-/// All that a task's network tells of itself, with its scores of now.
+/// All that a task's network tells of itself, with its scores of now, but what learning cost.
 nlohmann::ordered_json course_of(World& world, std::string_view name) {
   AnyTask& task = *world.fold().find_task(name);
   const BlockScores now = task.network()->score_blocks(world.fold().now());
-  return network_course_json(task, &now);
+  auto course = network_course_json(task, &now);
+  EXPECT_EQ(course.erase("training_cpu_seconds"), 1u);
+  return course;
 }
 
 TEST(GraphNetwork, MetricsAreTheSameForAnyGroupingAndAcrossCrashes) {

@@ -111,6 +111,73 @@ TEST(NetworkAnswers, AQuietStartDoesNotSetTheUnitForEver) {
   }
 }
 
+constexpr const char* kMeansConfig = R"(
+[[table]]
+name = "customers"
+key = "id"
+
+[[table]]
+name = "orders"
+key = "id"
+time = "at"
+foreign_keys = { customer = "customers" }
+
+[[task]]
+name = "mean"
+predict = "PREDICT AVG(orders.price, 0, 1, DAYS) FOR EACH customers.id EVERY 1 DAY"
+)";
+
+/// When the unit is looked at again is decided at an instant that teaches nothing.
+TEST(NetworkAnswers, ACrashAfterAQuietDayChangesNoUnit) {
+  const auto config = parse_config(kMeansConfig, "test.toml");
+  ASSERT_TRUE(config) << config.error().detail;
+  std::vector<Transaction> stream(1);
+  stream[0].records = {layout_record(customers_layout()), layout_record(orders_layout())};
+  for (std::int64_t c = 0; c < 70; ++c) {
+    stream[0].records.push_back(change_record(customers_layout(), Op::Insert,
+                                              {Value::of_integer(c), Value::of_text("Bonn")}));
+  }
+  const auto orders = [&](double at, std::int64_t count, double about) {
+    Transaction& transaction = stream.emplace_back();
+    for (std::int64_t c = 0; c < count; ++c) {
+      const auto id = static_cast<std::int64_t>(stream.size()) * 100 + c;
+      const double price = about + static_cast<double>(c % 7);
+      transaction.records.push_back(order(id, c, price, day(at)));
+    }
+  };
+  const auto clock = [&](double at) {
+    encode_mark({MarkKind::Clock, day(at)}, stream.emplace_back().records.emplace_back());
+  };
+  orders(1, 1, 0);  // ticks begin
+  orders(2, 70, 0);
+  clock(2.8);
+  const std::size_t taught = stream.size();
+  clock(3.8);  // a tick of which nobody has an outcome
+  const std::size_t quiet = stream.size();
+  for (const double at : {3.9, 4.9, 5.9})
+    orders(at, 25, 1000);
+  clock(8);
+  for (std::size_t i = 0; i < stream.size(); ++i)
+    stream[i].position = i + 1;
+  const std::span<const Transaction> all(stream);
+  std::vector<std::string> digests;
+  for (const bool crashes : {false, true}) {
+    FoldOptions options = network_options();
+    options.network.on_heads = false;
+    options.network.batch = 64;
+    World world(config.value(), options);
+    world.feed(all.first(taught));
+    EXPECT_GT(world.fold().find_task("mean")->network()->steps(), 0U);
+    ASSERT_TRUE(world.fold().checkpoint());
+    world.feed(all.subspan(taught, quiet - taught));
+    ASSERT_TRUE(world.fold().checkpoint());
+    if (crashes) world.crash();
+    world.feed(all.subspan(quiet));
+    digests.push_back(world.stored_digest());
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
 /// From matured labels to pairs that share a row to what the network weighs before any loss.
 TEST(NetworkAnswers, LabelsThatAgreeWithTheirNeighboursRaiseItsPrior) {
   const Config config = regions_config();

@@ -14,6 +14,23 @@
 namespace accrete::daemon {
 namespace {
 
+TEST(Plan, BlocksByClassesNeedATaskThatHasSome) {
+  const auto check = [](const std::string& predict, const std::string& network) {
+    const std::string task = "\n[[task]]\nname = \"t\"\npredict = \"" + predict + "\"\n";
+    const auto config =
+        parse_config(std::string(kShopConfig).append(task).append(network), "test.toml");
+    if (!config) return config.error().detail;
+    const Status checked = check_tasks(config.value());
+    return checked ? std::string("good") : checked.error().detail;
+  };
+  const std::string windows = "PREDICT COUNT(orders.*, 0, 7, DAYS) FOR EACH customers.id";
+  const std::string by_classes = "[network]\nexperts = \"sage\"\n[blocks]\nby = \"classes\"\n";
+  EXPECT_EQ(check("PREDICT customers.city FOR EACH customers.id", by_classes), "good");
+  EXPECT_TRUE(check(windows, by_classes).starts_with("test.toml: [blocks] by = \"classes\""));
+  EXPECT_EQ(check(windows, "[blocks]\nby = \"classes\"\n"), "good");
+  EXPECT_EQ(check(windows, "[network]\nexperts = \"sage\"\n"), "good");
+}
+
 TEST(Plan, RefusesWhatItCannotExecute) {
   const auto bind = [](const std::string& predict) {
     std::string text = kShopConfig;

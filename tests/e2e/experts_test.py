@@ -136,6 +136,9 @@ class Experts(harness.Case):
         live = daemon.status()["tasks"][0]["experts"]
         for name in ("count", "steps", "layers", "shares"):
             self.assertEqual(live[name], experts[name])
+        for cost in (live["training_cpu_seconds"], experts["training_cpu_seconds"]):
+            self.assertGreater(cost, 0)
+        self.assertLess(experts["training_cpu_seconds"], report["cpu_seconds"])
         self.assertNotIn("matrix", live, "asked for only")
         self.assertEqual([row["experts"] for row in experts["matrix"]["rows"]],
                          list(range(1, len(shown) + 2)))

@@ -174,8 +174,8 @@ def _name(names, number):
 
 class Prediction:
     """One prediction. seq (1, 2, 3, … within `epoch`, over all tasks), task, score (probability,
-    or the value of a regression), model (labels learnt by then), ordinal (log records folded
-    before it), as_of_us and the rest of wire.Prediction (proto/stream.proto) are those of
+    or the value of a regression), model (its version: rises with what is learnt), ordinal (log
+    records folded before it), as_of_us and the rest of wire.Prediction (proto/stream.proto) are those of
     `message`; `items` of a ranking, best first; a kind or trigger that is new: its number."""
 
     def __init__(self, topic: str, header: bytes, payload: bytes, subscriber=None):
