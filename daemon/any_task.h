@@ -46,6 +46,7 @@ struct FoldedRow {
   std::span<const Value> cells;
   TimeUs at;             ///< when it is folded: its own time, or the fold's if that is later
   bool arrives = false;  ///< it was not there before
+  TimeUs from;           ///< when it says that it became so: earlier where it comes late
 };
 
 class AnyTask {

@@ -412,6 +412,7 @@ std::uint64_t fold_fingerprint(const Config& config) {
     text += kWhen[static_cast<std::size_t>(task.on_change)];
     text += std::to_string(task.debounce_us) + "\n";
   }
+  text += "pending " + std::to_string(config.limits.pending_labels_max) + "\n";
   text += "features " + std::to_string(features_bytes(config.limits)) + " learners " +
           std::to_string(learners_bytes(config.limits)) + "\n";
   const std::string network = network_fingerprint(config.network, config.blocks);

@@ -30,7 +30,7 @@ namespace {
 // Work of so much of --timeout, at the rate seen so far, is waited for by the daemon's own answer.
 constexpr double kAnswersShare = 0.25;
 constexpr int kDrainLookMs = 200;
-constexpr int kBusyTimeouts = 6;  // that a fold which was heard may say nothing for
+constexpr int kBusyTimeouts = 6;  // so long a fold which was heard may say nothing
 
 struct QueryFlags {
   EndpointFlags endpoint;
@@ -199,8 +199,11 @@ Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
     wire::ToControl question;
     question.mutable_status();
     const Result<wire::FromControl> answer = ask(flags, config, std::move(question));
-    if (!answer && folded_before && steady_seconds() - heard < kBusyTimeouts * timeout) {
+    const bool is_busy = !answer && answer.error().code == Errc::Unavailable && folded_before &&
+                         steady_seconds() - heard < kBusyTimeouts * timeout;
+    if (is_busy) {
       got_on = steady_seconds();
+      ::poll(nullptr, 0, kDrainLookMs);
       continue;
     }
     if (!answer) return answer.error();
@@ -220,10 +223,12 @@ Result<wire::FromControl> drain(const QueryFlags& flags, const Config& config) {
       wire::ToControl last;
       last.mutable_drain();
       Result<wire::FromControl> drained = ask(flags, config, std::move(last));
-      if (drained || ++unanswered == kBusyTimeouts) {
+      const bool goes_on = !drained && drained.error().code == Errc::Unavailable;
+      if (!goes_on || ++unanswered == kBusyTimeouts) {
         progress.clear();
         return drained;
       }
+      got_on = steady_seconds();
     }
     progress.look({most - left, most - left, most});
     ::poll(nullptr, 0, kDrainLookMs);

@@ -152,6 +152,7 @@ class Fold {
   Status take_effect(Ordinal ordinal, std::string_view entry, const BoundLayout& layout,
                      TimeUs time);
   Status apply_again(NodeId node, Ordinal ordinal, TimeUs time);
+  void put_version(NodeId node, const store::Version& version);
   Status upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry, TimeUs time);
   void remove(NodeId node, Ordinal ordinal, TimeUs time);
   Status truncate(TableId table, Ordinal ordinal, TimeUs time);

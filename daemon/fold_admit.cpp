@@ -52,10 +52,13 @@ Status Fold::admit_record(Ordinal ordinal, std::string_view entry, bool replayed
   return Ok{};
 }
 
-/// Behind all rows that were admitted before it, which may still wait; before any row there is
-/// nothing that could end.
+/// Behind all rows that were admitted before it and still wait.
 void Fold::admit_block_end(Ordinal ordinal) {
-  if (timeline_.high() != kTimeMin) timeline_.push({timeline_.high(), ordinal}, true);
+  if (timeline_.waiting() == timeline_.ahead()) {
+    network_->marked();
+  } else {
+    timeline_.push({std::min(timeline_.high(), options_.freeze_after), ordinal}, true);
+  }
 }
 
 /// When a change takes effect. A row's own event time, or when its source says it changed it; an

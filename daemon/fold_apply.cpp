@@ -43,7 +43,7 @@ Status Fold::take_effect(Ordinal ordinal, std::string_view entry, const BoundLay
     if (!there && timeline_.waiting() == 0) return Ok{};
     const NodeId node = there ? *known : graph_->intern(layout.table, key_);
     if (there) remove(node, ordinal, time);
-    if (!there) graph_->put_version(node, {time, ordinal, true});
+    if (!there) put_version(node, {time, ordinal, true});
     return apply_again(node, ordinal, time);
   }
   std::optional<NodeId> gone;
@@ -107,12 +107,17 @@ Status Fold::apply_again(NodeId node, Ordinal ordinal, TimeUs time) {
   return Ok{};
 }
 
+void Fold::put_version(NodeId node, const store::Version& version) {
+  graph_->put_version(node, version);
+  if (version.ordinal < highest_) rows_->forget_after(node, version.ordinal, highest_);
+}
+
 Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view entry,
                     TimeUs time) {
   const auto newest = graph_->newest_version(node);
   const store::Version version{time, ordinal, false};
   synthesis_->changing(node, newest, time);
-  graph_->put_version(node, version);
+  put_version(node, version);
   changed(node, time);
   if (content_matters_[node.table.value]) rows_->remember(node, version, entry, cells_);
   if (network_ != nullptr) {
@@ -134,8 +139,8 @@ Status Fold::upsert(NodeId node, bool is_new, Ordinal ordinal, std::string_view 
       // Read anew for each: a task may read other rows, and the reader's content goes then.
       const RowContent* row = rows_->content(node, version);
       if (row == nullptr) continue;  // remembered as the reader's failure
-      ACCRETE_DO(tasks_[task]->row_folded({node.row, row->cells, std::max(now_, time), arrives},
-                                          state_, emit, sink_));
+      ACCRETE_DO(tasks_[task]->row_folded(
+          {node.row, row->cells, std::max(now_, time), arrives, time}, state_, emit, sink_));
       ACCRETE_DO(tell_alarms(*tasks_[task]));
       ACCRETE_DO(tell_experts(*tasks_[task]));
     }
@@ -272,7 +277,7 @@ void Fold::remove(NodeId node, Ordinal ordinal, TimeUs time) {
       }
     }
   }
-  graph_->put_version(node, {time, ordinal, true});
+  put_version(node, {time, ordinal, true});
   changed(node, time);
   for (const std::size_t task : tasks_of_entity_[node.table.value])
     tasks_[task]->row_removed(node.row);

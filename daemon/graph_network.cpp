@@ -349,7 +349,9 @@ void GraphNetwork::hide_rows(std::uint64_t part) {
   }
 }
 
-bool GraphNetwork::is_full() const {
+/// Grown for all that there is: what somebody has asked meanwhile decides nothing.
+bool GraphNetwork::is_full() {
+  grow_inputs();
   const std::size_t experts = network_->experts();
   const std::size_t each = network_->memory_bytes() / experts;
   return experts >= world_.config().experts_max ||

@@ -260,7 +260,7 @@ class GraphNetwork final : private LabelRows {
   double real_share() const;
   void add_pseudo_rows();
   void count_by_mixtures(std::span<const models::RowMatrix<float>> inputs);
-  bool is_full() const;
+  bool is_full();
   bool make_room(std::uint32_t block, TimeUs now);
   std::vector<BlockRun> runs_of_blocks(const BlockRunOptions& options) const;
   std::vector<std::uint32_t> blocks_of(std::uint32_t expert) const;

@@ -110,6 +110,15 @@ void RowReader::inherit(NodeId node, const store::Version& version, Slot& slot) 
     slot.row.cells[i] = Value::null();
 }
 
+void RowReader::forget_after(NodeId node, Ordinal ordinal, Ordinal newest) {
+  const auto before = [&](Ordinal end) { return graph_.version_before(node, {kTimeMax, end}); };
+  for (auto later = before(Ordinal{newest.value + 1}); later && later->ordinal > ordinal;
+       later = before(later->ordinal)) {
+    Slot& slot = slot_of(later->ordinal);
+    if (slot.row.ordinal == later->ordinal) slot.row.ordinal = Ordinal{};
+  }
+}
+
 void RowReader::remember(NodeId node, const store::Version& version, std::string_view entry,
                          std::span<const Value> cells) {
   if (entry.size() > kept_bytes_max) return;

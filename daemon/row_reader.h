@@ -47,6 +47,9 @@ class RowReader {
   /// `cells` are in column order and may point into `entry`, the log entry they were decoded from.
   void remember(NodeId node, const store::Version& version, std::string_view entry,
                 std::span<const Value> cells);
+  /// A version was put below those that were logged after `ordinal`, up to `newest`: what is kept
+  /// of these may have cells from another one now. Cost: linear in the row's versions.
+  void forget_after(NodeId node, Ordinal ordinal, Ordinal newest);
 
   std::size_t memory_bytes() const { return memory_bytes_; }
   /// First failed read since opening.

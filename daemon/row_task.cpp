@@ -284,7 +284,8 @@ void RowTask::learn(const FoldedRow& row, const WaitingRow& waiting, const Label
                     std::span<const Value> cells) {
   // The first prediction is that of the arrival.
   const TimeUs arrived = waiting.predictions.front().at;
-  if (shown_) shown_->settled(row.row, arrived, row.at);
+  // Who waited until the value came late was never asked about with what else came late.
+  if (shown_) shown_->settled(row.row, arrived, std::min(row.at, std::max(arrived, row.from)));
   ++labels_;
   unsettled_ = true;
   learners_dirty_ = true;

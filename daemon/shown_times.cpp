@@ -55,7 +55,8 @@ void ShownTimes::settled(std::uint32_t row, TimeUs at, TimeUs known) {
     waits_us_.push_back(wait);
     return;
   }
-  const std::uint64_t slot = Rng(seed_ ^ 1, waits_seen_, Purpose::Training).below(waits_seen_);
+  const std::uint64_t slot =
+      Rng(seed_ ^ kShown ^ 1, waits_seen_, Purpose::Sample).below(waits_seen_);
   if (slot < kWaitsMax) waits_us_[slot] = wait;
 }
 

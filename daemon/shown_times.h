@@ -42,8 +42,9 @@ class ShownTimes {
   Status load(store::State& state);
 
  private:
-  static constexpr std::size_t kPageRows = 4096;
+  static constexpr std::size_t kPageRows = 512;  // values come of rows that came together
   static constexpr std::size_t kWaitsMax = 256;
+  static constexpr std::uint64_t kShown = 0x7368'6f77'6e00'0000;
   enum class Kind : std::uint8_t { None, Brought, Waited };
   struct Page {
     std::vector<std::int64_t> at_us;  // Brought: of the arrival; Waited: as of then it is shown
@@ -51,7 +52,8 @@ class ShownTimes {
     bool dirty = false;
   };
   Page& page_of(std::uint32_t row);
-  Rng draws(std::uint32_t row) const { return Rng(seed_, row, Purpose::Training); }
+  /// Which rows a fit takes is drawn by seed and row, too: these are other numbers.
+  Rng draws(std::uint32_t row) const { return Rng(seed_ ^ kShown, row, Purpose::Sample); }
 
   std::string prefix_;
   std::uint64_t seed_;

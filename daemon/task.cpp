@@ -273,7 +273,10 @@ double Task::label_value(const WindowValue& label) {
   if (plan_.kind != TaskKind::Multiclass) return label.number;
   const auto next = static_cast<std::uint32_t>(class_names_.size());
   const auto [found, is_new] = class_index_.emplace(label.text, next);
-  if (is_new) class_names_.push_back(label.text);
+  if (is_new) {  // also by an outcome that only grades, of a request
+    class_names_.push_back(label.text);
+    learners_dirty_ = true;
+  }
   return found->second;
 }
 

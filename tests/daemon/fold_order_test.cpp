@@ -122,6 +122,33 @@ TEST(FoldOrder, RestlessRowsHaveTheSameBitsWhateverIsKeptCommittedOrLost) {
   }
 }
 
+/// A change without a time waits for the end of its transaction, while a late one that was logged
+/// behind it is folded at once: the first lies below the second then.
+TEST(FoldOrder, WhatIsPutBelowAKeptRowIsSeenThroughIt) {
+  const Config config = shop_config();
+  std::vector<Transaction> stream = {head()};
+  const auto add = [&](std::vector<std::string> records) {
+    stream.push_back({stream.size() + 1, std::move(records)});
+  };
+  const Value same = Value::unchanged();
+  for (std::int64_t id = 0; id < 60; ++id) {
+    const double at = 0.3 * static_cast<double>(id);
+    const auto customer = [&](std::int64_t step) { return Value::of_integer((id + step) % 30); };
+    add({order(id, id % 30, 1, day(at))});
+    std::string between = change_order(Op::Update, id, same, Value::of_real(50), same, {});
+    if (id % 3 == 0) between = delete_order(id, {});
+    add({between, change_order(Op::Update, id, customer(1), same, same, day(at - 2))});
+    add({change_order(Op::Update, id, customer(2), same, same, day(at + 0.01))});
+  }
+  add({clock_record(day(30))});
+  FoldOptions options;
+  const std::string expected = digest_of(config, stream, options);
+  options.row_cache_rows = 1;
+  options.checkpoint_records_min = 1;
+  EXPECT_EQ(digest_of(config, stream, options), expected);
+  EXPECT_EQ(digest_after_crashes(config, stream, options, 1, 5), expected);
+}
+
 /// When a change takes effect, where that is of the record alone.
 std::optional<TimeUs> time_of(const std::string& bytes) {
   Record record;

@@ -93,5 +93,33 @@ predict = "PREDICT COUNT(visits.*, 0, 1, DAYS) FOR EACH people.id EVERY 1 DAY"
   EXPECT_TRUE(notes_of(*world.fold().find_task("everybody"), world.fold()).empty());
 }
 
+/// A request's outcome is graded, not learnt; the class it names for the first time stays known.
+TEST(NothingSaid, AClassThatOnlyARequestHasSeenOutlivesACrash) {
+  const Config config = config_of(R"(
+[[task]]
+name = "what"
+predict = "PREDICT LAST(visits.what, 0, 1, DAYS) FOR EACH people.id EVERY 10 DAYS"
+anchor = "2020-09-20"
+)");
+  std::vector<Transaction> stream = days(12, 40);  // the first of them is September 14
+  const std::size_t asked = 4;                     // days, no tick's outcome is among them
+  stream[asked - 1].records.push_back(request_record("what", 1, day(asked - 1.4)));
+  const std::size_t seen = asked + 3;
+  std::vector<std::string> digests;
+  for (const bool crashes : {false, true}) {
+    World world(config);
+    world.feed(std::span(stream).first(2));
+    ASSERT_TRUE(world.fold().checkpoint());
+    world.feed(std::span(stream).subspan(2, seen - 2));
+    EXPECT_EQ(world.sink->graded_count + world.sink->labels.size(), 0U) << "nothing said, no tick";
+    EXPECT_EQ(world.fold().find_task("what")->pending(), 0U) << "the request has its outcome";
+    ASSERT_TRUE(world.fold().checkpoint());
+    if (crashes) world.crash();
+    world.feed(std::span(stream).subspan(seen));
+    digests.push_back(world.stored_digest());
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
 }  // namespace
 }  // namespace accrete::daemon

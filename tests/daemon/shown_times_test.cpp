@@ -55,6 +55,21 @@ TEST(ShownTimes, ARowThatBroughtItsValueIsShownAsIfItHadWaitedLikeOthers) {
   EXPECT_EQ(times.of(7, kNow), kNow);
 }
 
+/// A fit that cannot hold all rows takes those of smallest hash (Propagation::fit_softmax).
+TEST(ShownTimes, WhichRowsAreTakenSaysNothingOfWhen) {
+  ShownTimes times("t/shown/", 1);
+  double sum = 0;
+  std::size_t taken = 0;
+  for (std::uint32_t row = 0; row < 20'000; ++row) {
+    times.settled(row, TimeUs{0}, TimeUs{1000});
+    if (Rng(1, row, Purpose::Training).next() > ~0ull / 20) continue;
+    ++taken;
+    sum += static_cast<double>(times.of(row, kNow).value);
+  }
+  ASSERT_GT(taken, 800U);
+  EXPECT_NEAR(sum / static_cast<double>(taken), 500, 50);
+}
+
 TEST(ShownTimes, TheWidestWaitIsNoFault) {
   ShownTimes times("t/shown/", 1);
   const TimeUs last{kTimeMax.value - 1};
