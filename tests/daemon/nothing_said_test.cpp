@@ -103,7 +103,7 @@ anchor = "2020-09-20"
 )");
   std::vector<Transaction> stream = days(12, 40);  // the first of them is September 14
   const std::size_t asked = 4;                     // days, no tick's outcome is among them
-  stream[asked - 1].records.push_back(request_record("what", 1, day(asked - 1.4)));
+  stream[asked - 1].records.push_back(request_record("what", 0, day(asked - 1.4)));
   const std::size_t seen = asked + 3;
   std::vector<std::string> digests;
   for (const bool crashes : {false, true}) {
