@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/daemon/fold_world.h"
+#include "tests/sanitized.h"
 
 namespace accrete::daemon {
 namespace {
@@ -131,7 +132,7 @@ TEST(FoldOrder, WhatIsPutBelowAKeptRowIsSeenThroughIt) {
     stream.push_back({stream.size() + 1, std::move(records)});
   };
   const Value same = Value::unchanged();
-  for (std::int64_t id = 0; id < 60; ++id) {
+  for (std::int64_t id = 0; id < (kSanitized ? 20 : 60); ++id) {
     const double at = 0.3 * static_cast<double>(id);
     const auto customer = [&](std::int64_t step) { return Value::of_integer((id + step) % 30); };
     add({order(id, id % 30, 1, day(at))});

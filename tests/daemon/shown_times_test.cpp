@@ -12,6 +12,7 @@
 #include <stream.pb.h>
 
 #include "tests/daemon/fold_world.h"
+#include "tests/sanitized.h"
 
 namespace accrete::daemon {
 namespace {
@@ -212,7 +213,8 @@ INSTANTIATE_TEST_SUITE_P(All, WhatComesOfAValue, testing::Values(0, 2));
 
 TEST(WaitingOrders, CrashesAnywhereChangeNothing) {
   const Config config = returns_config();
-  const auto stream = returns(3);
+  auto stream = returns(3);
+  if (kSanitized) stream.resize(800);
   FoldOptions options = network_options();
   options.checkpoint_records_min = 97;
   World whole(config, options);
