@@ -44,8 +44,8 @@ void RequestWeights::add(std::uint32_t row, double label) {
   if (examples_.size() > kExamplesMax) examples_.pop_back();
 }
 
-void RequestWeights::forget(std::uint32_t row) {
-  std::erase_if(examples_, [&](const Example& example) { return example.row == row; });
+bool RequestWeights::forget(std::uint32_t row) {
+  return std::erase_if(examples_, [&](const Example& example) { return example.row == row; }) > 0;
 }
 
 void RequestWeights::say(std::span<const models::Output> outputs, double label) {

@@ -34,7 +34,8 @@ class RequestWeights {
   bool holds_out(std::uint32_t row) const;
   /// Checks: holds_out(row).
   void add(std::uint32_t row, double label);
-  void forget(std::uint32_t row);
+  /// Whether it was one of the examples.
+  bool forget(std::uint32_t row);
   std::span<const Example> examples() const { return examples_; }
 
   /// What the candidates answer for one of the examples, and its label.

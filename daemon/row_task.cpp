@@ -327,8 +327,7 @@ void RowTask::row_removed(std::uint32_t row) {
   if (shown_) shown_->forget(row);
   if (!propagation_) return;
   propagation_->forget(row);
-  request_weights_->forget(row);
-  learners_dirty_ = true;  // they are stored together
+  if (request_weights_->forget(row)) learners_dirty_ = true;  // they are stored together
 }
 
 void RowTask::touch(std::uint32_t row) {

@@ -63,6 +63,7 @@ void ShownTimes::settled(std::uint32_t row, TimeUs at, TimeUs known) {
 void ShownTimes::forget(std::uint32_t row) {
   const std::size_t number = row / kPageRows;
   if (number >= pages_.size() || pages_[number].kinds.empty()) return;
+  if (pages_[number].kinds[row % kPageRows] == Kind::None) return;
   page_of(row).kinds[row % kPageRows] = Kind::None;
 }
 

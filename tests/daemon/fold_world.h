@@ -341,6 +341,27 @@ inline std::string digest_after_crashes(const Config& config, std::span<const Tr
   return world.stored_digest();
 }
 
+/// A stream in three pieces, each of the first two with a commit behind it: a crash behind the
+/// second changes nothing of what follows. `look`, before the crash.
+inline void expect_same_after_a_crash(const Config& config, std::span<const Transaction> stream,
+                                      const FoldOptions& options, std::size_t first,
+                                      std::size_t second,
+                                      const std::function<void(World&)>& look = {}) {
+  std::vector<std::string> digests;
+  for (const bool crashes : {false, true}) {
+    World world(config, options);
+    world.feed(stream.first(first));
+    ASSERT_TRUE(world.fold().checkpoint());
+    world.feed(stream.subspan(first, second - first));
+    if (look) look(world);
+    ASSERT_TRUE(world.fold().checkpoint());
+    if (crashes) world.crash();
+    world.feed(stream.subspan(second));
+    digests.push_back(world.stored_digest());
+  }
+  EXPECT_EQ(digests[0], digests[1]);
+}
+
 inline std::string digest_of(const Config& config, std::span<const Transaction> stream,
                              FoldOptions options = {}, std::size_t group = 1) {
   World world(config, options);

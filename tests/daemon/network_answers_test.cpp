@@ -159,23 +159,12 @@ TEST(NetworkAnswers, ACrashAfterAQuietDayChangesNoUnit) {
   clock(8);
   for (std::size_t i = 0; i < stream.size(); ++i)
     stream[i].position = i + 1;
-  const std::span<const Transaction> all(stream);
-  std::vector<std::string> digests;
-  for (const bool crashes : {false, true}) {
-    FoldOptions options = network_options();
-    options.network.on_heads = false;
-    options.network.batch = 64;
-    World world(config.value(), options);
-    world.feed(all.first(taught));
+  FoldOptions options = network_options();
+  options.network.on_heads = false;
+  options.network.batch = 64;
+  expect_same_after_a_crash(config.value(), stream, options, taught, quiet, [](World& world) {
     EXPECT_GT(world.fold().find_task("mean")->network()->steps(), 0U);
-    ASSERT_TRUE(world.fold().checkpoint());
-    world.feed(all.subspan(taught, quiet - taught));
-    ASSERT_TRUE(world.fold().checkpoint());
-    if (crashes) world.crash();
-    world.feed(all.subspan(quiet));
-    digests.push_back(world.stored_digest());
-  }
-  EXPECT_EQ(digests[0], digests[1]);
+  });
 }
 
 /// From matured labels to pairs that share a row to what the network weighs before any loss.

@@ -105,20 +105,10 @@ anchor = "2020-09-20"
   const std::size_t asked = 4;                     // days, no tick's outcome is among them
   stream[asked - 1].records.push_back(request_record("what", 0, day(asked - 1.4)));
   const std::size_t seen = asked + 3;
-  std::vector<std::string> digests;
-  for (const bool crashes : {false, true}) {
-    World world(config);
-    world.feed(std::span(stream).first(2));
-    ASSERT_TRUE(world.fold().checkpoint());
-    world.feed(std::span(stream).subspan(2, seen - 2));
+  expect_same_after_a_crash(config, stream, {}, 2, seen, [](World& world) {
     EXPECT_EQ(world.sink->graded_count + world.sink->labels.size(), 0U) << "nothing said, no tick";
     EXPECT_EQ(world.fold().find_task("what")->pending(), 0U) << "the request has its outcome";
-    ASSERT_TRUE(world.fold().checkpoint());
-    if (crashes) world.crash();
-    world.feed(std::span(stream).subspan(seen));
-    digests.push_back(world.stored_digest());
-  }
-  EXPECT_EQ(digests[0], digests[1]);
+  });
 }
 
 }  // namespace

@@ -248,19 +248,7 @@ TEST(WaitingOrders, ACrashAfterDeletesChangesNothing) {
   std::string clock;
   encode_mark({MarkKind::Clock, day(61)}, clock);
   stream.push_back({stream.size() + 1, {clock}});
-  const std::span<const Transaction> all(stream);
-  std::vector<std::string> digests;
-  for (const bool crashes : {false, true}) {
-    World world(config, network_options());
-    world.feed(all.first(deletes));
-    ASSERT_TRUE(world.fold().checkpoint());
-    world.feed(all.subspan(deletes, inserts - deletes));
-    ASSERT_TRUE(world.fold().checkpoint());
-    if (crashes) world.crash();
-    world.feed(all.subspan(inserts));
-    digests.push_back(world.stored_digest());
-  }
-  EXPECT_EQ(digests[0], digests[1]);
+  expect_same_after_a_crash(config, stream, network_options(), deletes, inserts);
 }
 
 }  // namespace
