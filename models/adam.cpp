@@ -2,6 +2,13 @@
 #include "models/adam.h"
 
 #include <cmath>
+#include <type_traits>
+
+#include "models/fixed_lanes.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace accrete::models {
 namespace {
@@ -20,6 +27,21 @@ template <class Real>
 bool moves(const Parameter<Real>& parameter) {
   return parameter.rate > 0 && parameter.gradient.size() > 0 &&
          first_moving(parameter) < parameter.value.size();
+}
+
+/// Square roots as std::sqrt() takes them. Eigen's of floats are approximate, and other processors
+/// have other ones.
+template <class Real>
+void take_roots(RowLanes<Real>& numbers) {
+#if defined(__SSE2__)
+  if constexpr (std::is_same_v<Real, float>) {
+    for (float* at = numbers.data(); at != numbers.data() + numbers.size(); at += 4)
+      _mm_storeu_ps(at, _mm_sqrt_ps(_mm_loadu_ps(at)));
+    return;
+  }
+#endif
+  for (Real& number : numbers)
+    number = std::sqrt(number);
 }
 
 template <class Real>
@@ -45,7 +67,20 @@ void move(Parameter<Real>& parameter, const AdamOptions& options, Real scale) {
   Real* const m = parameter.first.data();
   Real* const v = parameter.second.data();
   const Real* const told = parameter.gradient.data();
-  for (Eigen::Index i = first_moving(parameter); i < value.size(); ++i) {
+  constexpr Eigen::Index kWhole = kRowLanes;
+  Eigen::Index i = first_moving(parameter);
+  for (; i + kWhole <= value.size(); i += kWhole) {
+    Eigen::Map<RowLanes<Real>> place(w + i);
+    Eigen::Map<RowLanes<Real>> mean(m + i);
+    Eigen::Map<RowLanes<Real>> squares(v + i);
+    const RowLanes<Real> g = lanes_at(told + i) * scale;
+    mean = beta1 * mean + rest1 * g;
+    squares = beta2 * squares + rest2 * g * g;
+    RowLanes<Real> length = squares * correction;
+    take_roots(length);
+    place -= shrink * place + rate * mean / (length + epsilon);
+  }
+  for (; i < value.size(); ++i) {
     const Real g = told[i] * scale;
     m[i] = beta1 * m[i] + rest1 * g;
     v[i] = beta2 * v[i] + rest2 * g * g;

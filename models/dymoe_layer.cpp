@@ -257,8 +257,8 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   std::size_t first = 0;
   do {
     const std::size_t count = std::min(most, outputs - first);
-    tape->head =
-        input.middleRows(static_cast<Eigen::Index>(first), static_cast<Eigen::Index>(count));
+    tape->head.resize(static_cast<Eigen::Index>(count), input.cols());
+    std::copy_n(row_of(input, first), tape->head.size(), tape->head.data());
     const ExpertCall<Real> call = parts.call(batch, input, first, *tape);
     const SleepCount asleep = parts.work(call, *tape, output, stats);
     total.asleep += asleep.asleep;
@@ -309,7 +309,7 @@ void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
                      &parts.d_logits);
   }
   parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
-  d_input.topRows(d_output.rows()) += parts.d_head;
+  add_first_rows(parts.d_head, d_output.rows(), d_input);
   if (!routing.topology_gate) return;
   const RowMatrix<Real>& score = tape.topology.score;
   const bool logarithm = parts.shape.kind == ExpertKind::Attention;

@@ -8,6 +8,7 @@
 #include "models/adam.h"
 #include "models/expert_network_parts.h"
 #include "models/parameter_state.h"
+#include "models/row_gather.h"
 
 namespace accrete::models {
 namespace {
@@ -81,7 +82,7 @@ void ExpertNetwork<Real>::Parts::forward(const GraphBatch& batch, const Routing&
     layers[l].forward(batch, outputs, pass.hidden[l], routing, losses, pass.hidden[l + 1],
                       stats != nullptr ? &(*stats)[l] : nullptr,
                       keep || l == 0 ? pass.layers[l].get() : nullptr, keep);
-    pass.hidden[l + 1] += pass.hidden[l].topRows(static_cast<Eigen::Index>(outputs));
+    add_first_rows(pass.hidden[l], static_cast<Eigen::Index>(outputs), pass.hidden[l + 1]);
   }
   head.forward(pass.hidden[depth], pass.embedding, pass.scores, keep ? &pass.head : nullptr);
   head.add_told(batch.told, pass.scores);
@@ -96,7 +97,7 @@ void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
   for (std::size_t l = depth; l-- > 0;) {
     const std::size_t outputs = batch.reach[depth - l - 1];
     layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input);
-    d_input.topRows(static_cast<Eigen::Index>(outputs)) += d_output;
+    add_first_rows(d_output, static_cast<Eigen::Index>(outputs), d_input);
     std::swap(d_input, d_output);
   }
   // Rows of nodes are read soon after the gate of the first layer has added to them.

@@ -47,10 +47,7 @@ void ExpertNetwork<Real>::follow(const ExpertNetwork& learner, std::uint64_t ste
                  [&](Parameter<Real>& mean, const Parameter<Real>& newest) {
                    if (mean.version == newest.version) return;
                    const auto share = static_cast<Real>(newest_share(++mean.steps, steps_max));
-                   Real* const to = mean.value.data();
-                   const Real* const from = newest.value.data();
-                   for (Eigen::Index i = 0; i < mean.value.size(); ++i)
-                     to[i] += share * (from[i] - to[i]);
+                   mean.value.array() += share * (newest.value.array() - mean.value.array());
                    mean.version = newest.version;
                  });
 }

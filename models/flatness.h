@@ -17,9 +17,9 @@ struct FlatnessOptions {
 };
 
 /// The largest rise of `loss` under that many random directions, 0 if none rises, NaN if any of
-/// them is: each row of each parameter moves by a normal direction scaled to radius times the row's
-/// length, so that neither the scale of a unit nor its width matters. Afterwards every value has
-/// its bits back.
+/// them is: each row of each parameter moves by a nearly normal direction scaled to radius times
+/// the row's length, so that neither the scale of a unit nor its width matters. Afterwards every
+/// value has its bits back.
 /// `visit_all` calls its argument for each parameter, always in the same order.
 /// Source: Li et al. 2018, arXiv:1712.09913, section 4, for the filter-normalised directions.
 template <class Real>

@@ -36,7 +36,6 @@ constexpr std::size_t kRowsWorthPacking = 24;
 constexpr std::size_t kNearBytes = 512;
 constexpr std::size_t kCacheLine = 64;
 constexpr std::size_t kHotBytes = std::size_t{32} << 10;
-constexpr std::size_t kPanelColumnsMax = kCacheLine / sizeof(float) * kTileVectorsMax;
 // Of a turned product's result: half as many rows as a line holds numbers, each of as many lines as
 // a tile has vectors.
 constexpr std::size_t kNarrowLines = kCacheLine / sizeof(float) / 2 * kTileVectorsMax;
@@ -66,10 +65,12 @@ constexpr std::size_t kTurned = 16 / sizeof(Real);
 template <class Real>
 using Small [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
 
-/// Row i of `to`, with so many numbers from one row to the next, is number i of each of `from`.
-void turn_square(const float* const (&from)[kTurned<float>], float* to, std::size_t to_row) {
+/// Row i of `to`, with so many numbers from one row to the next, is number i of each row of `from`:
+/// row(i) says where those begin.
+template <class Row>
+void turn_square(const Row& from, float* to, std::size_t to_row) {
   using Four = Small<float>;
-  const auto row = [&](std::size_t i) { return *reinterpret_cast<const Four*>(from[i]); };
+  const auto row = [&](std::size_t i) { return *reinterpret_cast<const Four*>(from(i)); };
   const auto set = [&](std::size_t i, Four turned) {
     *reinterpret_cast<Four*>(to + i * to_row) = turned;
   };
@@ -87,10 +88,11 @@ void turn_square(const float* const (&from)[kTurned<float>], float* to, std::siz
   set(3, __builtin_shufflevector(ab_end, cd_end, 2, 3, 6, 7));
 }
 
-void turn_square(const double* const (&from)[kTurned<double>], double* to, std::size_t to_row) {
+template <class Row>
+void turn_square(const Row& from, double* to, std::size_t to_row) {
   for (std::size_t i = 0; i < kTurned<double>; ++i) {
     for (std::size_t j = 0; j < kTurned<double>; ++j)
-      to[i * to_row + j] = from[j][i];
+      to[i * to_row + j] = from(j)[i];
   }
 }
 
@@ -157,35 +159,40 @@ class InnerPanel {
     }
   }
 
-  /// A panel whose columns lie together in B: in squares, some inner steps of all columns after the
-  /// other, so that lines are read and written as a whole while a first cache has them.
+  /// A panel whose columns lie together in B.
   void turn(std::size_t column, Real* to) const {
-    const std::size_t columns = columns_of(column);
-    const std::size_t stride = vectors_of(column) * kernels_.lanes;
-    const Real* from[kPanelColumnsMax];
-    for (std::size_t c = 0; c < columns; ++c)
-      from[c] = product_.b + listed(product_.b_columns, column + c) * product_.b_column + first_;
-    std::size_t k = 0;
-    for (; k + kTurned<Real> <= count_; k += kTurned<Real>) {
-      Real* const here = to + k * stride;
-      std::size_t c = 0;
-      for (; c + kTurned<Real> <= columns; c += kTurned<Real>) {
-        const Real* at[kTurned<Real>];
-        for (std::size_t i = 0; i < kTurned<Real>; ++i)
-          at[i] = from[c + i] + k;
-        turn_square(at, here + c, stride);
-      }
-      for (; c < columns; ++c) {
-        for (std::size_t i = 0; i < kTurned<Real>; ++i)
-          here[i * stride + c] = from[c][k + i];
+    if (product_.b_columns == nullptr) {
+      const Real* const first = product_.b + column * product_.b_column + first_;
+      turn_columns(columns_of(column), to,
+                   [&](std::size_t c) { return first + c * product_.b_column; });
+    } else {
+      turn_columns(columns_of(column), to, [&](std::size_t c) {
+        return product_.b + product_.b_columns[column + c] * product_.b_column + first_;
+      });
+    }
+  }
+
+  /// In squares: all inner steps of a line's columns, then of the next, so that few lines are read
+  /// at a time and each is written as a whole. from(c): where column c begins.
+  template <class From>
+  void turn_columns(std::size_t columns, Real* to, const From& from) const {
+    constexpr std::size_t kSide = kTurned<Real>;
+    constexpr std::size_t kTogether = kCacheLine / sizeof(Real);
+    const std::size_t stride = (columns + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes;
+    const std::size_t whole_k = count_ / kSide * kSide;
+    const std::size_t whole_c = columns / kSide * kSide;
+    for (std::size_t first = 0; first < whole_c; first += kTogether) {
+      const std::size_t end = std::min(first + kTogether, whole_c);
+      for (std::size_t k = 0; k < whole_k; k += kSide) {
+        for (std::size_t c = first; c < end; c += kSide)
+          turn_square([&](std::size_t i) { return from(c + i) + k; }, to + k * stride + c, stride);
       }
     }
-    for (; k < count_; ++k) {
-      for (std::size_t c = 0; c < columns; ++c)
-        to[k * stride + c] = from[c][k];
+    for (std::size_t k = 0; k < count_; ++k) {
+      for (std::size_t c = k < whole_k ? whole_c : 0; c < columns; ++c)
+        to[k * stride + c] = from(c)[k];
+      std::fill(to + k * stride + columns, to + (k + 1) * stride, Real{0});
     }
-    for (k = 0; columns < stride && k < count_; ++k)
-      std::fill_n(to + k * stride + columns, stride - columns, Real{0});
   }
 
   /// Sends for the next tile's rows of A, which the first panel is the first to read.

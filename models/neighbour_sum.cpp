@@ -25,7 +25,7 @@ const NeighbourKernels<Real>& widest() {
 
 template <class Real>
 NeighbourKernels<Real> plain_neighbour_kernels() {
-  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>};
+  return make_neighbour_kernels<Real>();
 }
 
 template <class Real>
@@ -48,6 +48,11 @@ void add_score_gradients(const ScoreGradient<Real>& back) {
   widest<Real>().scores(back);
 }
 
+template <class Real>
+void add_rows(const RowAddition<Real>& added) {
+  widest<Real>().add(added);
+}
+
 template NeighbourKernels<float> plain_neighbour_kernels();
 template NeighbourKernels<double> plain_neighbour_kernels();
 template void sum_neighbours(const NeighbourSum<float>&);
@@ -56,5 +61,7 @@ template void add_neighbour_gradients(const NeighbourGradient<float>&);
 template void add_neighbour_gradients(const NeighbourGradient<double>&);
 template void add_score_gradients(const ScoreGradient<float>&);
 template void add_score_gradients(const ScoreGradient<double>&);
+template void add_rows(const RowAddition<float>&);
+template void add_rows(const RowAddition<double>&);
 
 }  // namespace accrete::models

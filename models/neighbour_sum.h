@@ -1,5 +1,5 @@
 // The hot loops of message passing: weighted sums over neighbours, for one or two listeners in one
-// walk, and their gradients; and what scores of nodes send back.
+// walk, and their gradients; what scores of nodes send back; and plain sums of rows.
 //
 // Dimensions: n neighbours, or nodes   d width   T scores of a node   J listeners, 1 or 2: the rows
 // are what costs, so two share a walk
@@ -65,5 +65,19 @@ struct ScoreGradient {
 /// order. Cost: 4 n d T flop; each row is read once.
 template <class Real>
 void add_score_gradients(const ScoreGradient<Real>& back);
+
+template <class Real>
+struct RowAddition {
+  std::size_t rows;                          ///< n
+  std::size_t width;                         ///< d
+  const Real* from;                          ///< rows of d numbers
+  Real* to;                                  ///< rows of d numbers, not those of `from`
+  const std::uint32_t* from_rows = nullptr;  ///< which row of `from` is added i-th; null: row i
+  const std::uint32_t* to_rows = nullptr;    ///< to which row of `to`; null: to row i
+};
+
+/// Rows of `to` += rows of `from`, in their order; any may be there several times. Cost: n d.
+template <class Real>
+void add_rows(const RowAddition<Real>& added);
 
 }  // namespace accrete::models

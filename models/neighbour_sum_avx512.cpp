@@ -9,7 +9,7 @@ namespace accrete::models {
 
 template <class Real>
 NeighbourKernels<Real> avx512_neighbour_kernels() {
-  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>};
+  return make_neighbour_kernels<Real>();
 }
 
 template NeighbourKernels<float> avx512_neighbour_kernels();

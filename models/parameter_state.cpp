@@ -6,10 +6,17 @@
 namespace accrete::models {
 namespace {
 
+/// New numbers are zero. Rows that come one by one do not move the others each time.
 template <class Real>
 void grow_matrix(RowMatrix<Real>& matrix, Eigen::Index rows, Eigen::Index cols) {
+  const Eigen::Index before = matrix.rows();
+  if (cols == matrix.cols()) {
+    matrix.conservativeResize(rows, cols);
+    matrix.bottomRows(rows - before).setZero();
+    return;
+  }
   RowMatrix<Real> grown = RowMatrix<Real>::Zero(rows, cols);
-  grown.topLeftCorner(matrix.rows(), matrix.cols()) = matrix;
+  grown.topLeftCorner(before, matrix.cols()) = matrix;
   matrix = std::move(grown);
 }
 

@@ -7,6 +7,7 @@
 #include <type_traits>
 
 #include "models/fixed_lanes.h"
+#include "models/neighbour_sum.h"
 #include "models/sparse_rows.h"
 
 namespace accrete::models {
@@ -44,8 +45,14 @@ template <class Real>
 void add_rows(const RowMatrix<Real>& from, std::span<const std::uint32_t> rows,
               RowMatrix<Real>& to) {
   const auto width = static_cast<std::size_t>(from.cols());
-  for (std::size_t i = 0; i < rows.size(); ++i)
-    add_scaled(Real(1), row_of(from, i), width, row_of(to, rows[i]));
+  add_rows<Real>({rows.size(), width, from.data(), to.data(), nullptr, rows.data()});
+}
+
+/// The first rows of `to` += those of `from`, so many.
+template <class Real>
+void add_first_rows(const RowMatrix<Real>& from, Eigen::Index rows, RowMatrix<Real>& to) {
+  const auto width = static_cast<std::size_t>(from.cols());
+  add_rows<Real>({static_cast<std::size_t>(rows), width, from.data(), to.data()});
 }
 
 /// Adds the sum of all rows to a matrix of one row, top to bottom.

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numbers>
 #include <string>
+#include <utility>
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
@@ -81,16 +82,6 @@ bool has_items(const GraphBatch& batch, std::size_t table) {
 constexpr std::size_t kNodesAtOnce = 64;
 constexpr std::size_t kAgesAtOnce = 1024;
 constexpr std::size_t kAgeSlotsMin = 256;
-
-/// to = a + b.
-template <class Real>
-void sum_of(const Real* a, const Real* b, std::size_t width, Real* to) {
-  std::size_t c = 0;
-  for (; c + kRowLanes <= width; c += kRowLanes)
-    Eigen::Map<RowLanes<Real>>(to + c) = lanes_at(a + c) + lanes_at(b + c);
-  for (; c < width; ++c)
-    to[c] = a[c] + b[c];
-}
 
 std::size_t age_slot(std::int64_t age_us, std::size_t slots) {
   const std::uint64_t z = static_cast<std::uint64_t>(age_us) * 0x9E37'79B9'7F4A'7C15ull;
@@ -238,26 +229,21 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
       multiply<Real>(shown.ages, table.ages.value, tape.aged);
       tape.aged.rowwise() += table.bias.value.row(0);
     }
+    tape.rows.clear();
+    for (const std::uint32_t v : nodes)
+      tape.rows.push_back(batch.row[v]);
+    const std::span ages(std::as_const(shown.age));
+    const std::uint32_t* const aged = ages.data() + first;
     if (once) {
-      tape.rows.clear();
-      for (const std::uint32_t v : nodes)
-        tape.rows.push_back(batch.row[v]);
       multiply_rows<Real>(as_real<Real>(batch.features[t]), tape.rows, table.weights.value, tape.x);
+    } else if (any) {
+      gather_rows<Real>(tape.told, tape.rows, tape.x);
     } else {
-      tape.x.resize(static_cast<Eigen::Index>(nodes.size()), static_cast<Eigen::Index>(width_));
+      gather_rows<Real>(tape.aged, ages.subspan(first, nodes.size()), tape.x);
     }
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      Real* const row = row_of(tape.x, i);
-      const Real* const aged = row_of(tape.aged, shown.age[first + i]);
-      if (any && !once) {
-        sum_of(aged, row_of(tape.told, batch.row[nodes[i]]), width_, row);
-      } else if (once) {
-        add_scaled(Real(1), aged, width_, row);
-      } else {
-        std::copy_n(aged, width_, row);
-      }
-      if (any_items) add_scaled(Real(1), row_of(tape.listed, batch.row[nodes[i]]), width_, row);
-    }
+    if (any) add_rows<Real>({nodes.size(), width_, tape.aged.data(), tape.x.data(), aged});
+    if (any_items)
+      add_rows<Real>({nodes.size(), width_, tape.listed.data(), tape.x.data(), tape.rows.data()});
     if (keep) {
       norm_.forward_part(tape.x, shown.first + first, tape.norm, hidden, unused, nodes.data());
     } else {
@@ -293,10 +279,15 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
     if (read) read(nodes);
     d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
     norm_.backward_part(tape.norm, shown.first + first, d_hidden, d_x_, nodes.data());
-    for (std::size_t i = 0; i < nodes.size(); ++i) {
-      const Real* const from = row_of(d_x_, i);
-      if (any_ages) add_scaled(Real(1), from, width_, row_of(by_age_, shown.age[first + i]));
-      if (sums_rows) add_scaled(Real(1), from, width_, row_of(by_row_, batch.row[nodes[i]]));
+    if (any_ages) {
+      add_rows<Real>({nodes.size(), width_, d_x_.data(), by_age_.data(), nullptr,
+                      shown.age.data() + first});
+    }
+    if (sums_rows) {
+      rows_.clear();
+      for (const std::uint32_t v : nodes)
+        rows_.push_back(batch.row[v]);
+      add_rows<Real>(d_x_, rows_, by_row_);
     }
     if (once) {
       gather_features(batch, t, nodes, features_);

@@ -120,6 +120,7 @@ class RowProjection {
   RowMatrix<Real> by_age_;
   RowMatrix<Real> by_row_;
   RowMatrix<Real> features_;
+  std::vector<std::uint32_t> rows_;
 };
 
 extern template class RowProjection<float>;

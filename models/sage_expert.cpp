@@ -223,6 +223,7 @@ void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, Tape& tape) 
     for (std::size_t r = 0; r < relations_; ++r) {
       own.who[r].clear();
       own.shared[r].rows.clear();
+      own.shared[r].heard.clear();
     }
   }
   const Routes<Real>& routes = call.routes;
@@ -238,7 +239,8 @@ void SageExperts<Real>::find_messages(const ExpertCall<Real>& call, Tape& tape) 
         if (t >= call.experts) continue;
         typename Tape::Expert& own = tape.experts[t];
         if (const std::uint32_t* const only = only_heard(call, t, neighbours)) {
-          own.shared[r].rows.push_back({next[t], *only});
+          own.shared[r].rows.push_back(next[t]);
+          own.shared[r].heard.push_back(*only);  // the node, until share_messages() numbers it
         } else {
           tape.listeners.push_back({t, static_cast<std::uint32_t>(own.who[r].size())});
           own.who[r].push_back(next[t]);
@@ -262,13 +264,13 @@ void SageExperts<Real>::share_messages(const ExpertCall<Real>& call, std::size_t
                                        Tape& tape) const {
   Shared& shared = tape.experts[t].shared[r];
   shared.nodes.clear();
-  for (auto& row : shared.rows) {
-    std::uint32_t& place = tape.place[row.heard];
+  for (std::uint32_t& heard : shared.heard) {
+    std::uint32_t& place = tape.place[heard];
     if (place == kNone) {
       place = static_cast<std::uint32_t>(shared.nodes.size());
-      shared.nodes.push_back(row.heard);
+      shared.nodes.push_back(heard);
     }
-    row.heard = place;  // from here on, before it was the node
+    heard = place;
   }
   shared.message.resize(static_cast<Eigen::Index>(shared.nodes.size()),
                         static_cast<Eigen::Index>(width_));
@@ -346,8 +348,8 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
       const Shared& shared = own.shared[r];
       if (shared.nodes.empty()) continue;
       multiply(shared.message, weights, tape.product);
-      for (const auto& [row, heard] : shared.rows)
-        add_scaled(Real(1), row_of(tape.product, heard), width_, row_of(tape.sum, row));
+      add_rows<Real>({shared.rows.size(), width_, tape.product.data(), tape.sum.data(),
+                      shared.heard.data(), shared.rows.data()});
     }
     expert.norm.mix(tape.sum, expert.bias.value,
                     {rows, call.routes.shares_of(t), call.routes.begin[t], call.first}, tape.norm,
@@ -390,8 +392,8 @@ void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape
   Parameter<Real>& weights = experts_[t].relations[r];
   const Shared& shared = tape.experts[t].shared[r];
   d_product_.setZero(shared.message.rows(), shared.message.cols());
-  for (const auto& [row, heard] : shared.rows)
-    add_scaled(Real(1), row_of(d_sum_, row), width_, row_of(d_product_, heard));
+  add_rows<Real>({shared.rows.size(), width_, d_sum_.data(), d_product_.data(),
+                  shared.rows.data(), shared.heard.data()});
   if (weights.rate != 0) add_outer(shared.message, d_product_, weights.grad());
   multiply_transposed(d_product_, weights.value, d_message_);
   for (std::size_t p = 0; p < shared.nodes.size(); ++p) {

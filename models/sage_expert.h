@@ -29,11 +29,8 @@ class SageExperts {
  public:
   /// Rows that hear one neighbour by a relation: as with a foreign key, many may hear the same.
   struct Shared {
-    struct Row {
-      std::uint32_t row = 0;    ///< which of the n rows; ascending
-      std::uint32_t heard = 0;  ///< which of the nodes
-    };
-    std::vector<Row> rows;
+    std::vector<std::uint32_t> rows;   ///< which of the n rows; ascending
+    std::vector<std::uint32_t> heard;  ///< by those rows: which of the nodes
     std::vector<std::uint32_t> nodes;  ///< each once, in the order in which they are first heard
     RowMatrix<Real> message;           ///< b_ut h_u of each (nodes, d)
   };

@@ -171,5 +171,30 @@ TEST(NeighbourSum, RowsThatNobodyBeganNeedNotBeCleared) {
   }
 }
 
+/// Lists name rows in any order and more than once; without one a row is added to its like.
+TEST(RowAddition, IsItsDefinitionWithTheSameBitsInAllWidths) {
+  const std::vector<std::uint32_t> to_rows = {2, 7, 2, 0, 8, 1, 2};
+  for (const std::size_t width : {1UL, 7UL, 16UL, 61UL, 128UL}) {
+    const RowMatrix<float> from = random_matrix<float>(1, kRows, width);
+    const RowMatrix<float> start = random_matrix<float>(2, kRows, width);
+    for (const bool from_listed : {false, true}) {
+      for (const bool to_listed : {false, true}) {
+        RowMatrix<float> expected = start;
+        for (std::size_t i = 0; i < kNeighbours.size(); ++i) {
+          const auto source = static_cast<Eigen::Index>(from_listed ? kNeighbours[i] : i);
+          expected.row(static_cast<Eigen::Index>(to_listed ? to_rows[i] : i)) += from.row(source);
+        }
+        for (const NeighbourKernels<float>& kernels : runnable<float>()) {
+          RowMatrix<float> told = start;
+          kernels.add({kNeighbours.size(), width, from.data(), told.data(),
+                       from_listed ? kNeighbours.data() : nullptr,
+                       to_listed ? to_rows.data() : nullptr});
+          EXPECT_TRUE(told == expected) << width << from_listed << to_listed;
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace accrete::models
