@@ -37,6 +37,7 @@ struct Options : Flags {
   std::vector<std::size_t> fan_out{128, 64};
   std::size_t batch = 512;
   std::size_t steps = 6;
+  std::size_t repeat = 1;
   std::size_t experts = 1;
   std::size_t nodes_max = 0;  ///< of a pass; 0: as many as the daemon allows
   bool scattered = false;
@@ -272,11 +273,17 @@ void run(Options options) {
   training.step(1, first);  // the head began at zero, so only now all else moves
   const std::uint64_t digest = training.digest();
   Cost cost;
-  double rate = 0;
+  double best = std::numeric_limits<double>::infinity();
+  double undisturbed = 0;  // of all steps, each at its cheapest
   for (std::size_t s = 2; s < options.steps + 2; ++s) {
-    const double start = cost.seconds();
-    training.step(s, cost);
-    rate = std::max(rate, static_cast<double>(options.batch) / (cost.seconds() - start));
+    double cheapest = std::numeric_limits<double>::infinity();
+    for (std::size_t again = 0; again < options.repeat; ++again) {
+      const double start = cost.seconds();
+      training.step(s, cost);
+      cheapest = std::min(cheapest, cost.seconds() - start);
+    }
+    best = std::min(best, cheapest);
+    undisturbed += cheapest;
   }
   Cost unused;
   const double after = training.step(0, unused);
@@ -291,13 +298,16 @@ void run(Options options) {
   say("nodes", static_cast<double>(cost.nodes) / seeds, "a seed");
   say("nodes expanded", static_cast<double>(cost.expanded) / seeds, "a seed");
   say("edges", static_cast<double>(cost.edges) / seeds, "a seed");
-  say("passes", static_cast<double>(cost.passes) / static_cast<double>(options.steps), "a step");
+  say("passes", static_cast<double>(cost.passes * options.batch) / seeds, "a step");
   say("sampling", cost.sampled / seeds * 1e6, "CPU us a seed");
   say("forward and backward", cost.passed / seeds * 1e6, "CPU us a seed");
   say("update", cost.moved / seeds * 1e6, "CPU us a seed");
   say("room kept by passes", static_cast<double>(training.room()) / 1e6, "MB");
   say("seeds per CPU second, all steps", seeds / cost.seconds(), "");
-  compare("seeds trained per CPU second, best step", rate, 1300, true);
+  const auto batch = static_cast<double>(options.batch);
+  say("seeds per CPU second, each step at its cheapest",
+      batch * static_cast<double>(options.steps) / undisturbed, "");
+  compare("seeds trained per CPU second, best step", batch / best, 1300, true);
   say_load();
 }
 
@@ -313,6 +323,9 @@ int main(int argc, char** argv) {
   app.add_option("--fan-out", options.fan_out, "by step")->delimiter(',');
   app.add_option("--batch", options.batch, "seeds of a step")->check(CLI::Range(1, 100'000));
   app.add_option("--steps", options.steps, "that are measured")->check(CLI::Range(1, 100'000));
+  app.add_option("--repeat", options.repeat,
+                 "each step so often: what others do to the machine, only the cheapest escapes")
+      ->check(CLI::Range(1, 100));
   app.add_option("--experts", options.experts, "one for each of as many eras of the examples")
       ->check(CLI::Range(1, 64));
   app.add_option("--nodes-max", options.nodes_max,

@@ -280,8 +280,8 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
     d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
     norm_.backward_part(tape.norm, shown.first + first, d_hidden, d_x_, nodes.data());
     if (any_ages) {
-      add_rows<Real>({nodes.size(), width_, d_x_.data(), by_age_.data(), nullptr,
-                      shown.age.data() + first});
+      add_rows<Real>(
+          {nodes.size(), width_, d_x_.data(), by_age_.data(), nullptr, shown.age.data() + first});
     }
     if (sums_rows) {
       rows_.clear();

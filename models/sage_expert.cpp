@@ -392,8 +392,8 @@ void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape
   Parameter<Real>& weights = experts_[t].relations[r];
   const Shared& shared = tape.experts[t].shared[r];
   d_product_.setZero(shared.message.rows(), shared.message.cols());
-  add_rows<Real>({shared.rows.size(), width_, d_sum_.data(), d_product_.data(),
-                  shared.rows.data(), shared.heard.data()});
+  add_rows<Real>({shared.rows.size(), width_, d_sum_.data(), d_product_.data(), shared.rows.data(),
+                  shared.heard.data()});
   if (weights.rate != 0) add_outer(shared.message, d_product_, weights.grad());
   multiply_transposed(d_product_, weights.value, d_message_);
   for (std::size_t p = 0; p < shared.nodes.size(); ++p) {

@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::size_t kColumns = 11;
 // Columns come again, in any order, and two are beyond what the matrix has.
-const std::vector<SparseEntry> kRow = {{3, 0.5F}, {0, -1.25F}, {11, 7}, {10, 0.3F},
+const std::vector<SparseEntry> kRow = {{3, 0.5F}, {0, -1.25F}, {11, 7},   {10, 0.3F},
                                        {3, 2},    {4000, 1},   {7, -0.1F}};
 
 template <class Real>
