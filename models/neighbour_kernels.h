@@ -18,7 +18,6 @@ struct NeighbourKernels {
   void (*sum)(const NeighbourSum<Real>&);
   void (*back)(const NeighbourGradient<Real>&);
   void (*scores)(const ScoreGradient<Real>&);
-  void (*add)(const RowAddition<Real>&);
 };
 
 /// The wide ones need a processor that has them.
@@ -231,33 +230,8 @@ ACCRETE_TARGET void add_any_gradients(const NeighbourGradient<Real>& back) {
 }
 
 template <class Real>
-ACCRETE_TARGET void add_all_rows(const RowAddition<Real>& added) {
-  constexpr std::size_t kLanes = kVectorLanes<Real>;
-  const std::size_t width = added.width;
-  const auto from_row = [&](std::size_t i) {
-    return added.from + (added.from_rows != nullptr ? added.from_rows[i] : i) * width;
-  };
-  const auto to_row = [&](std::size_t i) {
-    return added.to + (added.to_rows != nullptr ? added.to_rows[i] : i) * width;
-  };
-  for (std::size_t i = 0; i < added.rows; ++i) {
-    const std::size_t ahead = std::min(i + kAhead, added.rows - 1);
-    const Real* const from = from_row(i);
-    Real* const to = to_row(i);
-    std::size_t c = 0;
-    for (; c + kLanes <= width; c += kLanes) {
-      if (added.from_rows != nullptr) __builtin_prefetch(from_row(ahead) + c);
-      if (added.to_rows != nullptr) __builtin_prefetch(to_row(ahead) + c, 1);
-      vector_at(to + c) += vector_at(from + c);
-    }
-    for (; c < width; ++c)
-      to[c] += from[c];
-  }
-}
-
-template <class Real>
 constexpr NeighbourKernels<Real> make_neighbour_kernels() {
-  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>, add_all_rows<Real>};
+  return {sum_any<Real>, add_any_gradients<Real>, add_all_scores<Real>};
 }
 
 }  // namespace

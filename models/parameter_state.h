@@ -23,7 +23,9 @@ void save_parameter(StateWriter& writer, const Parameter<Real>& parameter);
 template <class Real>
 void load_parameter(StateReader& reader, Parameter<Real>& parameter);
 
-/// Bytes of the value, the gradient and the moments.
+/// Bytes of the value, the gradient and the moments. Where rows came one by one their room is up to
+/// an eighth more: it is not counted, for what decides by these bytes must not depend on how they
+/// grew.
 template <class Real>
 std::size_t memory_bytes(const Parameter<Real>& parameter);
 

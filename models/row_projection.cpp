@@ -5,7 +5,6 @@
 #include <cmath>
 #include <numbers>
 #include <string>
-#include <utility>
 
 #include "models/matrix_product.h"
 #include "models/parameter_state.h"
@@ -232,16 +231,15 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
     tape.rows.clear();
     for (const std::uint32_t v : nodes)
       tape.rows.push_back(batch.row[v]);
-    const std::span ages(std::as_const(shown.age));
-    const std::uint32_t* const aged = ages.data() + first;
+    const auto ages = std::span<const std::uint32_t>(shown.age).subspan(first, nodes.size());
     if (once) {
       multiply_rows<Real>(as_real<Real>(batch.features[t]), tape.rows, table.weights.value, tape.x);
     } else if (any) {
       gather_rows<Real>(tape.told, tape.rows, tape.x);
     } else {
-      gather_rows<Real>(tape.aged, ages.subspan(first, nodes.size()), tape.x);
+      gather_rows<Real>(tape.aged, ages, tape.x);
     }
-    if (any) add_rows<Real>({nodes.size(), width_, tape.aged.data(), tape.x.data(), aged});
+    if (any) add_rows<Real>({nodes.size(), width_, tape.aged.data(), tape.x.data(), ages.data()});
     if (any_items)
       add_rows<Real>({nodes.size(), width_, tape.listed.data(), tape.x.data(), tape.rows.data()});
     if (keep) {

@@ -8,7 +8,6 @@
 
 #include "models/sparse_rows.h"
 #include "models/unroll.h"
-#include "models/vector_lanes.h"
 
 namespace accrete::models {
 
@@ -37,11 +36,19 @@ SparseKernels<Real> avx512_sparse_kernels();
 #if defined(ACCRETE_TARGET)
 namespace {
 
-/// Numbers that are handled together: sixteen floats, or the last eight.
+// Of the target: of wider vectors GCC (12) keeps none in registers.
+#if !defined(ACCRETE_REGISTER_BYTES)
+#define ACCRETE_REGISTER_BYTES 16
+#endif
+
+/// Numbers that are handled together: a register of them.
 template <class Real, std::size_t Numbers>
 using Chunk
     [[gnu::vector_size(Numbers * sizeof(Real)), gnu::aligned(alignof(Real)), gnu::may_alias]] =
         Real;
+
+template <class Real>
+inline constexpr std::size_t kRegister = ACCRETE_REGISTER_BYTES / sizeof(Real);
 
 template <class Real, std::size_t Numbers>
 Chunk<Real, Numbers>& chunk_at(Real* to) {
@@ -53,7 +60,7 @@ const Chunk<Real, Numbers>& chunk_at(const Real* from) {
 }
 
 /// Whole walks over the entries: of so many chunks.
-inline constexpr std::size_t kChunksAWalk = 4;
+inline constexpr std::size_t kChunksAWalk = ACCRETE_REGISTER_BYTES == 64 ? 4 : 8;
 
 /// Outputs [k, k + Chunks × Numbers) of the row times W. The sum of each runs in the order of the
 /// entries, so no width changes a bit.
@@ -94,7 +101,7 @@ ACCRETE_TARGET void add_outputs(const SparseProduct<Real>& product, const Real* 
 
 template <class Real>
 ACCRETE_TARGET void multiply_row(const SparseProduct<Real>& product, const Real* w, Real* to) {
-  constexpr std::size_t kWide = 2 * kLanes;
+  constexpr std::size_t kWide = kRegister<Real>;
   std::size_t k = 0;
   for (; k + kChunksAWalk * kWide <= product.outputs; k += kChunksAWalk * kWide)
     multiply_outputs<Real, kWide, kChunksAWalk>(product, w, k, to);
@@ -105,7 +112,7 @@ ACCRETE_TARGET void multiply_row(const SparseProduct<Real>& product, const Real*
 
 template <class Real>
 ACCRETE_TARGET void add_row(const SparseProduct<Real>& product, const Real* from, Real* out) {
-  constexpr std::size_t kWide = 2 * kLanes;
+  constexpr std::size_t kWide = kRegister<Real>;
   std::size_t k = 0;
   for (; k + kChunksAWalk * kWide <= product.outputs; k += kChunksAWalk * kWide)
     add_outputs<Real, kWide, kChunksAWalk>(product, from, k, out);

@@ -39,8 +39,9 @@ void multiply(const SparseRows& a, std::size_t rows, const RowMatrix<Real>& w,
   const auto outputs = static_cast<std::size_t>(w.cols());
   ACCRETE_CHECK(outputs % kLanes == 0 && rows <= a.rows());
   out.resize(static_cast<Eigen::Index>(rows), w.cols());
+  const SparseKernels<Real>& kernels = widest<Real>();
   for (std::size_t i = 0; i < rows; ++i)
-    widest<Real>().multiply(product_of(a.row(i), w), w.data(), out.data() + i * outputs);
+    kernels.multiply(product_of(a.row(i), w), w.data(), out.data() + i * outputs);
 }
 
 template <class Real>
@@ -48,8 +49,9 @@ void add_transposed(const SparseRows& a, const RowMatrix<Real>& g, RowMatrix<Rea
   const auto outputs = static_cast<std::size_t>(g.cols());
   ACCRETE_CHECK(outputs % kLanes == 0 && g.cols() == out.cols());
   ACCRETE_CHECK(static_cast<std::size_t>(g.rows()) <= a.rows());
+  const SparseKernels<Real>& kernels = widest<Real>();
   for (std::size_t i = 0; i < static_cast<std::size_t>(g.rows()); ++i)
-    widest<Real>().add_transposed(product_of(a.row(i), out), g.data() + i * outputs, out.data());
+    kernels.add_transposed(product_of(a.row(i), out), g.data() + i * outputs, out.data());
 }
 
 template SparseKernels<float> plain_sparse_kernels();

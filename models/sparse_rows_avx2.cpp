@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 
 #define ACCRETE_TARGET __attribute__((target("avx2")))
+#define ACCRETE_REGISTER_BYTES 32
 #include "models/sparse_kernels.h"
 
 namespace accrete::models {

@@ -2,6 +2,7 @@
 #if defined(__x86_64__)
 
 #define ACCRETE_TARGET __attribute__((target("avx512f")))
+#define ACCRETE_REGISTER_BYTES 64
 #include "models/sparse_kernels.h"
 
 namespace accrete::models {
