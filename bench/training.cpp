@@ -123,6 +123,7 @@ class Training {
     network.old_expert_rate = 0.1;
     network.routing.force_own_block = true;
     network_.emplace(TaskKind::Binary, network);
+    nodes_a_seed_ = 0;
     for (std::uint32_t era = 1; era < starts_.size(); ++era)
       grow(era);
   }
@@ -139,11 +140,14 @@ class Training {
     }
     std::ranges::stable_sort(drawn_, {}, &daemon::NetworkExample::at);
     double loss = 0;
+    const std::uint64_t nodes = cost.nodes;
     daemon::in_parts_of_instants(
         drawn_.size(), [&](std::size_t i) { return drawn_[i].at; },
+        {sample_.nodes_max, nodes_a_seed_},
         [&](std::size_t begin, std::size_t count) {
           return pass(std::span(drawn_).subspan(begin, count), loss, cost);
         });
+    nodes_a_seed_ = static_cast<double>(cost.nodes - nodes) / static_cast<double>(drawn_.size());
     const double start = daemon::cpu_seconds();
     check(std::isfinite(network_->step()), "gradients are finite");
     cost.moved += daemon::cpu_seconds() - start;
@@ -200,7 +204,8 @@ class Training {
     tell_blocks();
     network_->grow(batch_);
   }
-  double pass(std::span<const daemon::NetworkExample> examples, double& loss, Cost& cost) {
+  daemon::PartRead pass(std::span<const daemon::NetworkExample> examples, double& loss,
+                        Cost& cost) {
     seeds_.clear();
     targets_.clear();
     for (const daemon::NetworkExample& example : examples) {
@@ -218,7 +223,7 @@ class Training {
     }
     const double middle = daemon::cpu_seconds();
     cost.sampled += middle - start;
-    if (!fits) return std::min(sampler_.share_read(), daemon::kRefused);
+    if (!fits) return {std::min(sampler_.share_read(), daemon::kRefused)};
     const double share = static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
     loss += share * network_->accumulate(batch_, targets_, share);
     cost.passed += daemon::cpu_seconds() - middle;
@@ -227,7 +232,7 @@ class Training {
     cost.expanded += batch_.reach[batch_.reach.size() - 2];
     for (const auto& relation : batch_.relations)
       cost.edges += relation.source.size();
-    return 1;
+    return {1, batch_.nodes()};
   }
 
   const Options& options_;
@@ -247,6 +252,7 @@ class Training {
   std::vector<daemon::NetworkExample> drawn_;
   std::vector<daemon::Seed> seeds_;
   std::vector<models::Target> targets_;
+  double nodes_a_seed_ = 0;
 };
 
 void run(Options options) {

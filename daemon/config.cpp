@@ -419,7 +419,7 @@ std::uint64_t fold_fingerprint(const Config& config) {
   if (!network.empty())
     text += network + "weights " + std::to_string(weights_bytes(config.limits)) + "\n";
   // What is stored of features and learners; raise it when that changes.
-  text += "state 26\n";
+  text += "state 27\n";
   return hash64(text);
 }
 

@@ -300,16 +300,17 @@ void GraphNetwork::step(TimeUs now) {
   if (!asks_rows_) {
     view = choose_lagged(drawn_, memory_.oldest(), Rng(seed_ ^ 15, steps_, Purpose::Training));
   }
-  std::uint64_t part = 0;
+  StepParts parts;
   const auto learn_from = [&](Examples some, std::int64_t lag_us) {
     in_parts_of_instants(
-        some.size(), [&](std::size_t i) { return some[i].at; },
+        some.size(), [&](std::size_t i) { return some[i].at; }, {nodes_max(), nodes_a_seed_},
         [&](std::size_t first, std::size_t n) {
-          return accumulate(some.subspan(first, n), lag_us, part);
+          return accumulate(some.subspan(first, n), lag_us, parts);
         });
   };
   learn_from(Examples(drawn_).first(view.first), 0);
   learn_from(Examples(drawn_).subspan(view.first), view.lag_us);
+  nodes_a_seed_ = static_cast<double>(parts.nodes) / static_cast<double>(drawn_.size());
   if (mixtures_.blocks() > 0) add_pseudo_rows();
   network_->step();
   if (averaged_ != nullptr) averaged_->follow(*network_, world_.config().mean_steps);
@@ -317,19 +318,19 @@ void GraphNetwork::step(TimeUs now) {
   dirty_ = true;
 }
 
-/// Gradients of some of the drawn examples: 1. If they have too many nodes: about the share of them
-/// that has not. `part` counts them.
-double GraphNetwork::accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part) {
-  if (!sample(examples, nodes_max(), lag_us)) return std::min(sampler_.share_read(), kRefused);
+/// Gradients of some of the drawn examples, unless they have too many nodes.
+PartRead GraphNetwork::accumulate(Examples examples, std::int64_t lag_us, StepParts& parts) {
+  if (!sample(examples, nodes_max(), lag_us)) return {std::min(sampler_.share_read(), kRefused)};
   targets_.clear();
   for (const NetworkExample& example : examples)
     targets_.push_back(target_of(example));
   grow_inputs();
-  hide_rows(++part);
+  hide_rows(++parts.count);
+  parts.nodes += batch_.nodes();
   const double part_of_step =
       static_cast<double>(examples.size()) / static_cast<double>(drawn_.size());
   network_->accumulate(batch_, targets_, part_of_step * real_share());
-  return 1;
+  return {1, batch_.nodes()};
 }
 
 /// Half of the rows show nothing in a training step, others in every step. Otherwise the network

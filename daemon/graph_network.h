@@ -25,6 +25,7 @@
 #include "daemon/network_mixtures.h"
 #include "daemon/network_ridge.h"
 #include "daemon/network_world.h"
+#include "daemon/seed_parts.h"
 #include "daemon/seed_summary.h"
 #include "daemon/shown_times.h"
 #include "daemon/subgraph_sampler.h"
@@ -242,7 +243,11 @@ class GraphNetwork final : private LabelRows {
   void compare_with_earlier(std::span<const std::uint32_t> rows, std::span<const double> labels,
                             TimeUs known);
   std::uint32_t block_of(std::uint32_t row, TimeUs at);
-  double accumulate(Examples examples, std::int64_t lag_us, std::uint64_t& part);
+  struct StepParts {
+    std::uint64_t count = 0;
+    std::uint64_t nodes = 0;  ///< of all of them
+  };
+  PartRead accumulate(Examples examples, std::int64_t lag_us, StepParts& parts);
   void hide_rows(std::uint64_t part);
   /// Of an answer's batch. Old rows are asked for by requests, as whoever asks likes: what routing
   /// did is told of what the stream answers by itself.
@@ -314,7 +319,8 @@ class GraphNetwork final : private LabelRows {
   Propagation* propagation_;                                // null: the task has none
   std::unique_ptr<NetworkRidge> ridge_;                     // null: the configuration has none
 
-  std::uint64_t owed_ = 0;  // visits
+  std::uint64_t owed_ = 0;   // visits
+  double nodes_a_seed_ = 0;  // in the last step; 0: none yet
   std::uint64_t steps_ = 0;
   double training_cpu_seconds_ = 0;
   std::uint64_t classes_ = 0;

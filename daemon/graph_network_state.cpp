@@ -90,6 +90,7 @@ void GraphNetwork::stage(store::State& state) {
   ByteWriter writer(bytes);
   writer.put(owed_);
   writer.put(steps_);
+  writer.put(nodes_a_seed_);
   writer.put(classes_);
   writer.put(labels_);
   writer.put(mean_);
@@ -141,6 +142,7 @@ Status GraphNetwork::load(store::State& state) {
   ByteReader reader(position);
   owed_ = reader.get<std::uint64_t>();
   steps_ = reader.get<std::uint64_t>();
+  nodes_a_seed_ = reader.get<double>();
   classes_ = reader.get<std::uint64_t>();
   labels_ = reader.get<std::uint64_t>();
   mean_ = reader.get<double>();

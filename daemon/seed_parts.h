@@ -42,25 +42,55 @@ void in_parts(std::size_t seeds, Each each) {
   in_parts(seeds, seeds, each);
 }
 
+/// What came of some seeds together.
+struct PartRead {
+  double fits = 0;        ///< 1: they were taken; less: as in_parts() is told
+  std::size_t nodes = 0;  ///< of those that were taken
+};
+
+/// How many nodes may come together, and how many a seed brings in the mean; 0: nobody knows.
+struct PartRoom {
+  std::size_t nodes_max = 0;
+  double nodes_a_seed = 0;
+};
+
 /// The same for seeds in the order of their times, which are at(i). What lies around an instant's
 /// seeds overlaps, so parts are of whole instants; only one that is too large by itself is cut.
+/// A part is as large as fits where seeds bring what they do in the mean, or what those before them
+/// brought if that is more: to refuse is to have read in vain. Where nobody knows, it is all.
 template <class At, class Each>
-void in_parts_of_instants(std::size_t seeds, At at, Each each) {
+void in_parts_of_instants(std::size_t seeds, At at, const PartRoom& room, Each each) {
+  constexpr double kFilled = 0.8;  // later instants tend to bring more
   std::vector<std::size_t> begins;
   for (std::size_t i = 0; i < seeds; ++i) {
     if (i == 0 || at(i) != at(i - 1)) begins.push_back(i);
   }
   const std::size_t instants = begins.size();
   begins.push_back(seeds);
-  in_parts(instants, [&](std::size_t first, std::size_t count) -> double {
-    const std::size_t begin = begins[first];
-    const std::size_t size = begins[first + count] - begin;
-    const double fits = each(begin, size);
-    if (fits >= 1 || count > 1) return fits;
-    in_parts(size, smaller_part(size, fits),
-             [&](std::size_t i, std::size_t n) { return each(begin + i, n); });
-    return 1;
-  });
+  const double filled = kFilled * static_cast<double>(room.nodes_max);
+  double brought = 0;  // by a seed of the part before
+  std::size_t most = instants;
+  for (std::size_t first = 0; first < instants;) {
+    const double expected = std::max(brought, room.nodes_a_seed);
+    const auto size = [&](std::size_t count) { return begins[first + count] - begins[first]; };
+    std::size_t count = 1;
+    while (count < std::min(most, instants - first) &&
+           expected * static_cast<double>(size(count + 1)) <= filled)
+      ++count;
+    const PartRead read = each(begins[first], size(count));
+    if (read.fits < 1 && count > 1) {
+      most = smaller_part(count, read.fits);
+      continue;
+    }
+    if (read.fits < 1) {
+      in_parts(size(1), smaller_part(size(1), read.fits),
+               [&](std::size_t i, std::size_t n) { return each(begins[first] + i, n).fits; });
+    } else {
+      brought = static_cast<double>(read.nodes) / static_cast<double>(size(count));
+    }
+    first += count;
+    most = instants;
+  }
 }
 
 }  // namespace accrete::daemon

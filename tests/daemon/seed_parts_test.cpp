@@ -68,23 +68,61 @@ TEST(SeedParts, WhatWouldFitIsTakenAtOnce) {
   EXPECT_EQ(tried, (std::vector<std::size_t>{8, 4, 4}));
 }
 
+/// Seeds of these instants, of which each brings so many nodes.
+struct Instants {
+  std::vector<int> at;
+  std::vector<std::size_t> nodes;
+  std::vector<std::pair<std::size_t, std::size_t>> parts = {};
+  std::vector<std::size_t> refused = {};
+
+  void take(const PartRoom& room) {
+    in_parts_of_instants(
+        at.size(), [&](std::size_t i) { return at[i]; }, room,
+        [&](std::size_t first, std::size_t count) -> PartRead {
+          std::size_t all = 0;
+          for (std::size_t i = first; i < first + count; ++i)
+            all += nodes[i];
+          if (all > room.nodes_max) {
+            refused.push_back(count);
+            return {};
+          }
+          parts.emplace_back(first, count);
+          return {1, all};
+        });
+  }
+};
+
+using Ranges = std::vector<std::pair<std::size_t, std::size_t>>;
+
 TEST(SeedParts, InstantsStayWholeButForOneThatIsTooLargeByItself) {
-  const std::vector<int> at{1, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4};
-  std::vector<std::pair<std::size_t, std::size_t>> parts;
-  std::vector<std::size_t> refused;
-  in_parts_of_instants(
-      at.size(), [&](std::size_t i) { return at[i]; },
-      [&](std::size_t first, std::size_t count) {
-        if (count > 5) {
-          refused.push_back(count);
-          return false;
-        }
-        parts.emplace_back(first, count);
-        return true;
-      });
-  const std::vector<std::pair<std::size_t, std::size_t>> expected{{0, 5}, {5, 4}, {9, 4}, {13, 1}};
-  EXPECT_EQ(parts, expected);
-  EXPECT_EQ(refused, (std::vector<std::size_t>{14, 9, 8})) << "none is tried twice";
+  Instants some{{1, 1, 1, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4}, std::vector<std::size_t>(14, 1)};
+  some.take({5, 0});
+  EXPECT_EQ(some.parts, (Ranges{{0, 5}, {5, 4}, {9, 4}, {13, 1}}));
+  EXPECT_EQ(some.refused, (std::vector<std::size_t>{14, 8})) << "all, as nobody knows, then one";
+}
+
+TEST(SeedParts, WhatSeedsBringInTheMeanFits) {
+  Instants even{{1, 2, 2, 3, 4, 5, 5, 6, 7, 8}, std::vector<std::size_t>(10, 10)};
+  even.take({50, 10});
+  EXPECT_EQ(even.parts, (Ranges{{0, 4}, {4, 4}, {8, 2}})) << "four fifths of the room";
+  EXPECT_TRUE(even.refused.empty());
+  // Later ones bring more than the mean, as the part before has told.
+  Instants rising{{1, 2, 3, 4, 5, 6, 7, 8}, {2, 5, 10, 15, 25, 35, 40, 45}};
+  rising.take({66, 18});
+  EXPECT_EQ(rising.parts, (Ranges{{0, 2}, {2, 2}, {4, 2}, {6, 1}, {7, 1}}));
+  EXPECT_TRUE(rising.refused.empty());
+  // One that nobody could expect is refused among others, and taken by itself.
+  Instants sudden{{1, 2, 3, 4, 5, 6}, {5, 5, 40, 5, 5, 5}};
+  sudden.take({50, 5});
+  EXPECT_EQ(sudden.parts, (Ranges{{0, 3}, {3, 2}, {5, 1}}));
+  EXPECT_EQ(sudden.refused, (std::vector<std::size_t>{6}));
+}
+
+TEST(SeedParts, AllAtOnceWhereItFits) {
+  Instants light{{1, 2, 3, 4}, {1, 1, 1, 1}};
+  light.take({50, 0});
+  light.take({50, 1});
+  EXPECT_EQ(light.parts, (Ranges{{0, 4}, {0, 4}}));
 }
 
 }  // namespace
