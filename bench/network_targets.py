@@ -226,12 +226,14 @@ def best_of(rounds, measure, better=max):
 
 def speed(tool, _pool):
     data = tool.data / "rel-f1"
-    told = tool.bench("training", "--data", data, "--steps", "12", "--repeat", "3")
+    told = tool.bench("training", "--data", data, "--steps", "12", "--repeat", "5")
     name = "seeds trained per CPU second, 128 wide, fan-out 128/64"
-    yield row(f"{name}, best step", [told["seeds trained per CPU second, best step"]], ">= 1300",
-              ">= 2500", "{:.0f}")
-    for of in ("all steps", "each step at its cheapest"):
-        yield row(f"{name}, {of}", [told[f"seeds per CPU second, {of}"]], form="{:.0f}")
+    of = "each step at its cheapest of five"
+    yield row(f"{name}, {of}", [told["seeds per CPU second, each step at its cheapest"]],
+              ">= 1300", ">= 2500", "{:.0f}")
+    yield row(f"{name}, all steps", [told["seeds per CPU second, all steps"]], form="{:.0f}")
+    yield row(f"{name}, best step", [told["seeds trained per CPU second, best step"]],
+              form="{:.0f}")
     for width in (64, 128):
         name = f"sage, {width} wide, 64 heard: 16 experts / one, forward"
         yield row(f"16 experts, k = 2 / one, {name.split(':')[0]}, 4,096 rows",

@@ -92,14 +92,19 @@ void move(Parameter<Real>& parameter, const AdamOptions& options, Real scale) {
 
 template <class Real>
 double gradient_norm(std::span<Parameter<Real>* const> parameters) {
-  double squares = 0;
+  RowLanes<double> squares = RowLanes<double>::Zero();
+  double rest = 0;
   for (const Parameter<Real>* parameter : parameters) {
     if (!moves(*parameter)) continue;
     const Real* const g = parameter->gradient.data();
-    for (Eigen::Index i = first_moving(*parameter); i < parameter->gradient.size(); ++i)
-      squares += static_cast<double>(g[i]) * static_cast<double>(g[i]);
+    constexpr Eigen::Index kWhole = kRowLanes;
+    Eigen::Index i = first_moving(*parameter);
+    for (; i + kWhole <= parameter->gradient.size(); i += kWhole)
+      squares += lanes_at(g + i).template cast<double>().square();
+    for (; i < parameter->gradient.size(); ++i)
+      rest += static_cast<double>(g[i]) * static_cast<double>(g[i]);
   }
-  return std::sqrt(squares);
+  return std::sqrt(fold(squares) + rest);
 }
 
 template <class Real>

@@ -17,8 +17,8 @@ struct AdamOptions {
   double norm_max = 1;
 };
 
-/// Length of the gradient over parameters that may move (rate > 0), summed in double in their
-/// order.
+/// Length of the gradient over parameters that may move (rate > 0), summed in double, in sixteen
+/// sums in their order.
 template <class Real>
 double gradient_norm(std::span<Parameter<Real>* const> parameters);
 

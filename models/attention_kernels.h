@@ -58,13 +58,13 @@ ACCRETE_TARGET void dot_heads(const HeadGroup<Real>& group, const Real* d_input,
       const Vector<Real> part = vector_at(row + c);
       ACCRETE_UNROLL
       for (std::size_t g = 0; g < G; ++g)
-        sums[g] += part * vector_at(group.vectors + g * group.width + c);
+        sums[g] = fused(part, vector_at(group.vectors + g * group.width + c), sums[g]);
     }
     ACCRETE_UNROLL
     for (std::size_t g = 0; g < G; ++g) {
       Real total = fold_lanes<Real>(sums[g]);
       for (std::size_t k = c; k < group.width; ++k)
-        total += row[k] * group.vectors[g * group.width + k];
+        total = fused(row[k], group.vectors[g * group.width + k], total);
       to[g * E + e] = Forward ? to[g * E + e] + total : total;
     }
   }
@@ -83,7 +83,7 @@ ACCRETE_TARGET void mean_columns(const HeadGroup<Real>& group, const Real* share
       const Vector<Real> part = vector_at(from + p * kVectorLanes<Real>);
       ACCRETE_UNROLL
       for (std::size_t g = 0; g < G; ++g)
-        sums[g][p] += share[g * E + e] * part;
+        sums[g][p] = fused(share[g * E + e], part, sums[g][p]);
     }
   }
   ACCRETE_UNROLL
@@ -108,7 +108,7 @@ ACCRETE_TARGET void mean_heads(const HeadGroup<Real>& group, const Real* share, 
     for (std::size_t g = 0; g < G; ++g) {
       Real total = 0;
       for (std::size_t e = 0; e < E; ++e)
-        total += share[g * E + e] * group.node(e)[c];
+        total = fused(share[g * E + e], group.node(e)[c], total);
       mean[g * group.width + c] = total;
     }
   }
@@ -124,15 +124,14 @@ ACCRETE_TARGET void softmax(std::size_t E, Real* scores) {
   Vector<Real> sums = {};
   std::size_t e = 0;
   for (; e + kLanes <= E; e += kLanes) {
-    Vector<Real> power = {};
-    exponential_lanes(vector_at(scores + e) - top, power);
+    const Vector<Real> power = exponential_lanes(vector_at(scores + e) - top);
     vector_at(scores + e) = power;
     sums += power;
   }
-  Vector<Real> rest = {};
+  Real rest[kLanes] = {};
   for (std::size_t i = 0; e + i < E; ++i)
     rest[i] = scores[e + i] - top;
-  if (e < E) exponential_lanes(rest, rest);
+  if (e < E) vector_at(rest) = exponential_lanes(vector_at(rest));
   Real total = fold_lanes<Real>(sums);
   for (std::size_t i = 0; e + i < E; ++i) {
     scores[e + i] = rest[i];
@@ -140,7 +139,7 @@ ACCRETE_TARGET void softmax(std::size_t E, Real* scores) {
   }
   const Real share = Real(1) / total;
   for (e = 0; e + kLanes <= E; e += kLanes)
-    vector_at(scores + e) *= share;
+    vector_at(scores + e) = vector_at(scores + e) * share;
   for (; e < E; ++e)
     scores[e] *= share;
 }
@@ -152,10 +151,10 @@ ACCRETE_TARGET void softmax_gradient(std::size_t E, const Real* share, Real* d) 
   Vector<Real> sums = {};
   std::size_t e = 0;
   for (; e + kLanes <= E; e += kLanes)
-    sums += vector_at(share + e) * vector_at(d + e);
+    sums = fused(vector_at(share + e), vector_at(d + e), sums);
   Real mean = fold_lanes<Real>(sums);
   for (; e < E; ++e)
-    mean += share[e] * d[e];
+    mean = fused(share[e], d[e], mean);
   for (e = 0; e + kLanes <= E; e += kLanes)
     vector_at(d + e) = vector_at(share + e) * (vector_at(d + e) - mean);
   for (; e < E; ++e)
@@ -191,9 +190,9 @@ ACCRETE_TARGET void back_columns(const AttentionGradient<Real>& back, std::size_
       Vector<Real> asked = {};
       ACCRETE_UNROLL
       for (std::size_t g = 0; g < G; ++g) {
-        sent += share[g * E + e] * d_mean[g][p];
-        asked += d_score[g * E + e] * asks[g][p];
-        d_asks[g][p] += d_score[g * E + e] * part;
+        sent = fused(share[g * E + e], d_mean[g][p], sent);
+        asked = fused(d_score[g * E + e], asks[g][p], asked);
+        d_asks[g][p] = fused(d_score[g * E + e], part, d_asks[g][p]);
       }
       vector_at(back.d_input + at + p * kLanes) += sent + asked;
     }
@@ -215,7 +214,7 @@ ACCRETE_TARGET void back_column(const AttentionGradient<Real>& back, std::size_t
   for (std::size_t e = 0; e < E; ++e) {
     const std::size_t u = back.nodes[e] * back.width + c;
     const Real d_score = back.d_score[head * E + e];
-    d_asks += d_score * back.input[u];
+    d_asks = fused(d_score, back.input[u], d_asks);
     back.d_input[u] += back.share[head * E + e] * back.d_mean[at] + d_score * back.asks[at];
   }
   back.d_asks[at] = d_asks;

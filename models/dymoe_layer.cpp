@@ -2,6 +2,7 @@
 #include "models/dymoe_layer.h"
 
 #include <algorithm>
+#include <numeric>
 #include <string>
 #include <utility>
 #include <variant>
@@ -24,8 +25,7 @@ struct DymoeLayer<Real>::Tape {
   RowMatrix<Real> logits;
   Routes<Real> routes;
   typename TopologyGate<Real>::Tape topology;
-  bool scored = false;            ///< for the pass that comes
-  bool scored_elsewhere = false;  ///< so was the last pass: its way back is not the layer's either
+  bool scored = false;  ///< for the pass that comes
   RowMatrix<Real> heard;
   typename SageExperts<Real>::Tape sage;
   typename AttentionExperts<Real>::Tape attention;
@@ -36,6 +36,8 @@ namespace {
 // Outputs of one go where nothing is kept: what sage experts hold of so many stays in the second
 // cache.
 constexpr std::size_t kServedRows = 2048;
+// Nodes of one go on the way back: their rows stay in the first cache.
+constexpr std::size_t kNodesAtOnce = 64;
 
 /// What happened to further outputs.
 void add_stats(const RoutingStats& more, RoutingStats& stats) {
@@ -92,7 +94,8 @@ struct DymoeLayer<Real>::Parts {
   SleepCount work(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output,
                   RoutingStats* stats) const;
   void mix_extras(const Tape& tape, std::size_t first, RowMatrix<Real>& output) const;
-  void extras_backward(const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
+  void extras_backward(const Tape& tape, const RowMatrix<Real>& d_output);
+  ExpertGradients<Real> gradients() { return {d_share, d_input, d_heard, begun.data()}; }
 
   LayerShape shape;
   ExpertGate<Real> gate;
@@ -103,6 +106,7 @@ struct DymoeLayer<Real>::Parts {
   // Of the backward pass under way.
   std::vector<Real> d_share;        ///< by the weights of the routes' pairs
   std::vector<Real> d_weight;       ///< the same in the order of rows
+  RowMatrix<Real> d_input;          ///< (I, d) what comes back to nodes but for messages and scores
   std::vector<std::uint8_t> begun;  ///< by row of d_input: whether anything is in it
   RowMatrix<Real> d_heard;
   RowMatrix<Real> d_logits;
@@ -150,8 +154,7 @@ void DymoeLayer<Real>::Parts::mix_extras(const Tape& tape, std::size_t first,
 
 /// The gradients by the extras' weights, and what they hand on.
 template <class Real>
-void DymoeLayer<Real>::Parts::extras_backward(const Tape& tape, const RowMatrix<Real>& d_output,
-                                              RowMatrix<Real>& d_input) {
+void DymoeLayer<Real>::Parts::extras_backward(const Tape& tape, const RowMatrix<Real>& d_output) {
   const Routes<Real>& routes = tape.routes;
   const std::size_t T = gate.experts();
   for (std::size_t c = T; c < gate.columns(); ++c) {
@@ -242,8 +245,7 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
   tape->losses = losses;
   if (stats != nullptr) *stats = RoutingStats{};
   if (routing.topology_gate) {
-    tape->scored_elsewhere = std::exchange(tape->scored, false);
-    if (!tape->scored_elsewhere) parts.topology.forward(input, tape->topology);
+    if (!std::exchange(tape->scored, false)) parts.topology.forward(input, tape->topology);
     ACCRETE_CHECK(tape->topology.score.rows() == input.rows());
     hearing(tape->topology.score, parts.shape.kind == ExpertKind::Attention, tape->heard);
     if (stats != nullptr && losses.graph_block > 0)
@@ -270,55 +272,87 @@ void DymoeLayer<Real>::forward(const GraphBatch& batch, std::size_t outputs,
 }
 
 template <class Real>
-void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
-                                const RowMatrix<Real>& input, const Tape& tape,
-                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input) {
+void DymoeLayer<Real>::begin_backward(const GraphBatch& batch, std::size_t outputs,
+                                      const RowMatrix<Real>& input, const Tape& tape,
+                                      const RowMatrix<Real>& d_output) {
   Parts& parts = *parts_;
   const Routing& routing = tape.routing;
   const GateLosses& losses = tape.losses;
-  const std::span blocks(batch.block);
   const auto nodes = static_cast<std::size_t>(input.rows());
   ACCRETE_CHECK(static_cast<std::size_t>(tape.head.rows()) == outputs);
   ACCRETE_CHECK(d_output.rows() == tape.head.rows() && d_output.cols() == tape.head.cols());
   // The first who adds to a node's row begins it: to clear all is a walk over memory of its own.
   const std::size_t cleared = parts.shape.kind == ExpertKind::Sage ? outputs : nodes;
-  d_input.resize(input.rows(), input.cols());
-  d_input.topRows(static_cast<Eigen::Index>(cleared)).setZero();
+  parts.d_input.resize(input.rows(), input.cols());
+  parts.d_input.topRows(static_cast<Eigen::Index>(cleared)).setZero();
   parts.begun.assign(nodes, 0);
   std::fill_n(parts.begun.begin(), cleared, std::uint8_t{1});
-  if (routing.topology_gate) parts.d_heard.setZero(tape.heard.rows(), tape.heard.cols());
+  parts.d_heard.setZero(routing.topology_gate ? tape.heard.rows() : 0, tape.heard.cols());
   const Routes<Real>& routes = tape.routes;
   parts.d_share.assign(routes.share.size(), Real(0));
-  parts.extras_backward(tape, d_output, d_input);
+  parts.extras_backward(tape, d_output);
   const ExpertCall<Real> call = parts.call(batch, input, 0, tape);
   std::visit(
-      [&](auto& all) {
-        all.backward(call, tape_of(all, tape), d_output,
-                     {parts.d_share, d_input, parts.d_heard, parts.begun.data()});
-      },
+      [&](auto& all) { all.backward(call, tape_of(all, tape), d_output, parts.gradients()); },
       parts.experts);
-  for (std::size_t u = cleared; u < nodes; ++u) {
-    if (parts.begun[u] == 0) std::fill_n(row_of(d_input, u), input.cols(), Real(0));
-  }
   parts.d_weight.resize(parts.d_share.size());
   for (std::size_t pair = 0; pair < parts.d_share.size(); ++pair)
     parts.d_weight[routes.place[pair]] = parts.d_share[pair];
   route_gradient<Real>(routes, parts.d_weight, parts.d_logits);
   if (losses.block > 0) {
-    block_loss<Real>(tape.logits, parts.gate.experts(), blocks.first(outputs), losses.block,
-                     &parts.d_logits);
+    block_loss<Real>(tape.logits, parts.gate.experts(), std::span(batch.block).first(outputs),
+                     losses.block, &parts.d_logits);
   }
   parts.gate.backward(tape.head, parts.d_logits, parts.d_head);
-  add_first_rows(parts.d_head, d_output.rows(), d_input);
-  if (!routing.topology_gate) return;
-  const RowMatrix<Real>& score = tape.topology.score;
-  const bool logarithm = parts.shape.kind == ExpertKind::Attention;
-  hearing_gradient(score, tape.heard, logarithm, parts.d_heard);
-  if (losses.graph_block > 0) {
-    add_graph_block_gradient(score, tape.heard, logarithm, blocks.first(nodes), losses.graph_block,
-                             parts.d_heard);
+}
+
+template <class Real>
+void DymoeLayer<Real>::backward_part(const GraphBatch& batch, const RowMatrix<Real>& input,
+                                     std::span<const std::uint32_t> nodes, const Tape& tape,
+                                     RowMatrix<Real>& d_rows) {
+  Parts& parts = *parts_;
+  const bool gated = tape.routing.topology_gate;
+  if (auto* const sage = std::get_if<SageExperts<Real>>(&parts.experts)) {
+    sage->backward_part(input, nodes, parts.gradients(), d_rows);
+  } else {
+    gather_rows(parts.d_input, nodes, d_rows);
   }
-  if (!tape.scored_elsewhere) parts.topology.backward(input, tape.topology, parts.d_heard, d_input);
+  const auto outputs = static_cast<std::size_t>(parts.d_head.rows());
+  for (std::size_t i = 0; i < nodes.size(); ++i) {
+    if (nodes[i] < outputs)
+      add_scaled(Real(1), row_of(parts.d_head, nodes[i]), parts.shape.width, row_of(d_rows, i));
+  }
+  if (!gated) return;
+  const HeardNodes<Real> all{tape.topology.score, tape.heard,
+                             parts.shape.kind == ExpertKind::Attention};
+  hearing_gradient(all, nodes, parts.d_heard);
+  if (tape.losses.graph_block > 0) {
+    add_graph_block_gradient<Real>(all, nodes, batch.block, tape.losses.graph_block, parts.d_heard);
+  }
+  parts.topology.backward_part(input, nodes, tape.topology, parts.d_heard, d_rows);
+}
+
+template <class Real>
+void DymoeLayer<Real>::end_backward() {
+  parts_->topology.end_backward();
+}
+
+template <class Real>
+void DymoeLayer<Real>::backward(const GraphBatch& batch, std::size_t outputs,
+                                const RowMatrix<Real>& input, const Tape& tape,
+                                const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input) {
+  begin_backward(batch, outputs, input, tape, d_output);
+  const auto count = static_cast<std::size_t>(input.rows());
+  d_input.resize(input.rows(), input.cols());
+  std::vector<std::uint32_t> nodes;
+  RowMatrix<Real> d_rows;
+  for (std::size_t first = 0; first < count; first += kNodesAtOnce) {
+    nodes.resize(std::min(kNodesAtOnce, count - first));
+    std::iota(nodes.begin(), nodes.end(), static_cast<std::uint32_t>(first));
+    backward_part(batch, input, nodes, tape, d_rows);
+    std::copy_n(d_rows.data(), d_rows.size(), row_of(d_input, first));
+  }
+  end_backward();
 }
 
 template <class Real>
@@ -334,18 +368,6 @@ void DymoeLayer<Real>::score(const RowMatrix<Real>& input, std::span<const std::
 }
 
 template <class Real>
-void DymoeLayer<Real>::score_backward(const RowMatrix<Real>& input,
-                                      std::span<const std::uint32_t> nodes, const Tape& tape,
-                                      RowMatrix<Real>& d_input) {
-  parts_->topology.backward_part(input, nodes, tape.topology, parts_->d_heard, d_input);
-}
-
-template <class Real>
-void DymoeLayer<Real>::end_scores() {
-  parts_->topology.end_backward();
-}
-
-template <class Real>
 void DymoeLayer<Real>::gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const {
   parts_->gate.logits(rows, logits);
 }
@@ -355,7 +377,7 @@ std::size_t DymoeLayer<Real>::room(const Tape& tape) const {
   const Parts& parts = *parts_;
   return parts.begun.capacity() +
          room_bytes(tape.head, tape.logits, tape.topology.query, tape.topology.score, tape.heard,
-                    parts.d_heard, parts.d_logits, parts.d_head) +
+                    parts.d_heard, parts.d_logits, parts.d_head, parts.d_input) +
          std::visit([&](const auto& all) { return all.room(tape_of(all, tape)); }, parts.experts);
 }
 

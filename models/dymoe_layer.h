@@ -124,23 +124,26 @@ class DymoeLayer {
                const Routing& routing, const GateLosses& losses, RowMatrix<Real>& output,
                RoutingStats* stats, Tape* tape, bool keep = true) const;
   /// Adds to all gradients; d_input (I, d) is set. `d_output` is the gradient of the loss by the
-  /// output; those of the gate losses (their weights as in forward) are added here. What goes back
-  /// through scores that were told beforehand is left to score_backward().
+  /// output; those of the gate losses (their weights as in forward) are added here.
   void backward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
                 const Tape& tape, const RowMatrix<Real>& d_output, RowMatrix<Real>& d_input);
 
-  // What the topology gate does to each node may be done by whoever makes the nodes' rows, some at
-  // a time while they are in a cache, rather than in a walk over all of them.
+  // Whoever makes the nodes' rows may score them for the topology gate, and ask what comes back to
+  // them, some at a time while they are in a cache, rather than in walks over all of them.
 
   /// Told the nodes in parts, each once, before a forward pass with this tape, kept or not, which
   /// then scores none of its own.
   void begin_scores(std::size_t nodes, Tape& tape) const;
   void score(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes, Tape& tape) const;
-  /// Behind the backward pass of such a tape: adds to the nodes' rows of d_input, which are whole
-  /// only then; at the end `end_scores` adds to the gradients.
-  void score_backward(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes,
-                      const Tape& tape, RowMatrix<Real>& d_input);
-  void end_scores();
+  /// backward() in parts: all but what comes back to rows, then nodes in parts, each once, then
+  /// what they send back to the gradients. Row i of d_rows (n, d) is set: the gradient by row
+  /// nodes[i] of the input.
+  void begin_backward(const GraphBatch& batch, std::size_t outputs, const RowMatrix<Real>& input,
+                      const Tape& tape, const RowMatrix<Real>& d_output);
+  void backward_part(const GraphBatch& batch, const RowMatrix<Real>& input,
+                     std::span<const std::uint32_t> nodes, const Tape& tape,
+                     RowMatrix<Real>& d_rows);
+  void end_backward();
 
   /// Gate logits of rows (N, d) over all experts, block experts first.
   void gate_logits(const RowMatrix<Real>& rows, RowMatrix<Real>& logits) const;

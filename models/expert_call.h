@@ -63,7 +63,7 @@ struct ExpertCall {
 template <class Real>
 struct ExpertGradients {
   std::span<Real> share;     ///< by the weights of the routes' pairs; theirs are set
-  RowMatrix<Real>& d_input;  ///< (I, d) +=
+  RowMatrix<Real>& d_input;  ///< (I, d) +=, but for what sage experts' messages send back
   RowMatrix<Real>& d_heard;  ///< (I, T) by b or log b, if anything is gated; +=
   /// By row of d_input: 0 where nothing is in it yet, whatever the room holds; or null: something
   /// is in all.

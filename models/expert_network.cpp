@@ -94,21 +94,27 @@ void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
   head.backward(training.head, training.embedding, d_scores, d_output);
   head.backward_told(batch.told, d_scores);
   const std::size_t depth = layers.size();
-  for (std::size_t l = depth; l-- > 0;) {
+  for (std::size_t l = depth; l-- > 1;) {
     const std::size_t outputs = batch.reach[depth - l - 1];
     layers[l].backward(batch, outputs, training.hidden[l], *training.layers[l], d_output, d_input);
     add_first_rows(d_output, static_cast<Eigen::Index>(outputs), d_input);
     std::swap(d_input, d_output);
   }
-  // Rows of nodes are read soon after the gate of the first layer has added to them.
-  typename RowProjection<Real>::OnNodes add_scores;
-  if (options.routing.topology_gate) {
-    add_scores = [&](std::span<const std::uint32_t> nodes) {
-      layers[0].score_backward(training.hidden[0], nodes, *training.layers[0], d_output);
-    };
-  }
-  rows.backward(batch, training.rows, d_output, add_scores);
-  layers[0].end_scores();
+  // What comes back to rows is made where it is read.
+  const auto& tape = *training.layers[0];
+  const RowMatrix<Real>& input = training.hidden[0];
+  const std::size_t outputs = batch.reach[depth - 1];
+  layers[0].begin_backward(batch, outputs, input, tape, d_output);
+  rows.backward(batch, training.rows,
+                [&](std::span<const std::uint32_t> nodes, RowMatrix<Real>& d_hidden) {
+                  layers[0].backward_part(batch, input, nodes, tape, d_hidden);
+                  for (std::size_t i = 0; i < nodes.size(); ++i) {
+                    if (nodes[i] < outputs)
+                      d_hidden.row(static_cast<Eigen::Index>(i)) +=
+                          d_output.row(static_cast<Eigen::Index>(nodes[i]));
+                  }
+                });
+  layers[0].end_backward();
 }
 
 template <class Real>

@@ -148,16 +148,22 @@ class NormSilu {
     if (bias != nullptr) rows.bias = bias->data();
     run(rows, 0, tape, count);
   }
-  /// The same in parts: room for all rows, then those from `first` on. `out_rows`: which row of
-  /// `out` each row of x is. Checks: x fits the room and `out` has its size, or those rows.
+  /// Rows of which some are made, and where they go. Null lists: as they lie.
+  struct Some {
+    const RowMatrix<Real>* x;
+    std::size_t count;
+    const std::uint32_t* out_rows;             ///< which row of `out` each is
+    const std::uint32_t* x_rows = nullptr;     ///< which row of x
+    const RowMatrix<Real>* bias = nullptr;     ///< added before all else
+    const std::uint32_t* bias_rows = nullptr;  ///< which row of it
+  };
+  /// The same in parts: room for all rows, then those from `first` on. Checks: they fit the room.
   void begin(std::size_t rows, Tape& tape) const {
     tape.resize(rows, static_cast<std::size_t>(gain_.value.cols()));
   }
-  void forward_part(const RowMatrix<Real>& x, std::size_t first, Tape& tape, RowMatrix<Real>& out,
-                    SleepCount& count, const std::uint32_t* out_rows) const {
-    NormSiluRows<Real> rows = rows_of(x, out);
-    rows.out_rows = out_rows;
-    run(rows, first, tape, count);
+  void forward_part(const Some& some, std::size_t first, Tape& tape, RowMatrix<Real>& out,
+                    SleepCount& count) const {
+    run(rows_of(some, out), first, tape, count);
   }
 
   /// Rows of `out` += weights[i] × what row i of x becomes with the bias (1, w). Checks: the tape
@@ -172,12 +178,11 @@ class NormSilu {
     run(rows, mixed.kept, tape, count);
   }
 
-  /// The same bits, nothing kept: row out_rows[i] of `out` from row i of x.
-  void apply(const RowMatrix<Real>& x, RowMatrix<Real>& out, const std::uint32_t* out_rows) const {
-    NormSiluRows<Real> rows = rows_of(x, out);
+  /// The same bits, nothing kept.
+  void apply(const Some& some, RowMatrix<Real>& out) const {
+    NormSiluRows<Real> rows = rows_of(some, out);
     std::vector<Real> normal(rows.width * NormSiluRows<Real>::kRowsAtOnce);
     std::vector<Real> gate(rows.width);
-    rows.out_rows = out_rows;
     rows.normal = normal.data();
     rows.gate = gate.data();
     norm_silu(rows);
@@ -187,14 +192,15 @@ class NormSilu {
   /// frozen.
   void backward(const Tape& tape, const RowMatrix<Real>& d_out, RowMatrix<Real>& d_x) {
     d_x.resize(d_out.rows(), d_out.cols());
-    backward_part(tape, 0, d_out, d_x);
+    norm_silu_gradient(back_of(tape, 0, d_out, d_x));
   }
-  /// The same for rows of the tape from `first` on. `d_out_rows`: which row of d_out each row of
-  /// d_x is from. Checks: d_x has the size of d_out, or of that list.
-  void backward_part(const Tape& tape, std::size_t first, const RowMatrix<Real>& d_out,
-                     RowMatrix<Real>& d_x, const std::uint32_t* d_out_rows = nullptr) {
-    NormSiluGradient<Real> back = back_of(tape, first, d_out, d_x);
-    back.d_out_rows = d_out_rows;
+  /// The same for rows of the tape from `first` on, which are in d_x, and there become what they
+  /// are told for. Row i of the result is added to row sum_rows[i] of `sums` too, if there are any.
+  void backward_part(const Tape& tape, std::size_t first, RowMatrix<Real>& d_x,
+                     RowMatrix<Real>* sums, const std::uint32_t* sum_rows) {
+    NormSiluGradient<Real> back = back_of(tape, first, d_x, d_x);
+    if (sums != nullptr) back.sums = sums->data();
+    back.sum_rows = sum_rows;
     norm_silu_gradient(back);
   }
   /// From the gradient by what mix() added to: d_x (N, w) and d_weights (N) are set.
@@ -232,6 +238,16 @@ class NormSilu {
     rows.shift = shift_.value.data();
     rows.x = x.data();
     rows.out = out.data();
+    return rows;
+  }
+
+  NormSiluRows<Real> rows_of(const Some& some, RowMatrix<Real>& out) const {
+    NormSiluRows<Real> rows = rows_of(*some.x, out);
+    rows.rows = some.count;
+    rows.out_rows = some.out_rows;
+    rows.x_rows = some.x_rows;
+    if (some.bias != nullptr) rows.bias = some.bias->data();
+    rows.bias_rows = some.bias_rows;
     return rows;
   }
 

@@ -114,17 +114,6 @@ void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uin
 }
 
 template <class Real>
-void multiply_rows_transposed_at(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
-                                 const RowMatrix<Real>& b, RowMatrix<Real>& out) {
-  ACCRETE_CHECK(a.cols() == b.cols() && &out != &a && &out != &b);
-  ACCRETE_CHECK(a.rows() == out.rows() && out.cols() == b.rows());
-  Product<Real> product = transposed(a, b, out, rows.size(), false);
-  product.a_rows = rows.data();
-  product.out_rows = rows.data();
-  run(product);
-}
-
-template <class Real>
 void add_outer_rows(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
                     std::span<const std::uint32_t> rows, RowMatrix<Real>& out) {
   ACCRETE_CHECK(first + rows.size() <= size(a.rows()) && &out != &a && &out != &b);
@@ -191,9 +180,6 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
                               const RowMatrix<Real>&, RowMatrix<Real>&);                          \
   template void multiply_rows_transposed(const RowMatrix<Real>&, std::span<const std::uint32_t>,  \
                                          const RowMatrix<Real>&, std::size_t, RowMatrix<Real>&);  \
-  template void multiply_rows_transposed_at(const RowMatrix<Real>&,                               \
-                                            std::span<const std::uint32_t>,                       \
-                                            const RowMatrix<Real>&, RowMatrix<Real>&);            \
   template void add_outer_rows(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&,       \
                                std::span<const std::uint32_t>, RowMatrix<Real>&);                 \
   template void expand_heads(const RowMatrix<Real>&, const RowMatrix<Real>&, std::size_t,         \

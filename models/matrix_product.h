@@ -51,11 +51,6 @@ template <class Real>
 void multiply_rows_transposed(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
                               const RowMatrix<Real>& b, std::size_t first, RowMatrix<Real>& out);
 
-/// Rows of out (·, M) = the same rows of a (·, K) bᵀ, b (M, K). No row twice.
-template <class Real>
-void multiply_rows_transposed_at(const RowMatrix<Real>& a, std::span<const std::uint32_t> rows,
-                                 const RowMatrix<Real>& b, RowMatrix<Real>& out);
-
 /// out (K, M) += aᵀ b over N rows of a (·, K), from `first` on, and rows of b (·, M).
 template <class Real>
 void add_outer_rows(const RowMatrix<Real>& a, std::size_t first, const RowMatrix<Real>& b,
@@ -95,9 +90,6 @@ void add_head_outer(const RowMatrix<Real>& y, const RowMatrix<Real>& x, std::siz
   extern template void multiply_rows_transposed(                                                   \
       const RowMatrix<Real>&, std::span<const std::uint32_t>, const RowMatrix<Real>&, std::size_t, \
       RowMatrix<Real>&);                                                                           \
-  extern template void multiply_rows_transposed_at(const RowMatrix<Real>&,                         \
-                                                   std::span<const std::uint32_t>,                 \
-                                                   const RowMatrix<Real>&, RowMatrix<Real>&);      \
   extern template void add_outer_rows(const RowMatrix<Real>&, std::size_t, const RowMatrix<Real>&, \
                                       std::span<const std::uint32_t>, RowMatrix<Real>&);           \
   extern template void expand_heads(const RowMatrix<Real>&, const RowMatrix<Real>&, std::size_t,   \

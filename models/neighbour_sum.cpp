@@ -40,10 +40,12 @@ void sum_neighbours(const NeighbourSum<Real>& sum) {
 
 template <class Real>
 void add_neighbour_gradients(const NeighbourGradient<Real>& back) {
-  ACCRETE_CHECK(!back.d_sum.empty() && back.d_sum.size() <= kListenersMax);
-  ACCRETE_CHECK(back.weights.size() == back.neighbours.size() * back.d_sum.size());
-  ACCRETE_CHECK(back.d_weights.empty() || back.d_weights.size() == back.weights.size());
   widest<Real>().back(back);
+}
+
+template <class Real>
+void score_rows(const ScoreRows<Real>& rows) {
+  widest<Real>().score(rows);
 }
 
 template <class Real>
@@ -77,6 +79,8 @@ template void sum_neighbours(const NeighbourSum<float>&);
 template void sum_neighbours(const NeighbourSum<double>&);
 template void add_neighbour_gradients(const NeighbourGradient<float>&);
 template void add_neighbour_gradients(const NeighbourGradient<double>&);
+template void score_rows(const ScoreRows<float>&);
+template void score_rows(const ScoreRows<double>&);
 template void add_score_gradients(const ScoreGradient<float>&);
 template void add_score_gradients(const ScoreGradient<double>&);
 template void add_rows(const RowAddition<float>&);

@@ -28,39 +28,62 @@ struct NeighbourSum {
 template <class Real>
 void sum_neighbours(const NeighbourSum<Real>& sum);
 
+/// A sum that a node is part of, and its weight there.
+template <class Real>
+struct SumPart {
+  std::uint32_t sum;
+  Real weight;
+};
+
 template <class Real>
 struct NeighbourGradient {
   const Real* input;
   std::size_t width;
-  std::span<const std::uint32_t> neighbours;
-  std::span<const Real> weights;
-  std::span<const Real* const> d_sum;        ///< J rows
-  Real* d_input;                             ///< rows of d numbers, added to
-  std::span<Real> d_weights;                 ///< (n, J), set; or none
-  std::span<const std::uint32_t> next = {};  ///< as on the way there
-  /// By row of d_input: 0 where nothing is in it yet, whatever the room holds; becomes 1. Null: all
-  /// rows hold something.
-  std::uint8_t* begun = nullptr;
+  std::span<const std::uint32_t> nodes;  ///< n rows of input
+  const std::uint32_t* begin;            ///< by row of input: its first part; one more at the end
+  const SumPart<Real>* parts;
+  const Real* d_sums;         ///< rows of d numbers
+  const std::uint8_t* begun;  ///< by row of input: 0 if it has none of `first`, whatever lies there
+  const Real* first;          ///< rows of d numbers, as the input's
+  Real* d_rows;               ///< (n, d), set
+  Real* d_weights = nullptr;  ///< of the nodes' parts, one node's behind the other's, set; or null
 };
 
-/// The way back: a neighbour's row of d_input += sum over j of weights[i, j] × d_sum[j], and
-/// d_weights[i, j] = d_sum[j] · its row of input. Cost: twice the above.
+/// The way back, node by node: a node's row of d_rows = its first one + sum over its parts of
+/// weight × their row of d_sums, in the order of the parts, and d_weight = that row · the node's
+/// row of input. Cost: twice the above.
 template <class Real>
 void add_neighbour_gradients(const NeighbourGradient<Real>& back);
+
+template <class Real>
+struct ScoreRows {
+  const Real* input;                     ///< rows of d numbers
+  std::size_t width;                     ///< d
+  std::size_t count;                     ///< n
+  const Real* query;                     ///< (T, d)
+  std::size_t scores;                    ///< T
+  Real* out;                             ///< rows of T numbers
+  const std::uint32_t* nodes = nullptr;  ///< which rows of input and out; null: the first n
+};
+
+/// out[u, t] = query[t] · input[u]: sixteen sums of products, folded, then what is left over. Cost:
+/// 2 n d T flop.
+template <class Real>
+void score_rows(const ScoreRows<Real>& rows);
 
 template <class Real>
 struct ScoreGradient {
   const Real* input;                     ///< rows of d numbers
   std::size_t width;                     ///< d
-  std::span<const std::uint32_t> nodes;  ///< n rows of input, d_input and d_score, none twice
+  std::span<const std::uint32_t> nodes;  ///< n rows of input and d_score, none twice
   const Real* query;                     ///< (T, d)
   std::size_t scores;                    ///< T
   const Real* d_score;                   ///< rows of T numbers
-  Real* d_input;                         ///< rows of d numbers, added to
+  Real* d_rows;                          ///< (n, d), added to
   Real* d_query;                         ///< (T, d), added to
 };
 
-/// The way back from score[u, t] = query[t] · input[u]: a node's row of d_input += sum over t of
+/// The way back from score[u, t] = query[t] · input[u]: a node's row of d_rows += sum over t of
 /// d_score[u, t] × query[t], and d_query[t] += sum over nodes of d_score[u, t] × input[u], in their
 /// order. Cost: 4 n d T flop; each row is read once.
 template <class Real>

@@ -1,8 +1,8 @@
 // The loops over neighbours in vectors of 512 bits.
 #if defined(__x86_64__)
 
-#define ACCRETE_TARGET __attribute__((target("avx512f")))
-#define ACCRETE_32_REGISTERS  // of a whole vector each
+#define ACCRETE_TARGET __attribute__((target("avx512f,fma")))
+#define ACCRETE_REGISTER_BYTES 64
 #include "models/neighbour_kernels.h"
 
 namespace accrete::models {

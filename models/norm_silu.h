@@ -28,9 +28,11 @@ struct NormSiluRows {
   Real* scale;       ///< (rows) what distances from the mean were multiplied by, set; or null
   Real* out;         ///< (rows, width), set unless there are weights; may be x
   const Real* bias = nullptr;  ///< (width) added to every row of x before all else; or null
-  const std::uint32_t* out_rows = nullptr;  ///< which row of `out` each is, none twice; or null
-  const Real* weights = nullptr;            ///< (rows) each × its row is added to the row of
-                                            ///< `out` in the list that there is then; or null
+  const std::uint32_t* out_rows = nullptr;   ///< which row of `out` each is, none twice; or null
+  const Real* weights = nullptr;             ///< (rows) each × its row is added to the row of
+                                             ///< `out` in the list that there is then; or null
+  const std::uint32_t* x_rows = nullptr;     ///< which row of x each is; or null
+  const std::uint32_t* bias_rows = nullptr;  ///< which row of `bias` is added; null: the only one
 };
 
 /// Returns how many y lie below −4. Cost: about 40 flops a number.
@@ -53,6 +55,8 @@ struct NormSiluGradient {
   const std::uint32_t* d_out_rows = nullptr;  ///< which row of d_out each is; or null
   const Real* weights = nullptr;              ///< (rows) as on the way there, and rows in a list
   Real* d_weights = nullptr;                  ///< (rows) set where there are weights
+  Real* sums = nullptr;  ///< rows of `width` numbers, to which rows of d_x are added; or null
+  const std::uint32_t* sum_rows = nullptr;  ///< to which of them each is
 };
 
 template <class Real>

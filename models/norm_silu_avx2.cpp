@@ -1,7 +1,8 @@
 // The loops of SiLU(LayerNorm(x)) in vectors of 256 bits.
 #if defined(__x86_64__)
 
-#define ACCRETE_TARGET __attribute__((target("avx2")))
+#define ACCRETE_TARGET __attribute__((target("avx2,fma")))
+#define ACCRETE_REGISTER_BYTES 32
 #include "models/norm_silu_kernels.h"
 
 namespace accrete::models {

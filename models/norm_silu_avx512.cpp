@@ -1,7 +1,8 @@
 // The loops of SiLU(LayerNorm(x)) in vectors of 512 bits.
 #if defined(__x86_64__)
 
-#define ACCRETE_TARGET __attribute__((target("avx512f")))
+#define ACCRETE_TARGET __attribute__((target("avx512f,fma")))
+#define ACCRETE_REGISTER_BYTES 64
 #include "models/norm_silu_kernels.h"
 
 namespace accrete::models {

@@ -33,47 +33,45 @@ NormSiluKernels<Real> avx512_norm_silu_kernels();
 #if defined(ACCRETE_TARGET)
 namespace {
 
-[[gnu::always_inline]] ACCRETE_TARGET inline void sigmoid_lanes(const Vector<float>& x,
-                                                                Vector<float>& out) {
-  Vector<float> power = {};
-  exponential_lanes(-x, power);
-  out = 1.0F / (1.0F + power);
+[[gnu::always_inline]] ACCRETE_TARGET inline Vector<float> sigmoid_lanes(const Vector<float>& x) {
+  return 1.0F / (1.0F + exponential_lanes(-x));
 }
 
 /// Doubles are for checks: the library's exponential, one after another.
-[[gnu::always_inline]] ACCRETE_TARGET inline void sigmoid_lanes(const Vector<double>& x,
-                                                                Vector<double>& out) {
-  for (std::size_t i = 0; i < kVectorLanes<double>; ++i)
-    out[i] = 1 / (1 + std::exp(-x[i]));
+[[gnu::always_inline]] ACCRETE_TARGET inline Vector<double> sigmoid_lanes(const Vector<double>& x) {
+  return 1.0 / (1.0 + exponential_lanes(-x));
 }
 
 /// log sigmoid(x) = min(x, 0) − log(1 + exp(−|x|)); the logarithm of 1 … 2 is that of Cephes too.
-[[gnu::always_inline]] ACCRETE_TARGET inline void log_sigmoid_lanes(const Vector<float>& x,
-                                                                    Vector<float>& out) {
-  const Vector<float> low = x > 0.0F ? Vector<float>{} : x;
-  Vector<float> power = {};
-  exponential_lanes(low + low - x, power);
-  const Vector<float> one_more = power + 1.0F;
-  const auto upper = one_more > 1.41421356F;
-  const Vector<float> r = (upper ? one_more * 0.5F : one_more) - 1.0F;
-  const Vector<float> n = upper ? Vector<float>{} + 1.0F : Vector<float>{};
-  Vector<float> p = r * 7.0376836292e-2F - 1.1514610310e-1F;
-  p = p * r + 1.1676998740e-1F;
-  p = p * r - 1.2420140846e-1F;
-  p = p * r + 1.4249322787e-1F;
-  p = p * r - 1.6668057665e-1F;
-  p = p * r + 2.0000714765e-1F;
-  p = p * r - 2.4999993993e-1F;
-  p = p * r + 3.3333331174e-1F;
+[[gnu::always_inline]] ACCRETE_TARGET inline Vector<float> log_sigmoid_lanes(
+    const Vector<float>& x) {
+  const Vector<float> none = all(0.0F);
+  const Vector<float> low = where_above(x, 0.0F, none, x);
+  const Vector<float> one_more = exponential_lanes(low + low - x) + 1.0F;
+  constexpr float kUpper = 1.41421356F;
+  const Vector<float> r = where_above(one_more, kUpper, one_more * 0.5F, one_more) - 1.0F;
+  const Vector<float> n = where_above(one_more, kUpper, all(1.0F), none);
+  Vector<float> p = fused(7.0376836292e-2F, r, all(-1.1514610310e-1F));
+  p = fused(p, r, all(1.1676998740e-1F));
+  p = fused(p, r, all(-1.2420140846e-1F));
+  p = fused(p, r, all(1.4249322787e-1F));
+  p = fused(p, r, all(-1.6668057665e-1F));
+  p = fused(p, r, all(2.0000714765e-1F));
+  p = fused(p, r, all(-2.4999993993e-1F));
+  p = fused(p, r, all(3.3333331174e-1F));
   const Vector<float> square = r * r;
   const Vector<float> small = p * r * square - n * 2.12194440e-4F - 0.5F * square;
-  out = low - (small + r + n * 0.693359375F);
+  return low - (small + r + n * 0.693359375F);
 }
 
-[[gnu::always_inline]] ACCRETE_TARGET inline void log_sigmoid_lanes(const Vector<double>& x,
-                                                                    Vector<double>& out) {
-  for (std::size_t i = 0; i < kVectorLanes<double>; ++i)
-    out[i] = (x[i] > 0 ? 0 : x[i]) - std::log1p(std::exp(-std::abs(x[i])));
+[[gnu::always_inline]] ACCRETE_TARGET inline Vector<double> log_sigmoid_lanes(
+    const Vector<double>& x) {
+  Vector<double> out = x;
+  for (Register<double>& part : out.part) {
+    for (std::size_t i = 0; i < sizeof(part) / sizeof(double); ++i)
+      part[i] = (part[i] > 0 ? 0 : part[i]) - std::log1p(std::exp(-std::abs(part[i])));
+  }
+  return out;
 }
 
 enum class Curve : std::uint8_t { Sigmoid, LogSigmoid, Exponential };
@@ -81,28 +79,23 @@ enum class Curve : std::uint8_t { Sigmoid, LogSigmoid, Exponential };
 template <class Real, Curve curve>
 ACCRETE_TARGET void curve_loop(const Real* in, std::size_t count, Real* out) {
   constexpr std::size_t kLanes = kVectorLanes<Real>;
-  const auto tell = [](const Vector<Real>& x, Vector<Real>& told) ACCRETE_TARGET {
+  const auto tell = [](const Real* from, Real* to) ACCRETE_TARGET {
     if constexpr (curve == Curve::Sigmoid) {
-      sigmoid_lanes(x, told);
+      vector_at(to) = sigmoid_lanes(vector_at(from));
     } else if constexpr (curve == Curve::LogSigmoid) {
-      log_sigmoid_lanes(x, told);
+      vector_at(to) = log_sigmoid_lanes(vector_at(from));
     } else {
-      exponential_lanes(x, told);
+      vector_at(to) = exponential_lanes(vector_at(from));
     }
   };
   std::size_t i = 0;
-  for (; i + kLanes <= count; i += kLanes) {
-    Vector<Real> told = {};
-    tell(vector_at(in + i), told);
-    vector_at(out + i) = told;
-  }
+  for (; i + kLanes <= count; i += kLanes)
+    tell(in + i, out + i);
   if (i == count) return;
-  Vector<Real> rest = {};
-  for (std::size_t c = 0; i + c < count; ++c)
-    rest[c] = in[i + c];
+  Real rest[kLanes] = {};
+  std::copy(in + i, in + count, rest);
   tell(rest, rest);
-  for (std::size_t c = 0; i + c < count; ++c)
-    out[i + c] = rest[c];
+  std::copy_n(rest, count - i, out + i);
 }
 
 /// Distances from the mean of x and a bias; returns what makes them n.
@@ -128,12 +121,12 @@ ACCRETE_TARGET Real centre_row(const Real* x, const Real* bias, std::size_t widt
   for (c = 0; c + kLanes <= width; c += kLanes) {
     const Vector<Real> away = vector_at(off + c) - mean;
     vector_at(off + c) = away;
-    squares += away * away;
+    squares = fused(away, away, squares);
   }
   total = fold_lanes<Real>(squares);
   for (; c < width; ++c) {
     off[c] -= mean;
-    total += off[c] * off[c];
+    total = fused(off[c], off[c], total);
   }
   return Real(1) / std::sqrt(total / static_cast<Real>(width) + Real(kEpsilon));
 }
@@ -152,7 +145,14 @@ constexpr std::size_t kRowsAhead = 4;
 
 /// Of each lane: −1 for each number that sleeps.
 template <class Real>
-using Sleeping = decltype(Vector<Real>{} < Real{});
+struct Sleeping {
+  Holds<Real> part[kRegisters];
+};
+
+ACCRETE_LANES void count_below(const Vector<Real>& y, Real limit, Sleeping<Real>& sleeping) {
+  const Vector<Real> limits = all(limit);
+  ACCRETE_EACH_REGISTER(sleeping.part[r] += y.part[r] < limits.part[r])
+}
 
 template <class Real>
 struct ActivatedRow {
@@ -173,32 +173,31 @@ ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows,
   std::size_t c = 0;
   for (; c + kLanes <= rows.width; c += kLanes) {
     const Vector<Real> n = vector_at(row.normal + c) * row.scale;
-    const Vector<Real> y = vector_at(rows.gain + c) * n + vector_at(rows.shift + c);
-    Vector<Real> open = {};
-    sigmoid_lanes(y, open);
+    const Vector<Real> y = fused(vector_at(rows.gain + c), n, vector_at(rows.shift + c));
+    const Vector<Real> open = sigmoid_lanes(y);
     vector_at(row.normal + c) = n;
     vector_at(row.gate + c) = open;
     if constexpr (Weighted) {
-      vector_at(row.out + c) += row.weight * (y * open);
+      vector_at(row.out + c) = fused(row.weight, y * open, vector_at(row.out + c));
     } else {
       vector_at(row.out + c) = y * open;
     }
-    sleeping += y < kAsleep;
+    count_below(y, kAsleep, sleeping);
   }
   if (c == rows.width) return 0;
   std::uint64_t asleep = 0;
-  Vector<Real> rest = {};
+  Real rest[kLanes] = {};
   for (std::size_t k = c; k < rows.width; ++k) {
     row.normal[k] *= row.scale;
-    rest[k - c] = rows.gain[k] * row.normal[k] + rows.shift[k];
+    rest[k - c] = fused(rows.gain[k], row.normal[k], rows.shift[k]);
     asleep += rest[k - c] < kAsleep ? 1 : 0;
   }
-  Vector<Real> open = {};
-  sigmoid_lanes(rest, open);
+  Real open[kLanes];
+  vector_at(open) = sigmoid_lanes(vector_at(rest));
   for (std::size_t k = c; k < rows.width; ++k) {
     row.gate[k] = open[k - c];
     const Real value = rest[k - c] * open[k - c];
-    row.out[k] = Weighted ? row.out[k] + row.weight * value : value;
+    row.out[k] = Weighted ? fused(row.weight, value, row.out[k]) : value;
   }
   return asleep;
 }
@@ -223,6 +222,16 @@ ACCRETE_TARGET std::uint64_t activate_rows(const NormSiluRows<Real>& rows, std::
 }
 
 template <class Real>
+const Real* x_row(const NormSiluRows<Real>& rows, std::size_t i) {
+  return rows.x + (rows.x_rows != nullptr ? rows.x_rows[i] : i) * rows.width;
+}
+
+template <class Real>
+const Real* bias_row(const NormSiluRows<Real>& rows, std::size_t i) {
+  return rows.bias_rows != nullptr ? rows.bias + rows.bias_rows[i] * rows.width : rows.bias;
+}
+
+template <class Real>
 ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
   std::uint64_t asleep = 0;
   Sleeping<Real> sleeping = {};
@@ -231,41 +240,37 @@ ACCRETE_TARGET std::uint64_t norm_silu_loop(const NormSiluRows<Real>& rows) {
     const std::size_t count = std::min(kRowsAtOnce, rows.rows - first);
     for (std::size_t i = 0; i < count; ++i) {
       Real* const normal = rows.normal + ((rows.kept > 0 ? first : 0) + i) * rows.width;
-      const Real* const x = rows.x + (first + i) * rows.width;
-      scale[i] = rows.bias != nullptr ? centre_row<Real, true>(x, rows.bias, rows.width, normal)
-                                      : centre_row<Real, false>(x, nullptr, rows.width, normal);
+      const Real* const x = x_row(rows, first + i);
+      const Real* const bias = bias_row(rows, first + i);
+      if (rows.x_rows != nullptr && first + i + kRowsAhead < rows.rows)
+        fetch_row<Real, false>(x_row(rows, first + i + kRowsAhead), rows.width);
+      scale[i] = bias != nullptr ? centre_row<Real, true>(x, bias, rows.width, normal)
+                                 : centre_row<Real, false>(x, nullptr, rows.width, normal);
       if (rows.scale != nullptr) rows.scale[first + i] = scale[i];
     }
     asleep += rows.weights != nullptr
                   ? activate_rows<Real, true>(rows, first, count, scale, sleeping)
                   : activate_rows<Real, false>(rows, first, count, scale, sleeping);
   }
-  for (std::size_t i = 0; i < kVectorLanes<Real>; ++i)
-    asleep += static_cast<std::uint64_t>(-sleeping[i]);
+  for (const Holds<Real>& part : sleeping.part) {
+    for (std::size_t i = 0; i < sizeof(part) / sizeof(Real); ++i)
+      asleep += static_cast<std::uint64_t>(-part[i]);
+  }
   return asleep;
 }
 
 /// One number, or a vector of them, on the way back through SiLU.
-// NOLINTNEXTLINE(readability-function-size): what the formula needs, each in a register
-template <class Number, class Real>
-[[gnu::always_inline]] ACCRETE_TARGET inline void silu_back(const Number& gain, const Number& shift,
-                                                            const Number& n, const Number& gate,
-                                                            const Number& d_out, Real one,
-                                                            Number& through) {
-  const Number y = gain * n + shift;
-  through = d_out * gate * (one + y * (one - gate));
+template <class Number>
+[[gnu::always_inline]] ACCRETE_TARGET inline Number silu_back(const Number& y, const Number& gate,
+                                                              const Number& d_out,
+                                                              const Number& one) {
+  return d_out * gate * fused(y, one - gate, one);
 }
 
 /// The lanes' sum in the order of fixed_dot() (fixed_lanes.h).
-template <class Real>
-ACCRETE_TARGET Real fold_dot(const Vector<Real>& lanes) {
-  const auto* const quarter = reinterpret_cast<const Quarter<Real>*>(&lanes);
-  const Quarter<Real> sum = (quarter[0] + quarter[2]) + (quarter[1] + quarter[3]);
-  if constexpr (sizeof(Real) == sizeof(double)) {
-    return sum[0] + sum[1];
-  } else {
-    return (sum[0] + sum[2]) + (sum[1] + sum[3]);
-  }
+ACCRETE_LANES Real fold_dot(const Vector<Real>& lanes) {
+  return fold_quarter<Real>((quarter(lanes, 0) + quarter(lanes, 2)) +
+                            (quarter(lanes, 1) + quarter(lanes, 3)));
 }
 
 /// d_weights of a row: what came back · what it was told.
@@ -277,12 +282,12 @@ ACCRETE_TARGET Real weight_gradient(const NormSiluGradient<Real>& back, const Re
   std::size_t c = 0;
   for (; c + kLanes <= back.width; c += kLanes) {
     const Vector<Real> y =
-        vector_at(back.gain + c) * vector_at(normal + c) + vector_at(back.shift + c);
+        fused(vector_at(back.gain + c), vector_at(normal + c), vector_at(back.shift + c));
     products += vector_at(d_out + c) * (y * vector_at(gate + c));
   }
   Real total = fold_dot<Real>(products);
   for (; c < back.width; ++c)
-    total += d_out[c] * ((back.gain[c] * normal[c] + back.shift[c]) * gate[c]);
+    total += d_out[c] * (fused(back.gain[c], normal[c], back.shift[c]) * gate[c]);
   return total;
 }
 
@@ -301,47 +306,55 @@ ACCRETE_TARGET void gradient_row(const NormSiluGradient<Real>& back, std::size_t
   Vector<Real> products = {};
   std::size_t c = 0;
   for (; c + kLanes <= width; c += kLanes) {
-    const Vector<Real>& n = vector_at(normal + c);
+    const Vector<Real> n = vector_at(normal + c);
+    const Vector<Real> gain = vector_at(back.gain + c);
     Vector<Real> came = vector_at(d_out + c);
-    if constexpr (Weighted) came *= weight;
-    Vector<Real> through = {};
-    silu_back(vector_at(back.gain + c), vector_at(back.shift + c), n, vector_at(gate + c), came,
-              Real(1), through);
+    if constexpr (Weighted) came = came * weight;
+    Vector<Real> through = silu_back(fused(gain, n, vector_at(back.shift + c)), vector_at(gate + c),
+                                     came, all(Real(1)));
     if (back.d_gain != nullptr) {
-      vector_at(back.d_gain + c) += through * n;
+      vector_at(back.d_gain + c) = fused(through, n, vector_at(back.d_gain + c));
       vector_at(back.d_shift + c) += through;
     }
-    through *= vector_at(back.gain + c);
+    through = through * gain;
     vector_at(d_x + c) = through;
     sums += through;
-    products += through * n;
+    products = fused(through, n, products);
   }
   Real mean = fold_lanes<Real>(sums);
   Real along = fold_lanes<Real>(products);
   for (std::size_t k = c; k < width; ++k) {
     const Real came = Weighted ? weight * d_out[k] : d_out[k];
-    Real through = 0;
-    silu_back(back.gain[k], back.shift[k], normal[k], gate[k], came, Real(1), through);
+    const Real y = fused(back.gain[k], normal[k], back.shift[k]);
+    const Real through = silu_back(y, gate[k], came, Real(1));
     if (back.d_gain != nullptr) {
-      back.d_gain[k] += through * normal[k];
+      back.d_gain[k] = fused(through, normal[k], back.d_gain[k]);
       back.d_shift[k] += through;
     }
     d_x[k] = through * back.gain[k];
     mean += d_x[k];
-    along += d_x[k] * normal[k];
+    along = fused(d_x[k], normal[k], along);
   }
   mean /= static_cast<Real>(width);
   along /= static_cast<Real>(width);
   const Real scale = back.scale[row];
-  for (c = 0; c + kLanes <= width; c += kLanes)
-    vector_at(d_x + c) = scale * (vector_at(d_x + c) - mean - vector_at(normal + c) * along);
-  for (; c < width; ++c)
-    d_x[c] = scale * (d_x[c] - mean - normal[c] * along);
+  Real* const sum = back.sums != nullptr ? back.sums + back.sum_rows[row] * width : nullptr;
+  for (c = 0; c + kLanes <= width; c += kLanes) {
+    const Vector<Real> d = scale * fused(-along, vector_at(normal + c), vector_at(d_x + c) - mean);
+    vector_at(d_x + c) = d;
+    if (sum != nullptr) vector_at(sum + c) += d;
+  }
+  for (; c < width; ++c) {
+    d_x[c] = scale * fused(-along, normal[c], d_x[c] - mean);
+    if (sum != nullptr) sum[c] += d_x[c];
+  }
 }
 
 template <class Real>
 ACCRETE_TARGET void norm_silu_gradient_loop(const NormSiluGradient<Real>& back) {
   for (std::size_t i = 0; i < back.rows; ++i) {
+    if (back.sums != nullptr && i + kRowsAhead < back.rows)
+      fetch_row<Real, true>(back.sums + back.sum_rows[i + kRowsAhead] * back.width, back.width);
     if (back.d_out_rows != nullptr && i + kRowsAhead < back.rows)
       fetch_row<Real, false>(back.d_out + back.d_out_rows[i + kRowsAhead] * back.width, back.width);
     if (back.weights != nullptr) {

@@ -231,21 +231,30 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
     tape.rows.clear();
     for (const std::uint32_t v : nodes)
       tape.rows.push_back(batch.row[v]);
-    const auto ages = std::span<const std::uint32_t>(shown.age).subspan(first, nodes.size());
-    if (once) {
-      multiply_rows<Real>(as_real<Real>(batch.features[t]), tape.rows, table.weights.value, tape.x);
-    } else if (any) {
-      gather_rows<Real>(tape.told, tape.rows, tape.x);
-    } else {
-      gather_rows<Real>(tape.aged, ages, tape.x);
+    const std::uint32_t* const ages = shown.age.data() + first;
+    typename NormSilu<Real>::Some some{&tape.aged, nodes.size(), nodes.data(), ages};
+    if (any || any_items) {
+      some.x = any ? &tape.told : &tape.listed;
+      some.x_rows = tape.rows.data();
+      some.bias = &tape.aged;
+      some.bias_rows = ages;
     }
-    if (any) add_rows<Real>({nodes.size(), width_, tape.aged.data(), tape.x.data(), ages.data()});
-    if (any_items)
-      add_rows<Real>({nodes.size(), width_, tape.listed.data(), tape.x.data(), tape.rows.data()});
+    if (any && (once || any_items)) {
+      if (once) {
+        multiply_rows<Real>(as_real<Real>(batch.features[t]), tape.rows, table.weights.value,
+                            tape.x);
+      } else {
+        gather_rows<Real>(tape.told, tape.rows, tape.x);
+      }
+      if (any_items)
+        add_rows<Real>({nodes.size(), width_, tape.listed.data(), tape.x.data(), tape.rows.data()});
+      some.x = &tape.x;
+      some.x_rows = nullptr;
+    }
     if (keep) {
-      norm_.forward_part(tape.x, shown.first + first, tape.norm, hidden, unused, nodes.data());
+      norm_.forward_part(some, shown.first + first, tape.norm, hidden, unused);
     } else {
-      norm_.apply(tape.x, hidden, nodes.data());
+      norm_.apply(some, hidden);
     }
     if (made) made(nodes);
   }
@@ -253,15 +262,15 @@ void RowProjection<Real>::forward_table(const GraphBatch& batch, std::size_t t, 
 
 template <class Real>
 void RowProjection<Real>::backward(const GraphBatch& batch, const Tape& tape,
-                                   const RowMatrix<Real>& d_hidden, const OnNodes& read) {
+                                   const OfNodes& gradient) {
   for (std::size_t t = 0; t < tables_.size(); ++t) {
-    if (!tape.tables[t].nodes.empty()) backward_table(batch, t, tape, d_hidden, read);
+    if (!tape.tables[t].nodes.empty()) backward_table(batch, t, tape, gradient);
   }
 }
 
 template <class Real>
 void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t, const Tape& tape,
-                                         const RowMatrix<Real>& d_hidden, const OnNodes& read) {
+                                         const OfNodes& gradient) {
   Table& table = tables_[t];
   const auto& shown = tape.tables[t];
   const std::span<const std::uint32_t> all(shown.nodes);
@@ -270,17 +279,14 @@ void RowProjection<Real>::backward_table(const GraphBatch& batch, std::size_t t,
   const bool any_items = table.items.value.rows() > 0 && has_items(batch, t);
   const bool once = any && shown_once(batch, t, all.size());
   const bool sums_rows = any_items || (any && !once);
-  if (any_ages) by_age_.setZero(shown.ages.rows(), d_hidden.cols());
-  if (sums_rows) by_row_.setZero(batch.features[t].rows(), d_hidden.cols());
+  const auto width = static_cast<Eigen::Index>(width_);
+  if (any_ages) by_age_.setZero(shown.ages.rows(), width);
+  if (sums_rows) by_row_.setZero(batch.features[t].rows(), width);
   for (std::size_t first = 0; first < all.size(); first += kNodesAtOnce) {
     const auto nodes = all.subspan(first, std::min(kNodesAtOnce, all.size() - first));
-    if (read) read(nodes);
-    d_x_.resize(static_cast<Eigen::Index>(nodes.size()), d_hidden.cols());
-    norm_.backward_part(tape.norm, shown.first + first, d_hidden, d_x_, nodes.data());
-    if (any_ages) {
-      add_rows<Real>(
-          {nodes.size(), width_, d_x_.data(), by_age_.data(), nullptr, shown.age.data() + first});
-    }
+    gradient(nodes, d_x_);
+    norm_.backward_part(tape.norm, shown.first + first, d_x_, any_ages ? &by_age_ : nullptr,
+                        shown.age.data() + first);
     if (sums_rows) {
       rows_.clear();
       for (const std::uint32_t v : nodes)

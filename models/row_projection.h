@@ -69,6 +69,9 @@ class RowProjection {
   };
 
   using OnNodes = std::function<void(std::span<const std::uint32_t> nodes)>;
+  /// Sets row i of d_hidden (n, d) for nodes[i].
+  using OfNodes =
+      std::function<void(std::span<const std::uint32_t> nodes, RowMatrix<Real>& d_hidden)>;
 
   /// `columns` of each table. W and T begin uniform as Glorot and Bengio 2010, b at zero.
   RowProjection(std::span<const std::size_t> columns, std::size_t width, std::uint64_t seed);
@@ -88,10 +91,9 @@ class RowProjection {
   /// `made` is told of nodes, some at a time, as soon as their rows are made.
   void forward(const GraphBatch& batch, RowMatrix<Real>& hidden, Tape* tape,
                const OnNodes& made = {}) const;
-  /// Adds to the gradients. `read` is told of nodes before their rows of d_hidden are read, which
-  /// it may change.
-  void backward(const GraphBatch& batch, const Tape& tape, const RowMatrix<Real>& d_hidden,
-                const OnNodes& read = {});
+  /// Adds to the gradients. `gradient` is asked for that by the rows of nodes, some at a time and
+  /// each once.
+  void backward(const GraphBatch& batch, const Tape& tape, const OfNodes& gradient);
 
   void visit(const VisitParameter<Real>& visit);
 
@@ -108,7 +110,7 @@ class RowProjection {
   void forward_table(const GraphBatch& batch, std::size_t table, bool keep, Tape& tape,
                      RowMatrix<Real>& hidden, const OnNodes& made) const;
   void backward_table(const GraphBatch& batch, std::size_t table, const Tape& tape,
-                      const RowMatrix<Real>& d_hidden, const OnNodes& read);
+                      const OfNodes& gradient);
 
   std::vector<Table> tables_;
   std::size_t width_;

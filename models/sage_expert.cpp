@@ -1,5 +1,6 @@
 // One walk over all neighbourhoods for the messages of all experts, then one product a weight.
-// Messages of one neighbour are made once for all who hear it.
+// Messages of one neighbour are made once for all who hear it. The way back is in
+// sage_expert_backward.cpp.
 #include "models/sage_expert.h"
 
 #include <algorithm>
@@ -11,16 +12,13 @@
 #include "models/matrix_product.h"
 #include "models/neighbour_sum.h"
 #include "models/row_gather.h"
+#include "models/sage_walk.h"
 #include "proto/result.h"
 
 namespace accrete::models {
 namespace {
 
 constexpr std::uint32_t kNone = 0xFFFF'FFFF;
-constexpr std::size_t kLine = 64;  // bytes
-// Whom a node hears lies where nothing near was read: so many hearings before, their list is sent
-// for.
-constexpr std::size_t kHearingsAhead = 3;
 
 /// The only neighbour that expert t hears; null if there is none or another.
 template <class Real>
@@ -34,12 +32,6 @@ const std::uint32_t* only_heard(const ExpertCall<Real>& call, std::size_t t,
     only = &u;
   }
   return only;
-}
-
-/// What expert t makes of node u before the mean.
-template <class Real>
-Real hearing_of(const ExpertCall<Real>& call, std::size_t t, std::size_t u) {
-  return call.heard != nullptr ? row_of(*call.heard, u)[t] : Real(1);
 }
 
 /// The same for J listeners where all neighbours are heard.
@@ -89,52 +81,13 @@ void listen(const ExpertCall<Real>& call, std::span<const std::uint32_t> neighbo
   }
 }
 
-/// Whom the experts of a node hear by a relation, and which of them hear several.
-template <class Listener>
-struct Walked {
-  std::size_t relation = 0;
-  std::span<const std::uint32_t> neighbours;
-  std::span<const Listener> listeners;
-};
-
-/// Calls each(walked, next) for all hearings; behind the last comes one of nobody.
-template <class Real, class Tape, class Each>
-void walk(const ExpertCall<Real>& call, const Tape& tape, Each each) {
-  const std::span listeners(tape.listeners);
-  Walked<typename decltype(listeners)::value_type> next;
-  std::size_t first = 0;
-  for (std::size_t i = 0; i <= tape.hearings.size(); ++i) {
-    const auto walked = std::exchange(next, {});
-    if (i + kHearingsAhead < tape.hearings.size()) {
-      const auto& later = tape.hearings[i + kHearingsAhead];
-      const auto& all = call.batch.relations[later.relation].source;
-      for (std::size_t k = 0; k < later.count; k += kLine / sizeof(std::uint32_t))
-        __builtin_prefetch(all.data() + later.begin + k);
-      __builtin_prefetch(all.data() + later.begin + later.count - 1);  // of a line that it shares
-    }
-    if (i < tape.hearings.size()) {
-      const auto& hearing = tape.hearings[i];
-      const std::span all(call.batch.relations[hearing.relation].source);
-      next = {hearing.relation, all.subspan(hearing.begin, hearing.count),
-              listeners.subspan(first, hearing.listeners)};
-      first += hearing.listeners;
-    }
-    if (i > 0) each(walked, next);
-  }
-}
-
-/// Sends for a row that is read, or written, soon.
+/// Sends for a row that is written soon.
 template <class Real>
 void fetch_row(const RowMatrix<Real>& matrix, std::size_t row) {
   const Real* const from = row_of(matrix, row);
-  for (std::size_t c = 0; c < static_cast<std::size_t>(matrix.cols()); c += kLine / sizeof(Real))
+  for (std::size_t c = 0; c < static_cast<std::size_t>(matrix.cols());
+       c += kCacheLine / sizeof(Real))
     __builtin_prefetch(from + c, 1);
-}
-
-/// Whether all listeners of a node hear the same.
-template <class Real>
-bool all_alike(const ExpertCall<Real>& call) {
-  return call.heard == nullptr && !call.mask_later_blocks;
 }
 
 }  // namespace
@@ -201,7 +154,9 @@ std::size_t SageExperts<Real>::room(const Tape& tape) const {
                                  d_product_, d_message_) +
                       tape.norm.room() + tape.hearings.capacity() * sizeof(Hearing) +
                       tape.listeners.capacity() * sizeof(Listener) +
-                      tape.heard.capacity() * sizeof(Real) +
+                      (tape.heard.capacity() + d_weights_.capacity()) * sizeof(Real) +
+                      parts_.capacity() * sizeof(SumPart<Real>) + told_.capacity() * sizeof(Told) +
+                      begin_.capacity() * sizeof(std::uint32_t) +
                       tape.place.capacity() * sizeof(std::uint32_t);
   for (const auto& own : tape.experts) {
     for (const Shared& shared : own.shared)
@@ -356,106 +311,6 @@ SleepCount SageExperts<Real>::forward(const ExpertCall<Real>& call, Tape& tape,
                     output, count);
   }
   return count;
-}
-
-template <class Real>
-void SageExperts<Real>::backward_expert(const ExpertCall<Real>& call, const Tape& tape,
-                                        std::size_t t, const RowMatrix<Real>& d_output,
-                                        const ExpertGradients<Real>& gradients) {
-  Expert& expert = experts_[t];
-  const typename Tape::Expert& own = tape.experts[t];
-  const auto rows = call.routes.rows_of(t);
-  const bool frozen = expert.own.rate == 0;
-  expert.norm.mix_backward(tape.norm, {rows, call.routes.shares_of(t), call.routes.begin[t]},
-                           d_output, gradients.share_of(call.routes, t), d_sum_);
-  if (!frozen) {
-    gather_rows(call.head, rows, head_);
-    add_outer(head_, d_sum_, expert.own.grad());
-    add_column_sums(d_sum_, expert.bias.grad());
-  }
-  multiply_transposed_into(d_sum_, expert.own.value, rows, gradients.d_input);
-  for (std::size_t r = 0; r < relations_; ++r) {
-    const std::vector<std::uint32_t>& who = own.who[r];
-    if (!frozen && !who.empty())
-      add_outer_rows<Real>(tape.messages, own.first[r], d_sum_, who, expert.relations[r].grad());
-    multiply_rows_transposed<Real>(d_sum_, who, expert.relations[r].value, own.first[r],
-                                   d_messages_);
-    if (!own.shared[r].nodes.empty()) backward_shared(call, tape, t, r, gradients);
-  }
-}
-
-/// What rows send back to a node that they hear alone is summed first, in their order.
-template <class Real>
-void SageExperts<Real>::backward_shared(const ExpertCall<Real>& call, const Tape& tape,
-                                        std::size_t t, std::size_t r,
-                                        const ExpertGradients<Real>& gradients) {
-  Parameter<Real>& weights = experts_[t].relations[r];
-  const Shared& shared = tape.experts[t].shared[r];
-  d_product_.setZero(shared.message.rows(), shared.message.cols());
-  add_rows<Real>({shared.rows.size(), width_, d_sum_.data(), d_product_.data(), shared.rows.data(),
-                  shared.heard.data()});
-  if (weights.rate != 0) add_outer(shared.message, d_product_, weights.grad());
-  multiply_transposed(d_product_, weights.value, d_message_);
-  for (std::size_t p = 0; p < shared.nodes.size(); ++p) {
-    const std::uint32_t u = shared.nodes[p];
-    const Real* const back = row_of(d_message_, p);
-    add_scaled(hearing_of(call, t, u), back, width_, gradients.begun_row(u));
-    if (call.heard != nullptr)
-      row_of(gradients.d_heard, u)[t] += fixed_dot(back, row_of(call.input, u), width_);
-  }
-}
-
-template <class Real>
-void SageExperts<Real>::scatter_messages(const ExpertCall<Real>& call, const Tape& tape,
-                                         const ExpertGradients<Real>& gradients) {
-  RowMatrix<Real>& d_heard = gradients.d_heard;
-  std::size_t at = 0;
-  std::vector<Real> d_weight;
-  walk(call, tape, [&](const Walked<Listener>& walked, const Walked<Listener>& next) {
-    auto [r, neighbours, listeners] = walked;
-    if (all_alike(call)) {  // one walk for the sum of what all experts send back
-      Real* const first = row_of(d_messages_, row_of_message(tape, listeners[0], r));
-      for (const Listener& other : listeners.subspan(1)) {
-        add_scaled(Real(1), row_of(d_messages_, row_of_message(tape, other, r)), width_, first);
-      }
-      listeners = listeners.first(1);
-    }
-    for (std::size_t i = 0; call.heard != nullptr && i < next.neighbours.size(); ++i)
-      __builtin_prefetch(row_of(d_heard, next.neighbours[i]) + next.listeners[0].expert, 1);
-    for (const Listener& later : next.listeners)
-      fetch_row(d_messages_, row_of_message(tape, later, next.relation));
-    for (std::size_t j = 0; j < listeners.size(); j += kListenersMax) {
-      const auto some = listeners.subspan(j, std::min(kListenersMax, listeners.size() - j));
-      std::array<const Real*, kListenersMax> from{};
-      for (std::size_t i = 0; i < some.size(); ++i)
-        from[i] = row_of(d_messages_, row_of_message(tape, some[i], r));
-      const std::size_t weights = neighbours.size() * some.size();
-      d_weight.resize(call.heard != nullptr ? weights : 0);
-      add_neighbour_gradients<Real>({call.input.data(), width_, neighbours,
-                                     std::span(tape.heard).subspan(at, weights),
-                                     std::span(from).first(some.size()), gradients.d_input.data(),
-                                     d_weight, next.neighbours, gradients.begun});
-      const Real* const share = tape.heard.data() + at + weights;
-      at += weights + some.size();
-      for (std::size_t k = 0; k < some.size() && !d_weight.empty(); ++k) {
-        const std::size_t t = some[k].expert;
-        for (std::size_t i = 0; i < neighbours.size(); ++i) {
-          if (call.hears(t, neighbours[i]))
-            row_of(d_heard, neighbours[i])[t] += d_weight[i * some.size() + k] * share[k];
-        }
-      }
-    }
-  });
-}
-
-template <class Real>
-void SageExperts<Real>::backward(const ExpertCall<Real>& call, const Tape& tape,
-                                 const RowMatrix<Real>& d_output,
-                                 const ExpertGradients<Real>& gradients) {
-  d_messages_.resize(tape.messages.rows(), tape.messages.cols());
-  for (std::size_t t = 0; t < call.experts; ++t)
-    backward_expert(call, tape, t, d_output, gradients);
-  scatter_messages(call, tape, gradients);
 }
 
 template class SageExperts<float>;

@@ -15,11 +15,13 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "models/expert_call.h"
 #include "models/layer_norm.h"
+#include "models/neighbour_sum.h"
 #include "models/parameter.h"
 
 namespace accrete::models {
@@ -79,9 +81,15 @@ class SageExperts {
   /// What the experts say, by their weights, is added to the outputs' rows of `output`, one expert
   /// after another. Returns how many hidden numbers sleep, of how many.
   SleepCount forward(const ExpertCall<Real>& call, Tape& tape, RowMatrix<Real>& output) const;
-  /// From the gradient by the outputs (O, d). Checks: rows of outputs are begun.
+  /// From the gradient by the outputs (O, d); what messages of several neighbours send back is left
+  /// to backward_part(). Checks: rows of outputs are begun.
   void backward(const ExpertCall<Real>& call, const Tape& tape, const RowMatrix<Real>& d_output,
                 const ExpertGradients<Real>& gradients);
+  /// All that comes back to some nodes: row i of d_rows (n, d) is that of nodes[i]. A walk by who
+  /// is heard reads what came back to messages, which a cache holds, where one by who hears would
+  /// add to rows that none does. `gradients`: as backward() was told.
+  void backward_part(const RowMatrix<Real>& input, std::span<const std::uint32_t> nodes,
+                     const ExpertGradients<Real>& gradients, RowMatrix<Real>& d_rows);
   /// `prefix` ends before the expert's index.
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
   /// Bytes of what is kept between passes, the tape's among them.
@@ -93,6 +101,18 @@ class SageExperts {
     std::vector<Parameter<Real>> relations;  ///< W_r (d, d)
     Parameter<Real> bias;                    ///< c (1, d)
     NormSilu<Real> norm;
+  };
+  /// Whom a message of several neighbours is for, and 1 / how many of them there are.
+  struct Told {
+    std::uint32_t expert;
+    Real share;
+  };
+  struct Made {
+    std::uint32_t message;
+    Told told;
+    std::span<const std::uint32_t> neighbours;
+    const Real* weights;  ///< of the neighbours, each `step` behind the other
+    std::size_t step;
   };
   /// Which row of the messages of all a listener's is.
   static std::size_t row_of_message(const Tape& tape, const Listener& listener,
@@ -108,15 +128,21 @@ class SageExperts {
                        const RowMatrix<Real>& d_output, const ExpertGradients<Real>& gradients);
   void backward_shared(const ExpertCall<Real>& call, const Tape& tape, std::size_t t, std::size_t r,
                        const ExpertGradients<Real>& gradients);
-  void scatter_messages(const ExpertCall<Real>& call, const Tape& tape,
-                        const ExpertGradients<Real>& gradients);
+  void sum_alike(const ExpertCall<Real>& call, const Tape& tape);
+  template <class Each>
+  void each_message(const ExpertCall<Real>& call, const Tape& tape, Each each) const;
+  void find_parts(const ExpertCall<Real>& call, const Tape& tape);
 
   std::size_t width_;
   std::size_t relations_;
   std::vector<Expert> experts_;
 
   // Of the pass under way; their room is kept.
-  RowMatrix<Real> d_messages_;  ///< as the tape's
+  RowMatrix<Real> d_messages_;        ///< as the tape's
+  std::vector<Told> told_;            ///< by message
+  std::vector<std::uint32_t> begin_;  ///< by node: the first of its parts
+  std::vector<SumPart<Real>> parts_;  ///< messages that nodes are part of, node by node
+  std::vector<Real> d_weights_;
   RowMatrix<Real> head_;
   RowMatrix<Real> d_sum_;
   RowMatrix<Real> d_product_;

@@ -1,7 +1,7 @@
 // The products of sparse rows in vectors of 256 bits.
 #if defined(__x86_64__)
 
-#define ACCRETE_TARGET __attribute__((target("avx2")))
+#define ACCRETE_TARGET __attribute__((target("avx2,fma")))
 #define ACCRETE_REGISTER_BYTES 32
 #include "models/sparse_kernels.h"
 

@@ -1,7 +1,7 @@
 // The products of sparse rows in vectors of 512 bits.
 #if defined(__x86_64__)
 
-#define ACCRETE_TARGET __attribute__((target("avx512f")))
+#define ACCRETE_TARGET __attribute__((target("avx512f,fma")))
 #define ACCRETE_REGISTER_BYTES 64
 #include "models/sparse_kernels.h"
 

@@ -40,6 +40,14 @@ const Real* of_block(const std::vector<Real>& steps, std::uint32_t block, std::s
   return steps.data() + experts - expert_of(block, experts);
 }
 
+/// Of all rows.
+template <class Real>
+ScoreRows<Real> scores_of(const RowMatrix<Real>& input, auto& tape) {
+  const auto count = [](Eigen::Index n) { return static_cast<std::size_t>(n); };
+  return {input.data(),      count(input.cols()),      count(input.rows()),
+          tape.query.data(), count(tape.query.rows()), tape.score.data()};
+}
+
 }  // namespace
 
 template <class Real>
@@ -69,7 +77,7 @@ RowMatrix<Real> TopologyGate<Real>::listeners() const {
 template <class Real>
 void TopologyGate<Real>::forward(const RowMatrix<Real>& input, Tape& tape) const {
   begin(static_cast<std::size_t>(input.rows()), tape);
-  multiply_transposed(input, tape.query, tape.score);
+  score_rows(scores_of(input, tape));
 }
 
 template <class Real>
@@ -80,25 +88,19 @@ void TopologyGate<Real>::begin(std::size_t nodes, Tape& tape) const {
 
 template <class Real>
 void TopologyGate<Real>::forward_part(const RowMatrix<Real>& input, Nodes nodes, Tape& tape) const {
-  multiply_rows_transposed_at(input, nodes, tape.query, tape.score);
-}
-
-template <class Real>
-void TopologyGate<Real>::backward(const RowMatrix<Real>& input, const Tape& tape,
-                                  const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input) {
-  multiply(d_score, tape.query, d_input, true);
-  d_query_.setZero(tape.query.rows(), tape.query.cols());
-  add_outer(d_score, input, d_query_);
-  end_backward();
+  ScoreRows<Real> rows = scores_of(input, tape);
+  rows.count = nodes.size();
+  rows.nodes = nodes.data();
+  score_rows(rows);
 }
 
 template <class Real>
 void TopologyGate<Real>::backward_part(const RowMatrix<Real>& input, Nodes nodes, const Tape& tape,
-                                       const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input) {
+                                       const RowMatrix<Real>& d_score, RowMatrix<Real>& d_rows) {
   if (d_query_.size() == 0) d_query_.setZero(tape.query.rows(), tape.query.cols());
   const auto count = [](Eigen::Index n) { return static_cast<std::size_t>(n); };
   add_score_gradients<Real>({input.data(), count(input.cols()), nodes, tape.query.data(),
-                             count(tape.query.rows()), d_score.data(), d_input.data(),
+                             count(tape.query.rows()), d_score.data(), d_rows.data(),
                              d_query_.data()});
 }
 
@@ -128,20 +130,16 @@ void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out)
 }
 
 template <class Real>
-void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard, bool logarithm,
+void hearing_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
                       RowMatrix<Real>& d_score) {
-  ACCRETE_CHECK(d_score.size() == score.size() && heard.size() == score.size());
-  if (!logarithm) {
-    d_score.array() *= heard.array() * (Real(1) - heard.array());
-    return;
-  }
-  Real hears[kAtOnce];
-  const auto size = static_cast<std::size_t>(score.size());
-  for (std::size_t from = 0; from < size; from += kAtOnce) {
-    const std::size_t count = std::min(kAtOnce, size - from);
-    sigmoids(score.data() + from, count, hears);
-    for (std::size_t i = 0; i < count; ++i)
-      d_score.data()[from + i] *= Real(1) - hears[i];
+  const auto experts = static_cast<std::size_t>(all.score.cols());
+  std::vector<Real> hears(experts);
+  for (const std::uint32_t u : nodes) {
+    Real* const to = row_of(d_score, u);
+    const Real* const heard = row_of(all.heard, u);
+    if (all.logarithm) sigmoids(row_of(all.score, u), experts, hears.data());
+    for (std::size_t t = 0; t < experts; ++t)
+      to[t] *= all.logarithm ? Real(1) - hears[t] : heard[t] * (Real(1) - heard[t]);
   }
 }
 
@@ -169,41 +167,35 @@ double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint3
 }
 
 template <class Real>
-void add_graph_block_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard,
-                              bool logarithm, std::span<const std::uint32_t> blocks, double scale,
+void add_graph_block_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
+                              std::span<const std::uint32_t> blocks, double scale,
                               RowMatrix<Real>& d_score) {
-  const auto experts = static_cast<std::size_t>(score.cols());
-  const auto nodes = static_cast<std::size_t>(score.rows());
-  ACCRETE_CHECK(d_score.size() == score.size() && heard.size() == score.size());
-  if (score.size() == 0) return;
-  const Real factor = static_cast<Real>(scale * (1.0 / static_cast<double>(score.size())));
+  const auto experts = static_cast<std::size_t>(all.score.cols());
+  if (all.score.size() == 0) return;
+  const Real factor = static_cast<Real>(scale * (1.0 / static_cast<double>(all.score.size())));
   const std::vector<Real> listens = steps(experts, Real(0));
-  const std::size_t at_once = nodes_at_once(experts);
-  std::vector<Real> hears(logarithm ? at_once * experts : 0);
-  for (std::size_t first = 0; first < nodes; first += at_once) {
-    const std::size_t count = std::min(at_once, nodes - first);
-    const Real* b = row_of(heard, first);
-    if (logarithm) {
-      sigmoids(row_of(score, first), count * experts, hears.data());
+  std::vector<Real> hears(experts);
+  for (const std::uint32_t u : nodes) {
+    const Real* b = row_of(all.heard, u);
+    if (all.logarithm) {
+      sigmoids(row_of(all.score, u), experts, hears.data());
       b = hears.data();
     }
-    for (std::size_t i = 0; i < count; ++i, b += experts) {
-      const Real* const wanted = of_block(listens, blocks[first + i], experts);
-      Real* const to = row_of(d_score, first + i);
-      for (std::size_t t = 0; t < experts; ++t)
-        to[t] += factor * (b[t] - wanted[t]);
-    }
+    const Real* const wanted = of_block(listens, blocks[u], experts);
+    Real* const to = row_of(d_score, u);
+    for (std::size_t t = 0; t < experts; ++t)
+      to[t] += factor * (b[t] - wanted[t]);
   }
 }
 
-#define ACCRETE_INSTANTIATE(Real)                                                              \
-  template class TopologyGate<Real>;                                                           \
-  template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                       \
-  template void hearing_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool,         \
-                                 RowMatrix<Real>&);                                            \
-  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>);    \
-  template void add_graph_block_gradient(const RowMatrix<Real>&, const RowMatrix<Real>&, bool, \
-                                         std::span<const std::uint32_t>, double,               \
+#define ACCRETE_INSTANTIATE(Real)                                                                 \
+  template class TopologyGate<Real>;                                                              \
+  template void hearing(const RowMatrix<Real>&, bool, RowMatrix<Real>&);                          \
+  template void hearing_gradient(const HeardNodes<Real>&, std::span<const std::uint32_t>,         \
+                                 RowMatrix<Real>&);                                               \
+  template double graph_block_loss(const RowMatrix<Real>&, std::span<const std::uint32_t>);       \
+  template void add_graph_block_gradient(const HeardNodes<Real>&, std::span<const std::uint32_t>, \
+                                         std::span<const std::uint32_t>, double,                  \
                                          RowMatrix<Real>&);
 ACCRETE_INSTANTIATE(float)
 ACCRETE_INSTANTIATE(double)

@@ -39,16 +39,14 @@ class TopologyGate {
     merge_neighbours(first, usage, listeners_);
   }
   void forward(const RowMatrix<Real>& input, Tape& tape) const;
-  /// d_input (I, d) += ; adds to the gradients.
-  void backward(const RowMatrix<Real>& input, const Tape& tape, const RowMatrix<Real>& d_score,
-                RowMatrix<Real>& d_input);
-
-  // The same some nodes at a time, while their rows are in a cache: the same scores, and gradients
-  // summed in the order of the nodes told.
+  /// The same some nodes at a time, while their rows are in a cache.
   void begin(std::size_t nodes, Tape& tape) const;
   void forward_part(const RowMatrix<Real>& input, Nodes nodes, Tape& tape) const;
+
+  /// Row i of d_rows (n, d) += what comes back to nodes[i]; `d_score` (I, T). Gradients are summed
+  /// in the order of the nodes told.
   void backward_part(const RowMatrix<Real>& input, Nodes nodes, const Tape& tape,
-                     const RowMatrix<Real>& d_score, RowMatrix<Real>& d_input);
+                     const RowMatrix<Real>& d_score, RowMatrix<Real>& d_rows);
   /// Behind the last part: what came back goes to the parameters.
   void end_backward();
   void visit(std::string_view prefix, const VisitParameter<Real>& visit);
@@ -66,19 +64,26 @@ class TopologyGate {
 template <class Real>
 void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out);
 
-/// `d_score` in place: gradients by b, or by log b, become gradients by the score. `heard`: b, or
-/// log b, of the score.
+/// What all nodes are heard by.
 template <class Real>
-void hearing_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard, bool logarithm,
+struct HeardNodes {
+  const RowMatrix<Real>& score;
+  const RowMatrix<Real>& heard;  ///< b of the scores, or its logarithm
+  bool logarithm;
+};
+
+/// Rows of `d_score` in place: gradients by what is heard become gradients by the score.
+template <class Real>
+void hearing_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
                       RowMatrix<Real>& d_score);
 
 /// Mean over nodes and experts of the binary cross entropy of b_ut and [t >= block of u].
 template <class Real>
 double graph_block_loss(const RowMatrix<Real>& score, std::span<const std::uint32_t> blocks);
-/// `d_score` += scale × its gradient. `heard` as in hearing_gradient().
+/// Rows of `d_score` += scale × its gradient.
 template <class Real>
-void add_graph_block_gradient(const RowMatrix<Real>& score, const RowMatrix<Real>& heard,
-                              bool logarithm, std::span<const std::uint32_t> blocks, double scale,
+void add_graph_block_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
+                              std::span<const std::uint32_t> blocks, double scale,
                               RowMatrix<Real>& d_score);
 
 extern template class TopologyGate<float>;

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -139,6 +140,8 @@ TEST(TopologyGate, LossAndGradientOfManyNodesAreThoseOfEach) {
     for (std::size_t u = 0; u < nodes; ++u)
       blocks.push_back(static_cast<std::uint32_t>(rng.below(experts + 2)));
     const Matrix before = random_matrix<double>(16, nodes, experts);
+    std::vector<std::uint32_t> all(nodes);
+    std::iota(all.begin(), all.end(), 0);
     const double share = 1 / static_cast<double>(nodes * experts);
     Matrix expected = before;
     double loss = 0;
@@ -157,7 +160,7 @@ TEST(TopologyGate, LossAndGradientOfManyNodesAreThoseOfEach) {
       Matrix heard;
       hearing(score, logarithm, heard);
       Matrix told = before;
-      add_graph_block_gradient<double>(score, heard, logarithm, blocks, 0.3, told);
+      add_graph_block_gradient<double>({score, heard, logarithm}, all, blocks, 0.3, told);
       EXPECT_LT((told - expected).cwiseAbs().maxCoeff(), 1e-15) << experts << logarithm;
     }
   }

@@ -352,8 +352,9 @@ void train(DymoeLayer<float>& layer, const GraphBatch& batch, const RowMatrix<fl
   }
 }
 
-/// Scored by whoever makes the rows, some at a time and in any order.
-TEST(Dymoe, ScoredBeforehandSaysTheSame) {
+/// Scored by whoever makes the rows, and asked by them what comes back, some at a time and in any
+/// order.
+TEST(Dymoe, InPartsItSaysTheSame) {
   const std::vector<std::uint32_t> some = {30, 2, 17, 39, 4};
   std::vector<std::uint32_t> others;
   for (std::uint32_t v = 0; v < 40; ++v)
@@ -375,12 +376,19 @@ TEST(Dymoe, ScoredBeforehandSaysTheSame) {
         }
         layer.forward(batch, 25, input, {}, {0.1, 0.1}, out[0], nullptr, tape.get(), keep);
         if (!keep) return out;
-        layer.backward(batch, 25, input, *tape, direction, out[1]);
-        if (beforehand) {
-          layer.score_backward(input, others, *tape, out[1]);
-          layer.score_backward(input, some, *tape, out[1]);
-          layer.end_scores();
+        if (!beforehand) {
+          layer.backward(batch, 25, input, *tape, direction, out[1]);
+          continue;
         }
+        layer.begin_backward(batch, 25, input, *tape, direction);
+        out[1].resize(input.rows(), input.cols());
+        for (const auto& nodes : {others, some}) {
+          Matrix rows;
+          layer.backward_part(batch, input, nodes, *tape, rows);
+          for (std::size_t i = 0; i < nodes.size(); ++i)
+            out[1].row(nodes[i]) = rows.row(static_cast<Eigen::Index>(i));
+        }
+        layer.end_backward();
       }
       layer.visit("", [&](std::string_view, Parameter<double>& parameter) {
         out.push_back(parameter.grad());

@@ -205,6 +205,72 @@ TEST(NormSilu, WritesAndReadsRowsWhereTheyLie) {
   EXPECT_TRUE(d_x == told.d_x);
 }
 
+/// Rows and what is added to them are read where lists say, and what comes back is summed there.
+TEST(NormSilu, ReadsAndSumsRowsByTheirLists) {
+  constexpr std::size_t kWidth = 45;
+  constexpr std::size_t kBiases = 3;
+  const std::vector<std::uint32_t> far = places();
+  std::vector<std::uint32_t> added;
+  for (std::size_t i = 0; i < kRows; ++i)
+    added.push_back(static_cast<std::uint32_t>(i * i % kBiases));
+  const RowMatrix<float> gain = gain_of<float>(kWidth);
+  const RowMatrix<float> shift = random_matrix<float>(2, 1, kWidth) * 3.0F;
+  const RowMatrix<float> all = random_matrix<float>(3, kFarRows, kWidth);
+  const RowMatrix<float> biases = random_matrix<float>(9, kBiases, kWidth);
+  const RowMatrix<float> d_out = random_matrix<float>(4, kRows, kWidth);
+  RowMatrix<float> x(kRows, kWidth);
+  for (std::size_t i = 0; i < kRows; ++i)
+    x.row(static_cast<Eigen::Index>(i)) = all.row(far[i]) + biases.row(added[i]);
+  for (const NormSiluKernels<float>& kernels : runnable<float>()) {
+    Outcome<float> plain;
+    Outcome<float> told;
+    for (Outcome<float>* one : {&plain, &told}) {
+      for (RowMatrix<float>* matrix : {&one->out, &one->normal, &one->gate, &one->d_x})
+        matrix->resize(x.rows(), x.cols());
+      NormSiluRows<float> rows{kRows,
+                               kWidth,
+                               gain.data(),
+                               shift.data(),
+                               x.data(),
+                               one->normal.data(),
+                               one->gate.data(),
+                               kWidth,
+                               one->scale.data(),
+                               one->out.data()};
+      if (one == &told) {
+        rows.x = all.data();
+        rows.x_rows = far.data();
+        rows.bias = biases.data();
+        rows.bias_rows = added.data();
+      }
+      kernels.forward(rows);
+    }
+    EXPECT_TRUE(told.out == plain.out && told.normal == plain.normal);
+    NormSiluGradient<float> back{kRows,
+                                 kWidth,
+                                 gain.data(),
+                                 shift.data(),
+                                 told.normal.data(),
+                                 told.gate.data(),
+                                 told.scale.data(),
+                                 d_out.data(),
+                                 plain.d_x.data(),
+                                 nullptr,
+                                 nullptr};
+    kernels.back(back);
+    RowMatrix<float> sums = random_matrix<float>(5, kBiases, kWidth);
+    RowMatrix<float> expected = sums;
+    for (std::size_t i = 0; i < kRows; ++i)
+      expected.row(added[i]) += plain.d_x.row(static_cast<Eigen::Index>(i));
+    back.d_x = told.d_x.data();
+    back.sums = sums.data();
+    back.sum_rows = added.data();
+    kernels.back(back);
+    EXPECT_TRUE(told.d_x == plain.d_x);
+    EXPECT_TRUE(sums == expected);
+  }
+}
+
 template <class Real>
 void expect_mixed_rows() {
   const std::vector<std::uint32_t> far = places();
@@ -227,8 +293,10 @@ void expect_mixed_rows() {
       const RowMatrix<Real> d_far = random_matrix<Real>(8, kFarRows, width);
       RowMatrix<Real> d_out(x.rows(), x.cols());
       for (Eigen::Index i = 0; i < x.rows(); ++i) {
-        add_scaled(share[static_cast<std::size_t>(i)], plain.out.data() + i * x.cols(), width,
-                   expected.data() + far[static_cast<std::size_t>(i)] * width);
+        for (Eigen::Index c = 0; c < x.cols(); ++c) {
+          Real& to = expected(far[static_cast<std::size_t>(i)], c);
+          to = std::fma(share[static_cast<std::size_t>(i)], plain.out(i, c), to);
+        }
         d_out.row(i) =
             share[static_cast<std::size_t>(i)] * d_far.row(far[static_cast<std::size_t>(i)]);
       }
