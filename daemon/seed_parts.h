@@ -57,7 +57,8 @@ struct PartRoom {
 /// The same for seeds in the order of their times, which are at(i). What lies around an instant's
 /// seeds overlaps, so parts are of whole instants; only one that is too large by itself is cut.
 /// A part is as large as fits where seeds bring what they do in the mean, or what those before them
-/// brought if that is more: to refuse is to have read in vain. Where nobody knows, it is all.
+/// brought if that is more: to refuse is to have read in vain. Where nobody knows, it is all, and
+/// an instant is tried whole.
 template <class At, class Each>
 void in_parts_of_instants(std::size_t seeds, At at, const PartRoom& room, Each each) {
   constexpr double kFilled = 0.8;  // later instants tend to bring more
@@ -82,12 +83,15 @@ void in_parts_of_instants(std::size_t seeds, At at, const PartRoom& room, Each e
       most = smaller_part(count, read.fits);
       continue;
     }
+    std::size_t nodes = read.nodes;
     if (read.fits < 1) {
-      in_parts(size(1), smaller_part(size(1), read.fits),
-               [&](std::size_t i, std::size_t n) { return each(begins[first] + i, n).fits; });
-    } else {
-      brought = static_cast<double>(read.nodes) / static_cast<double>(size(count));
+      in_parts(size(1), smaller_part(size(1), read.fits), [&](std::size_t i, std::size_t n) {
+        const PartRead some = each(begins[first] + i, n);
+        nodes += some.nodes;
+        return some.fits;
+      });
     }
+    brought = static_cast<double>(nodes) / static_cast<double>(size(count));
     first += count;
     most = instants;
   }

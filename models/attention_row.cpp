@@ -1,6 +1,7 @@
 // Sizes checked, then the loops of the processor's vector width.
 #include "models/attention_row.h"
 
+#include "models/register_length.h"
 #include "proto/result.h"
 
 #define ACCRETE_TARGET
@@ -13,8 +14,8 @@ template <class Real>
 const AttentionKernels<Real>& widest() {
   static const AttentionKernels<Real> chosen = [] {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return avx512_attention_kernels<Real>();
-    if (__builtin_cpu_supports("avx2")) return avx2_attention_kernels<Real>();
+    if (has_registers_of_64_bytes()) return avx512_attention_kernels<Real>();
+    if (has_registers_of_32_bytes()) return avx2_attention_kernels<Real>();
 #endif
     return plain_attention_kernels<Real>();
   }();

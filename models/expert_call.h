@@ -65,15 +65,13 @@ struct ExpertGradients {
   std::span<Real> share;     ///< by the weights of the routes' pairs; theirs are set
   RowMatrix<Real>& d_input;  ///< (I, d) +=, but for what sage experts' messages send back
   RowMatrix<Real>& d_heard;  ///< (I, T) by b or log b, if anything is gated; +=
-  /// By row of d_input: 0 where nothing is in it yet, whatever the room holds; or null: something
-  /// is in all.
-  std::uint8_t* begun = nullptr;
+  std::uint8_t*
+      begun;  ///< by row of d_input: 0 where nothing is in it yet, whatever the room holds
 
   /// Row u of d_input, to be added to.
   Real* begun_row(std::size_t u) const {
     Real* const row = row_of(d_input, u);
-    if (begun != nullptr && std::exchange(begun[u], std::uint8_t{1}) == 0)
-      std::fill_n(row, d_input.cols(), Real(0));
+    if (std::exchange(begun[u], std::uint8_t{1}) == 0) std::fill_n(row, d_input.cols(), Real(0));
     return row;
   }
   std::span<Real> share_of(const Routes<Real>& routes, std::size_t t) const {

@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "models/register_length.h"
+
 #define ACCRETE_TARGET
 #include "models/matrix_tile.h"
 
@@ -306,10 +308,8 @@ template <class Real>
 std::vector<const Kernels<Real>*> runnable_kernels() {
   std::vector<const Kernels<Real>*> out;
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("fma")) {
-    if (__builtin_cpu_supports("avx512f")) out.push_back(&avx512_kernels<Real>());
-    if (__builtin_cpu_supports("avx2")) out.push_back(&avx2_kernels<Real>());
-  }
+  if (has_registers_of_64_bytes()) out.push_back(&avx512_kernels<Real>());
+  if (has_registers_of_32_bytes()) out.push_back(&avx2_kernels<Real>());
 #endif
   out.push_back(&plain_kernels<Real>());
   return out;

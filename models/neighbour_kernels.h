@@ -19,7 +19,7 @@ struct NeighbourKernels {
   void (*sum)(const NeighbourSum<Real>&);
   void (*back)(const NeighbourGradient<Real>&);
   void (*score)(const ScoreRows<Real>&);
-  void (*scores)(const ScoreGradient<Real>&);
+  void (*score_back)(const ScoreGradient<Real>&);
 };
 
 /// The wide ones need a processor that has them.

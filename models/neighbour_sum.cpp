@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "models/fixed_lanes.h"
+#include "models/register_length.h"
 #include "proto/result.h"
 
 #define ACCRETE_TARGET
@@ -16,8 +17,8 @@ template <class Real>
 const NeighbourKernels<Real>& widest() {
   static const NeighbourKernels<Real> chosen = [] {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return avx512_neighbour_kernels<Real>();
-    if (__builtin_cpu_supports("avx2")) return avx2_neighbour_kernels<Real>();
+    if (has_registers_of_64_bytes()) return avx512_neighbour_kernels<Real>();
+    if (has_registers_of_32_bytes()) return avx2_neighbour_kernels<Real>();
 #endif
     return plain_neighbour_kernels<Real>();
   }();
@@ -50,7 +51,7 @@ void score_rows(const ScoreRows<Real>& rows) {
 
 template <class Real>
 void add_score_gradients(const ScoreGradient<Real>& back) {
-  widest<Real>().scores(back);
+  widest<Real>().score_back(back);
 }
 
 /// Memory is what it waits for: wider vectors than everybody has gained nothing.

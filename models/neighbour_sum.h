@@ -1,5 +1,5 @@
 // The hot loops of message passing: weighted sums over neighbours, for one or two listeners in one
-// walk, and their gradients; what scores of nodes send back; and plain sums of rows.
+// walk, and their gradients; scores of nodes, and theirs; and plain sums of rows.
 //
 // Dimensions: n neighbours, or nodes   d width   T scores of a node   J listeners, 1 or 2: the rows
 // are what costs, so two share a walk

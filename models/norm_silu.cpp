@@ -1,6 +1,8 @@
 // The loops of the processor's vector width, and those without wide instructions.
 #include "models/norm_silu.h"
 
+#include "models/register_length.h"
+
 #define ACCRETE_TARGET
 #include "models/norm_silu_kernels.h"
 
@@ -11,8 +13,8 @@ template <class Real>
 const NormSiluKernels<Real>& widest() {
   static const NormSiluKernels<Real> chosen = [] {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return avx512_norm_silu_kernels<Real>();
-    if (__builtin_cpu_supports("avx2")) return avx2_norm_silu_kernels<Real>();
+    if (has_registers_of_64_bytes()) return avx512_norm_silu_kernels<Real>();
+    if (has_registers_of_32_bytes()) return avx2_norm_silu_kernels<Real>();
 #endif
     return plain_norm_silu_kernels<Real>();
   }();

@@ -1,6 +1,6 @@
 // Experts that hear the mean of a node's neighbours, one mean a relation.
 //
-// Dimensions, here and in sage_expert.cpp, beside those of dymoe_layer.h:
+// Dimensions, here and in sage_expert*.cpp, beside those of dymoe_layer.h:
 //   n rows that an expert handles   n_r those of them that hear several neighbours by relation r
 //
 //   m_rvt = 1/|N_r(v)| sum over u in N_r(v) of b_ut h_u     a mean over all that the expert may

@@ -1,6 +1,8 @@
 // One product a weight back to the messages, then, for any nodes, all that comes back to each.
 #include <algorithm>
+#include <cstdint>
 #include <numeric>
+#include <span>
 
 #include "models/matrix_product.h"
 #include "models/neighbour_sum.h"

@@ -1,6 +1,7 @@
 // Sizes checked, then the loops of the processor's vector width, a row after the other.
 #include "models/sparse_rows.h"
 
+#include "models/register_length.h"
 #include "proto/result.h"
 
 #define ACCRETE_TARGET
@@ -13,8 +14,8 @@ template <class Real>
 const SparseKernels<Real>& widest() {
   static const SparseKernels<Real> chosen = [] {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("avx512f")) return avx512_sparse_kernels<Real>();
-    if (__builtin_cpu_supports("avx2")) return avx2_sparse_kernels<Real>();
+    if (has_registers_of_64_bytes()) return avx512_sparse_kernels<Real>();
+    if (has_registers_of_32_bytes()) return avx2_sparse_kernels<Real>();
 #endif
     return plain_sparse_kernels<Real>();
   }();

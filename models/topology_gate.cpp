@@ -132,6 +132,7 @@ void hearing(const RowMatrix<Real>& score, bool logarithm, RowMatrix<Real>& out)
 template <class Real>
 void hearing_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
                       RowMatrix<Real>& d_score) {
+  ACCRETE_CHECK(d_score.size() == all.score.size() && all.heard.size() == all.score.size());
   const auto experts = static_cast<std::size_t>(all.score.cols());
   std::vector<Real> hears(experts);
   for (const std::uint32_t u : nodes) {
@@ -170,6 +171,7 @@ template <class Real>
 void add_graph_block_gradient(const HeardNodes<Real>& all, std::span<const std::uint32_t> nodes,
                               std::span<const std::uint32_t> blocks, double scale,
                               RowMatrix<Real>& d_score) {
+  ACCRETE_CHECK(d_score.size() == all.score.size() && all.heard.size() == all.score.size());
   const auto experts = static_cast<std::size_t>(all.score.cols());
   if (all.score.size() == 0) return;
   const Real factor = static_cast<Real>(scale * (1.0 / static_cast<double>(all.score.size())));

@@ -56,14 +56,19 @@ inline constexpr std::size_t kVectorLanes = 64 / sizeof(Real);
 
 inline constexpr std::size_t kRegisters = 64 / ACCRETE_REGISTER_BYTES;
 
-// Of memory anywhere, which may be known by another type.
+// Of memory anywhere, which may be known by another type. Types of their own: clang (14) forgets
+// the alignment of an alias.
 template <class Real>
-using Register
-    [[gnu::vector_size(ACCRETE_REGISTER_BYTES), gnu::aligned(alignof(Real)), gnu::may_alias]] =
-        Real;
-
+struct RegisterOf {
+  using Whole
+      [[gnu::vector_size(ACCRETE_REGISTER_BYTES), gnu::aligned(alignof(Real)), gnu::may_alias]] =
+          Real;
+  using Quarter [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
+};
 template <class Real>
-using Quarter [[gnu::vector_size(16), gnu::aligned(alignof(Real)), gnu::may_alias]] = Real;
+using Register = typename RegisterOf<Real>::Whole;
+template <class Real>
+using Quarter = typename RegisterOf<Real>::Quarter;
 
 /// What a comparison of two registers says: a number as long as a lane's, −1 where it holds.
 template <class Real>
@@ -149,8 +154,7 @@ ACCRETE_LANES Vector<Real> cut(const Vector<Real>& a, Real most) {
 }
 
 /// Real is told: of a register's type it is not found out.
-ACCRETE_LANES Register<Real> fused_register(const Register<Real>& a, const Register<Real>& b,
-                                            const Register<Real>& c) {
+ACCRETE_LANES Register<Real> fused_register(Register<Real> a, Register<Real> b, Register<Real> c) {
   constexpr bool kFloats = sizeof(Real) == sizeof(float);
 #if ACCRETE_REGISTER_BYTES == 64
   if constexpr (kFloats) return _mm512_fmadd_ps(a, b, c);
@@ -189,7 +193,7 @@ ACCRETE_LANES Quarter<Real> quarter(const Vector<Real>& lanes, std::size_t i) {
 }
 
 /// Four numbers, or two, as one: halves onto each other.
-ACCRETE_LANES Real fold_quarter(const Quarter<Real>& sum) {
+ACCRETE_LANES Real fold_quarter(Quarter<Real> sum) {
   if constexpr (sizeof(Real) == sizeof(double)) {
     return sum[0] + sum[1];
   } else {

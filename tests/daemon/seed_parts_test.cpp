@@ -118,6 +118,16 @@ TEST(SeedParts, WhatSeedsBringInTheMeanFits) {
   EXPECT_EQ(sudden.refused, (std::vector<std::size_t>{6}));
 }
 
+TEST(SeedParts, InstantsThatAreTooLargeAreRefusedOnceEach) {
+  Instants large{{}, std::vector<std::size_t>(32, 10)};
+  for (int i = 0; i < 32; ++i)
+    large.at.push_back(i / 8);
+  large.take({50, 0});
+  EXPECT_EQ(large.parts,
+            (Ranges{{0, 4}, {4, 4}, {8, 4}, {12, 4}, {16, 4}, {20, 4}, {24, 4}, {28, 4}}));
+  EXPECT_EQ(large.refused, (std::vector<std::size_t>{32, 16, 8, 8, 8, 8}));
+}
+
 TEST(SeedParts, AllAtOnceWhereItFits) {
   Instants light{{1, 2, 3, 4}, {1, 1, 1, 1}};
   light.take({50, 0});

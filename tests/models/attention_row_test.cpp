@@ -9,6 +9,7 @@
 
 #include "dymoe_world.h"
 #include "models/attention_kernels.h"
+#include "models/register_length.h"
 
 namespace accrete::models {
 namespace {
@@ -17,8 +18,8 @@ template <class Real>
 std::vector<AttentionKernels<Real>> runnable() {
   std::vector<AttentionKernels<Real>> out = {plain_attention_kernels<Real>()};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) out.push_back(avx2_attention_kernels<Real>());
-  if (__builtin_cpu_supports("avx512f")) out.push_back(avx512_attention_kernels<Real>());
+  if (has_registers_of_32_bytes()) out.push_back(avx2_attention_kernels<Real>());
+  if (has_registers_of_64_bytes()) out.push_back(avx512_attention_kernels<Real>());
 #endif
   return out;
 }

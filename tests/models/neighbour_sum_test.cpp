@@ -11,6 +11,7 @@
 
 #include "dymoe_world.h"
 #include "models/neighbour_kernels.h"
+#include "models/register_length.h"
 
 namespace accrete::models {
 namespace {
@@ -19,8 +20,8 @@ template <class Real>
 std::vector<NeighbourKernels<Real>> runnable() {
   std::vector<NeighbourKernels<Real>> out = {plain_neighbour_kernels<Real>()};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) out.push_back(avx2_neighbour_kernels<Real>());
-  if (__builtin_cpu_supports("avx512f")) out.push_back(avx512_neighbour_kernels<Real>());
+  if (has_registers_of_32_bytes()) out.push_back(avx2_neighbour_kernels<Real>());
+  if (has_registers_of_64_bytes()) out.push_back(avx512_neighbour_kernels<Real>());
 #endif
   return out;
 }
@@ -190,8 +191,8 @@ RowMatrix<Real> send_back(const NeighbourKernels<Real>& kernels, std::size_t wid
   const RowMatrix<Real> query = random_matrix<Real>(2, kScores, width);
   const RowMatrix<Real> d_score = random_matrix<Real>(3, kRows, kScores);
   RowMatrix<Real> both = random_matrix<Real>(4, kNodes.size() + kScores, width);
-  kernels.scores({input.data(), width, kNodes, query.data(), kScores, d_score.data(), both.data(),
-                  both.data() + kNodes.size() * width});
+  kernels.score_back({input.data(), width, kNodes, query.data(), kScores, d_score.data(),
+                      both.data(), both.data() + kNodes.size() * width});
   return both;
 }
 

@@ -12,6 +12,7 @@
 #include "dymoe_world.h"
 #include "models/fixed_lanes.h"
 #include "models/norm_silu_kernels.h"
+#include "models/register_length.h"
 
 namespace accrete::models {
 namespace {
@@ -20,8 +21,8 @@ template <class Real>
 std::vector<NormSiluKernels<Real>> runnable() {
   std::vector<NormSiluKernels<Real>> out = {plain_norm_silu_kernels<Real>()};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) out.push_back(avx2_norm_silu_kernels<Real>());
-  if (__builtin_cpu_supports("avx512f")) out.push_back(avx512_norm_silu_kernels<Real>());
+  if (has_registers_of_32_bytes()) out.push_back(avx2_norm_silu_kernels<Real>());
+  if (has_registers_of_64_bytes()) out.push_back(avx512_norm_silu_kernels<Real>());
 #endif
   return out;
 }

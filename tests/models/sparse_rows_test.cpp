@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "dymoe_world.h"
+#include "models/register_length.h"
 #include "models/sparse_kernels.h"
 
 namespace accrete::models {
@@ -20,8 +21,8 @@ template <class Real>
 std::vector<SparseKernels<Real>> runnable() {
   std::vector<SparseKernels<Real>> out = {plain_sparse_kernels<Real>()};
 #if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx2")) out.push_back(avx2_sparse_kernels<Real>());
-  if (__builtin_cpu_supports("avx512f")) out.push_back(avx512_sparse_kernels<Real>());
+  if (has_registers_of_32_bytes()) out.push_back(avx2_sparse_kernels<Real>());
+  if (has_registers_of_64_bytes()) out.push_back(avx512_sparse_kernels<Real>());
 #endif
   return out;
 }
