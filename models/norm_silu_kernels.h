@@ -140,8 +140,8 @@ ACCRETE_TARGET void fetch_row(const Real* row, std::size_t width) {
 
 // Rows that are centred before the first of them is activated: sums of a row are waited for, and
 // meanwhile others can be summed.
-constexpr std::size_t kRowsAtOnce = NormSiluRows<float>::kRowsAtOnce;
-constexpr std::size_t kRowsAhead = 4;
+inline constexpr std::size_t kRowsAtOnce = NormSiluRows<float>::kRowsAtOnce;
+inline constexpr std::size_t kRowsAhead = 4;
 
 /// Of each lane: −1 for each number that sleeps.
 template <class Real>

@@ -83,6 +83,7 @@ struct [[gnu::may_alias]] Vector {
   [[gnu::always_inline]] ACCRETE_TARGET Vector(const Vector& from) {
     ACCRETE_EACH_REGISTER(part[r] = from.part[r])
   }
+  // NOLINTNEXTLINE(bugprone-unhandled-self-assignment): every register is read before it is written
   [[gnu::always_inline]] ACCRETE_TARGET Vector& operator=(const Vector& from) {
     ACCRETE_EACH_REGISTER(part[r] = from.part[r])
     return *this;
