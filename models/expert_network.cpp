@@ -109,9 +109,9 @@ void ExpertNetwork<Real>::Parts::backward(const GraphBatch& batch,
                 [&](std::span<const std::uint32_t> nodes, RowMatrix<Real>& d_hidden) {
                   layers[0].backward_part(batch, input, nodes, tape, d_hidden);
                   for (std::size_t i = 0; i < nodes.size(); ++i) {
-                    if (nodes[i] < outputs)
-                      d_hidden.row(static_cast<Eigen::Index>(i)) +=
-                          d_output.row(static_cast<Eigen::Index>(nodes[i]));
+                    if (nodes[i] >= outputs) continue;
+                    add_scaled(Real(1), row_of(d_output, nodes[i]), options.shape.layer.width,
+                               row_of(d_hidden, i));
                   }
                 });
   layers[0].end_backward();
