@@ -128,14 +128,14 @@ ACCRETE_TARGET void softmax(std::size_t E, Real* scores) {
     vector_at(scores + e) = power;
     sums += power;
   }
-  Real rest[kLanes] = {};
+  Vector<Real> rest = {};
   for (std::size_t i = 0; e + i < E; ++i)
-    rest[i] = scores[e + i] - top;
-  if (e < E) vector_at(rest) = exponential_lanes(vector_at(rest));
+    lane(rest, i) = scores[e + i] - top;
+  if (e < E) rest = exponential_lanes(rest);
   Real total = fold_lanes<Real>(sums);
   for (std::size_t i = 0; e + i < E; ++i) {
-    scores[e + i] = rest[i];
-    total += rest[i];
+    scores[e + i] = lane(rest, i);
+    total += scores[e + i];
   }
   const Real share = Real(1) / total;
   for (e = 0; e + kLanes <= E; e += kLanes)

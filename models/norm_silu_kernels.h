@@ -92,10 +92,12 @@ ACCRETE_TARGET void curve_loop(const Real* in, std::size_t count, Real* out) {
   for (; i + kLanes <= count; i += kLanes)
     tell(in + i, out + i);
   if (i == count) return;
-  Real rest[kLanes] = {};
-  std::copy(in + i, in + count, rest);
-  tell(rest, rest);
-  std::copy_n(rest, count - i, out + i);
+  Vector<Real> rest = {};
+  for (std::size_t c = 0; i + c < count; ++c)
+    lane(rest, c) = in[i + c];
+  tell(&lane(rest, 0), &lane(rest, 0));
+  for (std::size_t c = 0; i + c < count; ++c)
+    out[i + c] = lane(rest, c);
 }
 
 /// Distances from the mean of x and a bias; returns what makes them n.
@@ -186,17 +188,17 @@ ACCRETE_TARGET std::uint64_t activate_row(const NormSiluRows<Real>& rows,
   }
   if (c == rows.width) return 0;
   std::uint64_t asleep = 0;
-  Real rest[kLanes] = {};
+  Vector<Real> rest = {};
   for (std::size_t k = c; k < rows.width; ++k) {
     row.normal[k] *= row.scale;
-    rest[k - c] = fused(rows.gain[k], row.normal[k], rows.shift[k]);
-    asleep += rest[k - c] < kAsleep ? 1 : 0;
+    const Real y = fused(rows.gain[k], row.normal[k], rows.shift[k]);
+    lane(rest, k - c) = y;
+    asleep += y < kAsleep ? 1 : 0;
   }
-  Real open[kLanes];
-  vector_at(open) = sigmoid_lanes(vector_at(rest));
+  Vector<Real> open = sigmoid_lanes(rest);
   for (std::size_t k = c; k < rows.width; ++k) {
-    row.gate[k] = open[k - c];
-    const Real value = rest[k - c] * open[k - c];
+    row.gate[k] = lane(open, k - c);
+    const Real value = lane(rest, k - c) * row.gate[k];
     row.out[k] = Weighted ? fused(row.weight, value, row.out[k]) : value;
   }
   return asleep;
