@@ -101,8 +101,7 @@ Vector<Real>& vector_at(Real* to) {
   return *reinterpret_cast<Vector<Real>*>(to);
 }
 
-// A few numbers and back, lane by lane. Not by an array of their own: GCC (12) believes one to lie
-// at multiples of 64 bytes, which on the stack of its address sanitizer it does not.
+/// One of its numbers: a few go in and out lane by lane.
 ACCRETE_LANES Real& lane(Vector<Real>& lanes, std::size_t i) {
   return reinterpret_cast<Real*>(&lanes)[i];
 }
